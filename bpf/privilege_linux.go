@@ -1,0 +1,93 @@
+package bpf
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// PermissionError says that the kernel refused something for lack of privileges.
+// It wraps the kernel's error, so errors.Is finds [os.ErrPermission].
+type PermissionError struct {
+	Op      string   // what was refused
+	Missing []string // capabilities that it needs and this process lacks; may be empty
+	Err     error
+
+	inUserNS bool
+}
+
+func (e *PermissionError) Error() string {
+	err := e.Err
+	var errno unix.Errno
+	if len(e.Missing) > 0 && errors.As(err, &errno) {
+		err = errno // the cause is known: no guesses at others
+	}
+	return fmt.Sprintf("bpf: %s: %v (%s)", e.Op, err, e.remedy())
+}
+
+func (e *PermissionError) Unwrap() error { return e.Err }
+
+func (e *PermissionError) remedy() string {
+	switch {
+	case len(e.Missing) > 0:
+		return "missing " + strings.Join(e.Missing, " and ") + ": run as root, or give them to the program with setcap"
+	case e.inUserNS:
+		return "capabilities count for nothing inside a user namespace: run outside of it"
+	default:
+		return "all capabilities are there: a security policy of this machine or container forbids it"
+	}
+}
+
+type capability struct {
+	name string
+	bit  uint
+}
+
+// include/uapi/linux/capability.h
+var (
+	capNetAdmin = capability{"CAP_NET_ADMIN", unix.CAP_NET_ADMIN}
+	capBPF      = capability{"CAP_BPF", unix.CAP_BPF}
+	capPerfmon  = capability{"CAP_PERFMON", unix.CAP_PERFMON}
+)
+
+// newPermissionError is for a refusal of what needs the given capabilities.
+func newPermissionError(op string, err error, needs ...capability) *PermissionError {
+	e := &PermissionError{Op: op, Err: err}
+	if status, err := os.ReadFile("/proc/thread-self/status"); err == nil {
+		e.Missing = missing(status, needs)
+	}
+	if uids, err := os.ReadFile("/proc/self/uid_map"); err == nil {
+		e.inUserNS = !bytes.Equal(bytes.Join(bytes.Fields(uids), []byte(" ")), []byte("0 0 4294967295"))
+	}
+	return e
+}
+
+// missing lists which capabilities are not effective, by a /proc/PID/status.
+func missing(status []byte, needs []capability) []string {
+	effective, ok := effectiveCapabilities(status)
+	if !ok || effective&(1<<unix.CAP_SYS_ADMIN) != 0 {
+		return nil // CAP_SYS_ADMIN includes all that this package needs
+	}
+	var names []string
+	for _, c := range needs {
+		if effective&(1<<c.bit) == 0 {
+			names = append(names, c.name)
+		}
+	}
+	return names
+}
+
+func effectiveCapabilities(status []byte) (set uint64, ok bool) {
+	for line := range bytes.Lines(status) {
+		if hex, found := bytes.CutPrefix(line, []byte("CapEff:")); found {
+			set, err := strconv.ParseUint(string(bytes.TrimSpace(hex)), 16, 64)
+			return set, err == nil
+		}
+	}
+	return 0, false
+}

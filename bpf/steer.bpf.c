@@ -1,0 +1,279 @@
+//go:build ignore
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Steers UDP packets for the receiver's endpoints to the AF_XDP socket of the
+ * queue they arrived on. Everything else goes on to the kernel as if the program
+ * were not there: other traffic, fragments, what cannot be parsed, and also the
+ * endpoints' packets while their queue has no socket. Nothing is ever dropped
+ * or changed here.
+ *
+ * Endpoints are matched by destination address and port, as the headers say
+ * them; lengths and checksums in the headers are left for the receiver to judge,
+ * so that a damaged packet for an endpoint is counted there and not lost to view.
+ */
+#include "kernel.h"
+#include "packet.h"
+
+/*
+ * Set before loading, and constants to the verifier: how many queues have a place
+ * in xsks and in each CPU's counters, and whether the kernel (5.18) can be asked
+ * for the length of a packet.
+ */
+const volatile __u32 queues = 1;
+const volatile bool knows_length = true;
+
+/*
+ * An endpoint. IPv4 addresses are IPv4-mapped IPv6 addresses (RFC 4291, section
+ * 2.5.5.2); the address :: stands for any address of either family.
+ *
+ * Port 0 is not a port: the key (address, 0) says that some endpoint has that
+ * address. All but the first fragment of a datagram name no port.
+ */
+struct endpoint {
+	__be32 address[4];
+	__be16 port;
+	__u16 zero;
+};
+
+/*
+ * User space sets the sizes of the maps before loading. The set of endpoints
+ * changes while the program runs.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct endpoint);
+	__type(value, __u32); /* not read: to be in the map is what counts */
+} endpoints SEC(".maps");
+
+/* The sockets, by queue. */
+struct {
+	__uint(type, BPF_MAP_TYPE_XSKMAP);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} xsks SEC(".maps");
+
+/*
+ * Each packet is counted once, as matched, fragment or other; no_socket is a part
+ * of matched. One cache line for each CPU and queue, at cpu * (queues + 1) +
+ * queue, the last one of each CPU for queues that have no place in xsks. In
+ * generic mode several CPUs may run one queue at once, but this CPU's slot is
+ * written by nobody else while the program runs in its softirq: plain adds do.
+ */
+struct counters {
+	__u64 matched;
+	__u64 matched_bytes; /* of whole frames */
+	__u64 no_socket;
+	__u64 fragments;
+	__u64 other;
+	__u64 unused[3];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct counters);
+} counts SEC(".maps");
+
+enum kind {
+	OTHER,    /* not for our endpoints, or not to be parsed */
+	FRAGMENT, /* of a datagram for our endpoints, as far as one can tell */
+	MATCHED,
+};
+
+/* known says whether the endpoint, or its port at any address, is ours. */
+static __always_inline bool known(struct endpoint *e)
+{
+	struct endpoint any = { .port = e->port };
+
+	return bpf_map_lookup_elem(&endpoints, e) || bpf_map_lookup_elem(&endpoints, &any);
+}
+
+/* classify_udp looks at the UDP header; e has the destination address. */
+static __always_inline enum kind classify_udp(void *data, void *end, struct endpoint *e)
+{
+	struct udp *udp = data;
+
+	if ((void *)(udp + 1) > end || !udp->destination)
+		return OTHER;
+	e->port = udp->destination;
+	return known(e) ? MATCHED : OTHER;
+}
+
+/*
+ * classify_fragment is for any fragment of a UDP datagram. The first one has the
+ * UDP header, at data; of the others only the address is known.
+ */
+static __always_inline enum kind classify_fragment(void *data, void *end, struct endpoint *e,
+						   bool first)
+{
+	if (first)
+		return classify_udp(data, end, e) == MATCHED ? FRAGMENT : OTHER;
+	return data <= end && known(e) ? FRAGMENT : OTHER;
+}
+
+#define skip_word(data, words)       \
+	do {                         \
+		if (!words--)        \
+			return data; \
+		data += 4;           \
+		keep_constant(data); \
+	} while (0)
+
+/* skip_words steps over up to 10 words of IPv4 options. */
+static __always_inline void *skip_words(void *data, __u32 words)
+{
+	skip_word(data, words);
+	skip_word(data, words);
+	skip_word(data, words);
+	skip_word(data, words);
+	skip_word(data, words);
+	skip_word(data, words);
+	skip_word(data, words);
+	skip_word(data, words);
+	skip_word(data, words);
+	skip_word(data, words);
+	return data;
+}
+
+static __always_inline enum kind classify_ipv4(void *data, void *end)
+{
+	struct ipv4 *ip = data;
+	struct endpoint e = {};
+	__u32 words;
+
+	if ((void *)(ip + 1) > end || ip->version_words >> 4 != 4)
+		return OTHER;
+	words = ip->version_words & 0xf;
+	if (words < sizeof(*ip) / 4 || ip->protocol != PROTOCOL_UDP)
+		return OTHER;
+	e.address[2] = bpf_htonl(0xffff);
+	e.address[3] = ip->destination;
+	data = skip_words(ip + 1, words - sizeof(*ip) / 4);
+	if (ip->fragment & bpf_htons(IPV4_MORE | IPV4_OFFSET))
+		return classify_fragment(data, end, &e, !(ip->fragment & bpf_htons(IPV4_OFFSET)));
+	return classify_udp(data, end, &e);
+}
+
+/*
+ * Of the extension headers only a fragment header is followed, and only as the
+ * first one. It makes a fragment also of a packet that is whole (RFC 6946).
+ */
+static __always_inline enum kind classify_ipv6(void *data, void *end)
+{
+	struct ipv6 *ip = data;
+	struct ipv6_fragment *fragment;
+	struct endpoint e = {};
+
+	if ((void *)(ip + 1) > end || (ip->version_class_flow & bpf_htonl(0xf0000000)) != bpf_htonl(6 << 28))
+		return OTHER;
+	e.address[0] = ip->destination[0];
+	e.address[1] = ip->destination[1];
+	e.address[2] = ip->destination[2];
+	e.address[3] = ip->destination[3];
+	data = ip + 1;
+	if (ip->next == PROTOCOL_UDP)
+		return classify_udp(data, end, &e);
+	if (ip->next != PROTOCOL_IPV6_FRAGMENT)
+		return OTHER;
+	fragment = data;
+	if ((void *)(fragment + 1) > end || fragment->next != PROTOCOL_UDP)
+		return OTHER;
+	return classify_fragment(fragment + 1, end, &e, !(fragment->offset & bpf_htons(IPV6_OFFSET)));
+}
+
+static __always_inline bool is_vlan(__be16 type)
+{
+	return type == bpf_htons(ETHERTYPE_VLAN) || type == bpf_htons(ETHERTYPE_SERVICE);
+}
+
+/* classify reads the headers, all of which lie in a packet's first buffer. */
+static __always_inline enum kind classify(void *data, void *end)
+{
+	struct ethernet *eth = data;
+	__be16 type;
+
+	if ((void *)(eth + 1) > end)
+		return OTHER;
+	type = eth->type;
+	data = eth + 1;
+#pragma unroll
+	for (int i = 0; i < 2; i++) {
+		struct vlan *vlan = data;
+
+		if (!is_vlan(type))
+			break;
+		if ((void *)(vlan + 1) > end)
+			return OTHER;
+		type = vlan->type;
+		data = vlan + 1;
+	}
+	if (type == bpf_htons(ETHERTYPE_IPV4))
+		return classify_ipv4(data, end);
+	if (type == bpf_htons(ETHERTYPE_IPV6))
+		return classify_ipv6(data, end);
+	return OTHER;
+}
+
+#define count(counter, n)                  \
+	do {                               \
+		__u64 *place = &(counter); \
+		keep_constant(place);      \
+		*place += (n);             \
+	} while (0)
+
+/* To subtract pointers into a packet takes CAP_PERFMON besides CAP_BPF. */
+static __always_inline __u64 frame_length(struct xdp_md *ctx)
+{
+	if (knows_length)
+		return bpf_xdp_get_buff_len(ctx);
+	return (void *)(long)ctx->data_end - (void *)(long)ctx->data;
+}
+
+static __always_inline int steer(struct xdp_md *ctx)
+{
+	__u32 queue = ctx->rx_queue_index;
+	__u32 slot = bpf_get_smp_processor_id() * (queues + 1) + (queue < queues ? queue : queues);
+	struct counters *c = bpf_map_lookup_elem(&counts, &slot);
+	int action;
+
+	if (!c)
+		return XDP_PASS; /* cannot be: the map has a slot for each */
+	switch (classify((void *)(long)ctx->data, (void *)(long)ctx->data_end)) {
+	case OTHER:
+		count(c->other, 1);
+		return XDP_PASS;
+	case FRAGMENT:
+		count(c->fragments, 1);
+		return XDP_PASS;
+	case MATCHED:
+		break;
+	}
+	count(c->matched, 1);
+	count(c->matched_bytes, frame_length(ctx));
+	/* XDP_REDIRECT is handed over, not delivered: a socket whose rings are full
+	 * counts the packet in its XDP_STATISTICS. */
+	action = bpf_redirect_map(&xsks, queue, XDP_PASS);
+	if (action != XDP_REDIRECT)
+		count(c->no_socket, 1);
+	return action;
+}
+
+/* Accepts packets in several buffers, that is above some 3500 bytes (Linux 5.18). */
+SEC("xdp.frags")
+int steer_frags(struct xdp_md *ctx)
+{
+	return steer(ctx);
+}
+
+/* The same for older kernels, which do not know of several buffers. */
+SEC("xdp")
+int steer_plain(struct xdp_md *ctx)
+{
+	return steer(ctx);
+}
+
+char license_name[] SEC("license") = "Apache-2.0";

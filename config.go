@@ -1,0 +1,193 @@
+//go:build linux
+
+package speadx
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/bits"
+	"time"
+
+	"github.com/speadx/speadx/heap"
+	"github.com/speadx/speadx/pool"
+	"github.com/speadx/speadx/xsk"
+)
+
+// Config says what to receive and with which resources. The zero value of each
+// field means its default.
+type Config struct {
+	// Streams are what is received, each with a numbering of heaps of its own.
+	Streams []Stream
+
+	// Interfaces name the network interfaces to receive on, for the streams
+	// that do not name their own; a VLAN or bond stands for the devices under
+	// it. Default: the one that has the stream's address, or that the route to
+	// its group leads out of.
+	Interfaces []string
+
+	// Mode is the way to receive. Default: the best that works.
+	Mode Mode
+	// Queues are the receive queues to take packets from. Default: all, as a
+	// stream's packets arrive on the queue that the NIC's hash picks.
+	Queues []int
+	// Frames is the number of packet buffers of 4 KiB of each queue, a power of
+	// two. Default: 8192, or twice the hardware ring if that is more.
+	Frames int
+	// Wait says how a queue's thread waits for packets. Default: [WaitPoll].
+	Wait Wait
+	// CPUs are the processors that the receiving threads are pinned to, in turn.
+	// Default: those near the NIC, if there are more of them than threads; else
+	// the threads are not pinned.
+	CPUs []int
+	// NoGRO makes UDP sockets take packets one by one, so that the kernel's
+	// losses are counted exactly, at more cost for each packet.
+	NoGRO bool
+	// SocketBuffer is the receive buffer of a UDP socket in bytes. Default: 64 MiB.
+	SocketBuffer int
+
+	// HeapSize is the largest heap payload in bytes. Default: 4 MiB.
+	HeapSize int64
+	// ConcurrentHeaps is how many heaps of a substream may be incomplete at
+	// once; the oldest has to leave when one more starts. Default: 4, and where
+	// several queues feed a stream as many more as one queue's buffers can
+	// hold, so that a thread that lags behind is not overtaken.
+	ConcurrentHeaps int
+	// Substreams divide a stream's heaps by count modulo Substreams, each with
+	// its own concurrent heaps. Default: 1.
+	Substreams int
+	// RingHeaps is how many finished heaps may wait for the consumer. Default: 4.
+	RingHeaps int
+	// ConsumerHeaps is how many heaps the consumer holds at once, from Next to
+	// Release. Default: 2.
+	ConsumerHeaps int
+	// PoolMin is the payload in bytes below which a heap takes a slot of a
+	// small class. Default: 16 KiB; negative: there is no small class.
+	PoolMin int
+	// Hugepages chooses the pages of the pool and of the packet buffers.
+	// Default: the largest there are.
+	Hugepages pool.Pages
+
+	// OnFull says what happens to a finished heap when the ring is full.
+	// Default: [heap.Block].
+	OnFull heap.Policy
+	// MaxAge evicts a heap for which no packet came for so long. Default: 10 s;
+	// negative: never.
+	MaxAge time.Duration
+	// IgnoreStop makes a stream go on after its stop item.
+	IgnoreStop bool
+	// Incomplete hands over incomplete heaps too.
+	Incomplete bool
+	// RefuseUnsized refuses heaps that do not tell their length.
+	RefuseUnsized bool
+
+	// Logger is told what somebody ought to know while packets flow, at most
+	// once a second of each kind. Default: nobody is.
+	Logger *slog.Logger
+}
+
+// Stream is one numbering of heaps, from one or more sources.
+type Stream struct {
+	// Name is what the stream is called. Default: its first source.
+	Name string
+	// Source is where the packets come from, as [ParseSource] reads it: an
+	// address and port to receive on, several of them, or a capture file.
+	Source string
+	// Sources are further sources of the same stream.
+	Sources []string
+	// Interfaces are those to receive this stream on. Default: Config's.
+	Interfaces []string
+}
+
+// Mode is a way to receive.
+type Mode uint8
+
+// The modes. ModeAuto takes the best that works; each of the others is had or is
+// an error.
+const (
+	ModeAuto     Mode = iota
+	ModeZeroCopy      // AF_XDP, the NIC writes into our memory
+	ModeNative        // AF_XDP, the driver runs our program and the kernel copies
+	ModeGeneric       // AF_XDP, the network stack runs our program and the kernel copies
+	ModeUDP           // UDP sockets
+)
+
+var modeNames = [...]string{"auto", "zerocopy", "native", "generic", "udp"}
+
+// String is the mode's name on the command line.
+func (m Mode) String() string { return modeNames[m] }
+
+// ParseMode is the inverse of Mode.String.
+func ParseMode(s string) (Mode, error) {
+	for i, n := range modeNames {
+		if s == n {
+			return Mode(i), nil
+		}
+	}
+	return 0, fmt.Errorf("mode %q is none of auto, zerocopy, native, generic, udp", s)
+}
+
+// Wait is how a thread waits for packets.
+type Wait = xsk.Wait
+
+// The ways to wait.
+const (
+	WaitPoll = xsk.WaitPoll // sleep until the kernel wakes it
+	WaitSpin = xsk.WaitSpin // look again and again: quickest, costs a core
+	WaitBusy = xsk.WaitBusy // poll the driver, where it can be
+)
+
+// Defaults of Config.
+const (
+	DefaultHeapSize        = 4 << 20
+	DefaultConcurrentHeaps = 4
+	DefaultRingHeaps       = 4
+	DefaultConsumerHeaps   = 2
+	DefaultPoolMin         = 16 << 10
+)
+
+// withDefaults checks the settings and fills in the defaults that depend on
+// nothing else.
+func (c Config) withDefaults() (Config, error) {
+	if len(c.Streams) == 0 {
+		return c, errors.New("speadx: no stream to receive")
+	}
+	if c.HeapSize == 0 {
+		c.HeapSize = DefaultHeapSize
+	}
+	if c.RingHeaps == 0 {
+		c.RingHeaps = DefaultRingHeaps
+	}
+	if c.ConsumerHeaps == 0 {
+		c.ConsumerHeaps = DefaultConsumerHeaps
+	}
+	if c.Substreams == 0 {
+		c.Substreams = 1
+	}
+	if c.PoolMin == 0 {
+		c.PoolMin = DefaultPoolMin
+	}
+	c.PoolMin = max(c.PoolMin, 0)
+	for _, v := range []struct {
+		name string
+		n    int64
+	}{
+		{"heap size", c.HeapSize}, {"ring heaps", int64(c.RingHeaps)}, {"consumer heaps", int64(c.ConsumerHeaps)},
+		{"substreams", int64(c.Substreams)}, {"concurrent heaps", int64(c.ConcurrentHeaps) + 1},
+		{"frames", int64(c.Frames) + 1}, {"socket buffer", int64(c.SocketBuffer) + 1},
+	} {
+		if v.n <= 0 {
+			return c, fmt.Errorf("speadx: %s of %d makes no sense", v.name, v.n)
+		}
+	}
+	if c.HeapSize >= 1<<47 {
+		return c, fmt.Errorf("speadx: heap size of %d bytes is more than any memory", c.HeapSize)
+	}
+	if c.Frames != 0 && bits.OnesCount(uint(c.Frames)) != 1 {
+		return c, fmt.Errorf("speadx: %d frames is not a power of two (the next is %d)", c.Frames, 1<<bits.Len(uint(c.Frames)))
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c, nil
+}

@@ -1,0 +1,281 @@
+package heap
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/speadx/speadx/internal/bell"
+	"github.com/speadx/speadx/pool"
+	"github.com/speadx/speadx/spead"
+)
+
+// Policy says what happens to a finished heap when the ring is full.
+type Policy uint8
+
+const (
+	// Block makes the thread that finished it wait for the consumer. What then
+	// overflows is what the thread reads from, and is lost and counted there.
+	Block Policy = iota
+	// DropNewest drops the heap just finished.
+	DropNewest
+	// DropOldest drops the heap that has waited longest in the ring.
+	DropOldest
+)
+
+// String is the policy's name on the command line.
+func (p Policy) String() string { return [...]string{"block", "drop-newest", "drop-oldest"}[p] }
+
+// Defaults of Config.
+const (
+	DefaultMaxAge    = 10 * time.Second
+	DefaultMaxItems  = 4096
+	DefaultMaxRanges = 1024
+)
+
+// Config says what an assembler is to do. Share must be set; the window, the
+// depth of the ring and the number of feeding threads are those of its sum.
+type Config struct {
+	Name       string      // of the stream, for the consumer
+	Share      *pool.Share // where heaps go
+	Substreams int         // heaps with equal cnt mod Substreams share a window; default 1
+
+	OnFull        Policy        // what to do when the ring is full
+	MaxAge        time.Duration // evict a heap for which no packet came for so long; 0: DefaultMaxAge, negative: never
+	Incomplete    bool          // deliver incomplete heaps too
+	IgnoreStop    bool          // a stop item does not end the stream, and its heap is delivered
+	RefuseUnsized bool          // refuse heaps that do not tell their length
+
+	MaxItems  int // item pointers a heap may have; default DefaultMaxItems
+	MaxRanges int // separate pieces a heap may be in; default DefaultMaxRanges
+
+	// Notify is called when there is a heap to take, and when the stream has
+	// ended. It must not wait. May be nil.
+	Notify func()
+	// OnStop is called once, when the first stop item is seen. May be nil.
+	OnStop func()
+}
+
+// Assembler puts the packets of one stream together. See the package comment.
+type Assembler struct {
+	cfg       Config
+	window    int
+	placement placement
+	records   []record
+	coverage  *coverage
+	histories [][numKinds]*history // by substream
+	ring      *ring
+	feeders   []Feeder
+	room      *bell.Bell // rung when a heap was taken from a full ring
+	tickEvery int64      // ns between looks for aged heaps
+
+	consumed struct { // what consumers have taken
+		mu    sync.Mutex // Next is not on the packet path
+		count counters
+		board board
+	}
+
+	stopping        atomic.Bool
+	aborted         atomic.Bool
+	ended           atomic.Bool
+	finishedFeeders atomic.Int64
+	oversize        atomic.Int64
+	begun           atomic.Uint64 // started() when the memory was cleared last
+}
+
+// Heaps of one packet have a history of their own, since they take no place in
+// the window.
+const (
+	kindParts = iota
+	kindWhole
+	numKinds
+)
+
+// memoryHeaps is how many heaps are remembered for each that may be live.
+const memoryHeaps = 64
+
+// New makes an assembler, with all the memory it will ever use.
+func New(cfg Config) (*Assembler, error) {
+	if cfg.Share == nil {
+		return nil, errors.New("heap: no share of a pool given")
+	}
+	sum := cfg.Share.Config()
+	if cfg.Substreams == 0 {
+		cfg.Substreams = 1
+	}
+	if cfg.Substreams < 0 || sum.Live%cfg.Substreams != 0 || sum.Live < cfg.Substreams {
+		return nil, fmt.Errorf("heap: %d live heaps cannot be divided among %d substreams", sum.Live, cfg.Substreams)
+	}
+	if cfg.MaxAge == 0 {
+		cfg.MaxAge = DefaultMaxAge
+	}
+	if cfg.MaxItems == 0 {
+		cfg.MaxItems = DefaultMaxItems
+	}
+	if cfg.MaxRanges == 0 {
+		cfg.MaxRanges = DefaultMaxRanges
+	}
+	if cfg.MaxItems < 1 || cfg.MaxRanges < 2 {
+		return nil, fmt.Errorf("heap: limits of %d item pointers and %d ranges leave no room for a heap", cfg.MaxItems, cfg.MaxRanges)
+	}
+	if cfg.Notify == nil {
+		cfg.Notify = func() {}
+	}
+	if cfg.OnStop == nil {
+		cfg.OnStop = func() {}
+	}
+	records := cfg.Share.Slots()
+	if sum.Threads > maxFeeders || records+sum.Threads > maxRecords {
+		return nil, fmt.Errorf("heap: %d slots and %d feeding threads are more than the %d a stream can have (fewer live heaps, or a shallower ring)",
+			records, sum.Threads, maxRecords)
+	}
+	room, err := bell.New()
+	if err != nil {
+		return nil, fmt.Errorf("heap: %w", err)
+	}
+	a := &Assembler{
+		cfg:       cfg,
+		window:    sum.Live / cfg.Substreams,
+		placement: slotPerHeap{cfg.Share},
+		records:   make([]record, records),
+		coverage:  newCoverage(records+sum.Threads, cfg.MaxRanges),
+		histories: make([][numKinds]*history, cfg.Substreams),
+		ring:      newRing(sum.Ring),
+		feeders:   make([]Feeder, sum.Threads),
+		room:      room,
+		tickEvery: int64(cfg.MaxAge) / 16,
+	}
+	for i := range a.records {
+		a.records[i].pointers.init(cfg.MaxItems)
+		a.records[i].state.Store(uint64(complete) << pinBits)
+		a.coverage.reset(&a.records[i].cover, uint64(i))
+	}
+	for s := range a.histories {
+		for k := range a.histories[s] {
+			a.histories[s][k] = newHistory(memoryHeaps*a.window, sum.Threads)
+		}
+	}
+	for i := range a.feeders {
+		f := &a.feeders[i]
+		f.a, f.thread, f.table = a, i, uint64(records+i)
+		f.spareNodes = make([][numKinds]uint64, cfg.Substreams)
+		for s := range f.spareNodes {
+			for k := range f.spareNodes[s] {
+				f.spareNodes[s][k] = a.histories[s][k].spare(i)
+			}
+		}
+	}
+	return a, nil
+}
+
+// Feeder returns the feeder of thread i, from 0 to the share's Threads-1. Each
+// belongs to one goroutine, and each must be finished for the stream to end.
+func (a *Assembler) Feeder(i int) *Feeder { return &a.feeders[i] }
+
+// TryNext takes the heap that has waited longest; nil if there is none. It may
+// be called from several goroutines. The heap is the caller's until Release.
+func (a *Assembler) TryNext() *Heap {
+	rec := a.ring.pop()
+	if rec < 0 {
+		return nil
+	}
+	r := &a.records[rec]
+	a.cfg.Share.MarkHeld(r.slot)
+	h := &r.heap
+	h.open(r)
+	fate := Delivered
+	if !h.complete {
+		fate = DeliveredIncomplete
+	}
+	a.consume(r, fate, cDelivered)
+	a.room.Ring()
+	return h
+}
+
+// consume settles a heap in the consumers' counters.
+func (a *Assembler) consume(r *record, fate Fate, heaps int) {
+	c := &a.consumed
+	c.mu.Lock()
+	c.count[fate] += uint64(r.packets.Swap(0))
+	c.count[heaps]++
+	c.board.publish(&c.count)
+	c.mu.Unlock()
+}
+
+// Stopping says whether a stop item was seen, so that each thread has to
+// finish when it has worked off what its source holds now.
+func (a *Assembler) Stopping() bool { return a.stopping.Load() }
+
+// Ended says whether every thread has finished and no heap is live any more.
+// What is in the ring can still be taken.
+func (a *Assembler) Ended() bool { return a.ended.Load() }
+
+// Abort wakes the threads that wait for room in the ring; they, and those that
+// would wait, drop their heaps with the fate Shutdown.
+func (a *Assembler) Abort() {
+	a.aborted.Store(true)
+	a.room.Ring()
+}
+
+// Close drops the heaps that nobody has taken. It is to be called when every
+// thread has finished and nobody calls TryNext any more. Heaps that are held
+// stay valid until their Release.
+func (a *Assembler) Close() error {
+	for rec := a.ring.pop(); rec >= 0; rec = a.ring.pop() {
+		a.consume(&a.records[rec], Shutdown, cShutdownHeaps)
+		a.giveBack(rec)
+	}
+	return a.room.Close()
+}
+
+// Config returns the configuration with its defaults filled in.
+func (a *Assembler) Config() Config { return a.cfg }
+
+// seeStop notes that a stop item was seen.
+func (a *Assembler) seeStop() {
+	if a.stopping.CompareAndSwap(false, true) {
+		a.cfg.OnStop()
+	}
+}
+
+// forget makes the assembler remember no heap that has left.
+func (a *Assembler) forget() {
+	for s := range a.histories {
+		for _, h := range a.histories[s] {
+			h.forget()
+		}
+	}
+	a.begun.Store(a.started())
+}
+
+// started is how many heaps have started.
+func (a *Assembler) started() uint64 {
+	var n uint64
+	for s := range a.histories {
+		for _, h := range a.histories[s] {
+			n += h.head.Load()
+		}
+	}
+	return n
+}
+
+// depth is how many of the last heaps of a substream are remembered: never over
+// a quarter of the count space, so that counts may wrap.
+func (a *Assembler) depth(f spead.Flavour) uint64 {
+	n := uint64(memoryHeaps * a.window)
+	return min(n, max((f.MaxValue()/4+1)/uint64(a.cfg.Substreams), 1))
+}
+
+// giveBack frees the slot of a record that the calling thread alone owns.
+func (a *Assembler) giveBack(rec int) {
+	r := &a.records[rec]
+	r.packets.Store(0)
+	if howOf(r.state.Load()) == open { // prepared and not needed
+		r.begin(complete)
+	}
+	if err := a.cfg.Share.Free(r.slot); err != nil {
+		panic("heap: " + err.Error())
+	}
+}

@@ -1,0 +1,489 @@
+package heap
+
+import (
+	"testing"
+	"time"
+
+	"github.com/speadx/speadx/pool"
+	"github.com/speadx/speadx/spead"
+)
+
+func TestHeapOfEveryFlavour(t *testing.T) {
+	for f := spead.Flavour(24); f <= 48; f += 8 {
+		r := newRig(t, pool.ShareConfig{}, Config{Name: "s"})
+		r.feed(0, packetsOf(t, f, 7, 5000, 512)...)
+		h := r.TryNext()
+		if h == nil {
+			t.Fatalf("SPEAD-%v: no heap\n%s", f, fates(r.Stats()))
+		}
+		if h.Cnt() != 7 || h.Flavour() != f || !h.Complete() || h.Received() != h.Length() || h.Stream() != "s" || h.ReceiveTime().UnixNano() != r.now {
+			t.Errorf("SPEAD-%v: %+v", f, h)
+		}
+		items := h.Items()
+		if len(items) != 2 || items[0].ID != itemData || len(items[0].Data) != 5000 || items[1].ID != itemTime || items[1].Value != 7 {
+			t.Errorf("SPEAD-%v: items %+v", f, items)
+		}
+		r.check(h)
+		h.Release()
+		r.end()
+	}
+}
+
+func TestOrderOfPacketsDoesNotMatter(t *testing.T) {
+	for name, order := range map[string][]int{
+		"backwards":    {5, 4, 3, 2, 1, 0},
+		"inside out":   {2, 3, 1, 4, 0, 5},
+		"every second": {0, 2, 4, 1, 3, 5},
+	} {
+		r := newRig(t, pool.ShareConfig{}, Config{})
+		p := parts(1, 6, 1000)
+		for _, i := range order {
+			r.feed(0, p[i])
+		}
+		wantCounts(t, r.take(), 1)
+		r.end()
+		if s := r.Stats(); s.Fates[Delivered] != 6 {
+			t.Errorf("%s: %s", name, fates(s))
+		}
+	}
+}
+
+func TestDuplicates(t *testing.T) {
+	r := newRig(t, pool.ShareConfig{}, Config{})
+	p := parts(1, 3, 100)
+	r.feed(0, p[0], p[0], p[2], p[2], p[0])
+	r.feed(0, p[1], p[1], p[2]) // the last two repeat packets of a heap that has left
+	single := parts(2, 1, 100)[0]
+	r.feed(0, single, single)
+	r.feed(0, single)
+	wantCounts(t, r.end(), 1, 2)
+	r.wantFate(Duplicate, 7)
+	r.wantFate(Delivered, 4)
+}
+
+func TestOverlapNeverCompletesAHeapWithAHole(t *testing.T) {
+	f := spead.Flavour48
+	r := newRig(t, pool.ShareConfig{}, Config{Incomplete: true})
+	r.feed(0,
+		raw(f, 1, 300, 0, make([]byte, 100)),
+		raw(f, 1, 300, 50, make([]byte, 100)), // 50 bytes new, 50 old
+		raw(f, 1, 300, 200, make([]byte, 100)),
+		raw(f, 1, 300, 90, make([]byte, 120)), // covers the hole and more
+	)
+	if got := r.take(); got != nil {
+		t.Errorf("heap %v with a hole is complete", got)
+	}
+	r.Feeder(0).Finish()
+	h := r.TryNext()
+	if h == nil || h.Complete() || h.Received() != 200 || len(h.Ranges()) != 2 || h.Ranges()[1] != (Range{200, 300}) {
+		t.Fatalf("%+v", h)
+	}
+	h.Release()
+	r.wantFate(Overlap, 2)
+	r.wantFate(DeliveredIncomplete, 2)
+	r.end()
+}
+
+func TestLatePacketsStartNoGhost(t *testing.T) {
+	r := newRig(t, pool.ShareConfig{Live: 2}, Config{})
+	for cnt := uint64(1); cnt <= 3; cnt++ {
+		r.feed(0, parts(cnt, 2, 100)[0])
+	}
+	r.feed(0, parts(1, 2, 100)[1]) // heap 1 was evicted by heap 3
+	r.feed(0, parts(1, 2, 100)[0])
+	r.feed(0, parts(2, 2, 100)[1], parts(3, 2, 100)[1])
+	wantCounts(t, r.end(), 2, 3)
+	r.wantFate(Late, 2)
+	r.wantFate(DiscardedIncomplete, 1)
+	if s := r.Stats(); s.OvertakenHeaps != 1 || s.EvictedHeaps != 1 {
+		t.Errorf("%d heaps overtaken, %d evicted; want 1 and 1", s.OvertakenHeaps, s.EvictedHeaps)
+	}
+}
+
+func TestMemoryLastsTwoSeconds(t *testing.T) {
+	r := newRig(t, pool.ShareConfig{}, Config{})
+	r.feed(0, parts(1, 2, 100)...)
+	r.now += 2*second - 1e6
+	r.feed(0, parts(1, 2, 100)...)
+	wantCounts(t, r.take(), 1)
+	r.now += 2e6
+	r.feed(0, parts(1, 2, 100)...)
+	wantCounts(t, r.end(), 1)
+	r.wantFate(Duplicate, 2)
+}
+
+// A sender that begins again at count 1 loses nothing, whether it says so, or
+// had gone far enough for the memory to be past it.
+func TestSenderRestartedAtOne(t *testing.T) {
+	for _, sent := range []uint64{10, 300, 5000} {
+		for _, size := range []int{1, 2} { // heaps of one packet, and of two
+			r := newRig(t, pool.ShareConfig{Ring: 64}, Config{IgnoreStop: true})
+			heaps := 0
+			for range 3 {
+				for cnt := uint64(1); cnt <= sent; cnt++ {
+					r.feed(0, parts(cnt, size, 50)...)
+					heaps += len(r.take())
+				}
+				if sent < 300 {
+					r.feed(0, control(spead.CtrlStop, sent+1))
+					heaps += len(r.take()) - 1
+				}
+			}
+			if heaps != int(3*sent) {
+				t.Errorf("%d heaps of %d packets sent three times: %d came\n%s", sent, size, heaps, fates(r.Stats()))
+			}
+			r.end()
+		}
+	}
+}
+
+func TestStartOfStreamClearsTheMemory(t *testing.T) {
+	r := newRig(t, pool.ShareConfig{Ring: 64}, Config{})
+	for range 2 {
+		r.feed(0, control(spead.CtrlStart, 1))
+		for cnt := uint64(2); cnt < 12; cnt++ {
+			r.feed(0, parts(cnt, 2, 50)...)
+		}
+	}
+	r.feed(0, parts(11, 2, 50)[1], control(spead.CtrlStart, 1)) // a repeat, and a start that is none
+	if got := len(r.take()); got != 23 {
+		t.Errorf("%d heaps, want 23\n%s", got, fates(r.Stats()))
+	}
+	r.end()
+}
+
+// A stream whose counts have 8 bits wraps every 256 heaps.
+func TestCountsWrap(t *testing.T) {
+	f := spead.Flavour(8)
+	for _, step := range []uint64{1, 2} {
+		r := newRig(t, pool.ShareConfig{}, Config{})
+		heaps := 0
+		for cnt := uint64(0); cnt < 2000*step; cnt += step {
+			r.feed(0, raw(f, cnt&0xff, 40, 0, make([]byte, 20)), raw(f, cnt&0xff, 40, 20, make([]byte, 20)))
+			heaps += len(r.take())
+		}
+		if heaps != 2000 {
+			t.Errorf("step %d: %d of 2000 heaps\n%s", step, heaps, fates(r.Stats()))
+		}
+		r.end()
+	}
+}
+
+func TestWindow(t *testing.T) {
+	t.Run("singles take no place", func(t *testing.T) {
+		r := newRig(t, pool.ShareConfig{Live: 1, Ring: 8}, Config{})
+		p := parts(1, 2, 100)
+		r.feed(0, p[0])
+		heaps := 0
+		for cnt := uint64(2); cnt < 2000; cnt++ {
+			r.feed(0, parts(cnt, 1, 100)...)
+			heaps += len(r.take())
+		}
+		r.feed(0, p[1])
+		heaps += len(r.end())
+		if heaps != 1999 {
+			t.Errorf("%d of 1999 heaps\n%s", heaps, fates(r.Stats()))
+		}
+	})
+	t.Run("substreams have their own", func(t *testing.T) {
+		r := newRig(t, pool.ShareConfig{Live: 4}, Config{Substreams: 4})
+		p := parts(1, 2, 100)
+		r.feed(0, p[0])
+		for _, cnt := range []uint64{2, 3, 4, 6, 7, 8} {
+			r.feed(0, parts(cnt, 2, 100)...)
+			r.take()
+		}
+		r.feed(0, p[1])
+		wantCounts(t, r.end(), 1)
+	})
+	t.Run("complete heaps move it too", func(t *testing.T) {
+		r := newRig(t, pool.ShareConfig{Live: 2}, Config{Incomplete: true})
+		r.feed(0, parts(1, 2, 100)[0])
+		r.feed(0, parts(2, 2, 100)...)
+		r.feed(0, parts(3, 2, 100)...)
+		wantCounts(t, r.take(), 2, 1, 3)
+		r.end()
+	})
+}
+
+func TestAge(t *testing.T) {
+	r := newRig(t, pool.ShareConfig{}, Config{MaxAge: time.Second, Incomplete: true})
+	r.feed(0, parts(1, 2, 100)[0])
+	r.now += second
+	r.Feeder(0).Tick(r.now)
+	if got := r.take(); got != nil {
+		t.Errorf("heaps %v left before their time", got)
+	}
+	r.now += 1
+	r.Feeder(0).Tick(r.now)
+	wantCounts(t, r.take(), 1)
+	r.feed(0, parts(1, 2, 100)[1])
+	r.wantFate(Late, 1)
+	r.end()
+	if s := r.Stats(); s.AgedHeaps != 1 {
+		t.Errorf("%d heaps aged", s.AgedHeaps)
+	}
+}
+
+func TestUnsizedHeaps(t *testing.T) {
+	f := spead.Flavour48
+	data := content(1, 300)
+	ptr := f.Addressed(itemData, 0)
+	t.Run("contiguous is complete, when it leaves", func(t *testing.T) {
+		r := newRig(t, pool.ShareConfig{}, Config{})
+		r.feed(0, raw(f, 1, -1, 100, data[100:300]), raw(f, 1, -1, 0, data[:100], ptr))
+		if got := r.take(); got != nil {
+			t.Errorf("heaps %v complete before the end", got)
+		}
+		wantCounts(t, r.end(), 1)
+		r.wantFate(Delivered, 2)
+	})
+	t.Run("length told later", func(t *testing.T) {
+		r := newRig(t, pool.ShareConfig{}, Config{})
+		r.feed(0, raw(f, 1, -1, 0, data[:100], ptr), raw(f, 1, 300, 100, data[100:]))
+		wantCounts(t, r.take(), 1)
+		r.end()
+	})
+	t.Run("with a hole", func(t *testing.T) {
+		r := newRig(t, pool.ShareConfig{}, Config{})
+		r.feed(0, raw(f, 1, -1, 100, data[100:]))
+		wantCounts(t, r.end())
+		r.wantFate(DiscardedIncomplete, 1)
+	})
+	t.Run("refused", func(t *testing.T) {
+		r := newRig(t, pool.ShareConfig{}, Config{RefuseUnsized: true})
+		r.feed(0, raw(f, 1, -1, 0, data))
+		r.wantFate(UnsizedRefused, 1)
+		r.end()
+	})
+	t.Run("larger than any slot", func(t *testing.T) {
+		r := newRig(t, pool.ShareConfig{}, Config{})
+		r.feed(0, raw(f, 1, -1, 1<<20, data), raw(f, 1, -1, 1<<47, data))
+		r.wantFate(OversizeHeap, 2)
+		r.end()
+	})
+}
+
+func TestLengthsAndFlavoursThatDisagree(t *testing.T) {
+	f := spead.Flavour48
+	r := newRig(t, pool.ShareConfig{}, Config{})
+	r.feed(0,
+		raw(f, 1, 200, 0, make([]byte, 100), f.Addressed(itemData, 0)),
+		raw(f, 1, 300, 100, make([]byte, 100)),               // another length
+		raw(f, 1, -1, 150, make([]byte, 100)),                // beyond it
+		raw(spead.Flavour40, 1, 200, 100, make([]byte, 100)), // another flavour
+		raw(f, 2, -1, 0, make([]byte, 100), f.Addressed(itemData, 500)),
+		raw(f, 2, 400, 100, make([]byte, 100)), // shorter than its item pointer says
+		raw(f, 3, 1<<30, 0, make([]byte, 100)),
+	)
+	r.wantFate(LengthConflict, 3)
+	r.wantFate(FlavourDiffers, 1)
+	r.wantFate(OversizeHeap, 1)
+	if s := r.Stats(); s.Oversize != 1<<30 {
+		t.Errorf("the heap refused had %d bytes", s.Oversize)
+	}
+	r.end()
+}
+
+// A pointer beyond the heap's length makes it never complete, as in spead2.
+func TestPointerBeyondTheHeap(t *testing.T) {
+	f := spead.Flavour48
+	r := newRig(t, pool.ShareConfig{}, Config{Incomplete: true})
+	r.feed(0, raw(f, 1, 200, 0, make([]byte, 100), f.Addressed(itemData, 1<<40)))
+	r.feed(0, raw(f, 1, 200, 100, make([]byte, 100)))
+	r.Feeder(0).Finish()
+	h := r.TryNext()
+	if h == nil || h.Complete() {
+		t.Fatalf("heap %+v", h)
+	}
+	if len(h.Items()) != 0 {
+		t.Errorf("items %+v of a heap whose only item lies outside", h.Items())
+	}
+	h.Release()
+	r.end()
+}
+
+func TestEmptyPacketsAndHeaps(t *testing.T) {
+	f := spead.Flavour48
+	r := newRig(t, pool.ShareConfig{}, Config{})
+	r.feed(0,
+		raw(f, 1, 100, 0, nil, f.Immediate(itemTime, 9)),
+		raw(f, 1, 100, 0, make([]byte, 50)),
+		raw(f, 1, 100, 50, make([]byte, 50)),
+		raw(f, 2, 0, 0, nil, f.Immediate(itemTime, 10)),
+	)
+	h := r.TryNext()
+	if h == nil || len(h.Items()) != 1 || h.Items()[0].Value != 9 {
+		t.Fatalf("%+v", h)
+	}
+	h.Release()
+	h = r.TryNext()
+	if h == nil || !h.Complete() || h.Length() != 0 || len(h.Items()) != 1 || h.Items()[0].Value != 10 {
+		t.Fatalf("heap of length 0: %+v", h)
+	}
+	h.Release()
+	r.wantFate(Empty, 1)
+	r.end()
+}
+
+func TestRingFull(t *testing.T) {
+	fill := func(t *testing.T, p Policy, r *rig) {
+		for cnt := uint64(1); cnt <= 5; cnt++ {
+			r.feed(0, parts(cnt, 2, 100)...)
+		}
+	}
+	t.Run("drop-newest", func(t *testing.T) {
+		r := newRig(t, pool.ShareConfig{Ring: 3}, Config{OnFull: DropNewest})
+		fill(t, DropNewest, r)
+		wantCounts(t, r.end(), 1, 2, 3)
+		r.wantFate(RingFull, 4)
+	})
+	t.Run("drop-oldest", func(t *testing.T) {
+		r := newRig(t, pool.ShareConfig{Ring: 3}, Config{OnFull: DropOldest})
+		fill(t, DropOldest, r)
+		wantCounts(t, r.end(), 3, 4, 5)
+		r.wantFate(RingFull, 4)
+	})
+	t.Run("block", func(t *testing.T) {
+		r := newRig(t, pool.ShareConfig{Ring: 3}, Config{})
+		done := make(chan bool)
+		go func() { fill(t, Block, r); close(done) }()
+		var got []uint64
+		for len(got) < 5 {
+			if r.Stats().Blocked == 0 { // not before the feeder waits
+				time.Sleep(time.Millisecond)
+				continue
+			}
+			got = append(got, r.take()...)
+		}
+		<-done
+		wantCounts(t, got, 1, 2, 3, 4, 5)
+		r.end()
+		if s := r.Stats(); s.BlockedTime <= 0 || s.Fates[Delivered] != 10 {
+			t.Errorf("blocked for %v\n%s", s.BlockedTime, fates(s))
+		}
+	})
+	t.Run("block and close", func(t *testing.T) {
+		r := newRig(t, pool.ShareConfig{Ring: 3}, Config{})
+		done := make(chan bool)
+		go func() { fill(t, Block, r); r.Feeder(0).Finish(); close(done) }()
+		for r.Stats().Blocked == 0 {
+			time.Sleep(time.Millisecond)
+		}
+		r.Abort()
+		<-done
+		r.Close()
+		r.wantFate(Shutdown, 10)
+		r.balance()
+	})
+}
+
+func TestStopOverSeveralQueues(t *testing.T) {
+	stops := 0
+	r := newRig(t, pool.ShareConfig{Threads: 2}, Config{OnStop: func() { stops++ }})
+	p := parts(1, 2, 100)
+	r.feed(0, p[0])
+	r.feed(0, control(spead.CtrlStop, 9), control(spead.CtrlStop, 9))
+	if !r.Stopping() || stops != 1 {
+		t.Errorf("stop seen: %v, told %d times", r.Stopping(), stops)
+	}
+	r.Feeder(0).Finish()
+	r.feed(0, parts(7, 1, 10)...)
+	if r.Ended() {
+		t.Error("the stream has ended before its second queue was worked off")
+	}
+	r.feed(1, p[1]) // was in the other queue when the stop was seen
+	wantCounts(t, r.take(), 1)
+	r.Feeder(1).Finish()
+	wantCounts(t, r.end())
+	r.wantFate(StreamControl, 2)
+	r.wantFate(AfterStop, 1)
+}
+
+func TestStopHeapOfSeveralPackets(t *testing.T) {
+	f := spead.Flavour48
+	stop := f.Immediate(spead.IDStreamCtrl, spead.CtrlStop)
+	for _, whole := range []bool{true, false} {
+		r := newRig(t, pool.ShareConfig{}, Config{Incomplete: true})
+		r.feed(0, raw(f, 1, 200, 0, make([]byte, 100), stop))
+		if whole {
+			r.feed(0, raw(f, 1, 200, 100, make([]byte, 100)))
+		}
+		if !r.Stopping() {
+			t.Error("not stopping")
+		}
+		if got := len(r.end()); (got == 0) != whole {
+			t.Errorf("stop heap, complete %v: %d heaps came out", whole, got)
+		}
+	}
+}
+
+func TestReleaseTwicePanics(t *testing.T) {
+	r := newRig(t, pool.ShareConfig{}, Config{})
+	r.feed(0, parts(1, 1, 10)...)
+	h := r.TryNext()
+	h.Release()
+	defer func() {
+		if recover() == nil {
+			t.Error("no panic")
+		}
+		r.end()
+	}()
+	h.Release()
+}
+
+// The consumer holds all it may and more: heaps are refused, counted, and come
+// again once it has released.
+func TestConsumerHoldsTooMuch(t *testing.T) {
+	r := newRig(t, pool.ShareConfig{Live: 1, Ring: 1, Held: 1, Threads: 1, SmallBelow: 10}, Config{OnFull: DropNewest})
+	var held []*Heap
+	for cnt := uint64(1); cnt <= 4; cnt++ {
+		r.feed(0, parts(cnt, 2, 100)...)
+		if h := r.TryNext(); h != nil {
+			held = append(held, h)
+		}
+	}
+	r.feed(0, parts(5, 2, 100)...)
+	if s := r.Stats(); s.Fates[NoSlot] != 2 || len(held) != 4 {
+		t.Errorf("%d heaps held, %d packets without a slot", len(held), s.Fates[NoSlot])
+	}
+	if c := r.cfg.Share.Counts(); c.HighHeld != 4 || c.LeastFree != 0 {
+		t.Errorf("%+v", c)
+	}
+	for _, h := range held {
+		r.check(h)
+		h.Release()
+	}
+	r.feed(0, parts(6, 2, 100)...)
+	wantCounts(t, r.take(), 6)
+}
+
+func TestNoAllocations(t *testing.T) {
+	r := newRig(t, pool.ShareConfig{SmallBelow: 1024}, Config{})
+	const heaps = 20
+	var batches [][]Packet
+	for cnt := uint64(1); cnt <= heaps; cnt++ {
+		var b []Packet
+		for i, p := range parts(cnt, 10, 1000) {
+			b = append(b, split(p, i))
+		}
+		b = append(b, split(parts(cnt+heaps, 1, 100)[0], 0))
+		b[3], b[4] = b[4], b[3]
+		batches = append(batches, b)
+	}
+	feed := func() {
+		r.now += 3 * second // or they would be repeats
+		for _, b := range batches {
+			r.Feeder(0).Feed(b, r.now)
+			for h := r.TryNext(); h != nil; h = r.TryNext() {
+				_ = h.Items()
+				h.Release()
+			}
+		}
+	}
+	feed()
+	if n := testing.AllocsPerRun(20, feed); n != 0 {
+		t.Errorf("%v allocations for %d packets in %d heaps", n, heaps*11, 2*heaps)
+	}
+	r.end()
+}

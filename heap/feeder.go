@@ -1,0 +1,531 @@
+package heap
+
+import (
+	"time"
+
+	"github.com/speadx/speadx/spead"
+)
+
+// batchSize is how many packets are decoded before the first is placed: the
+// headers of a batch are fetched together, and a run of packets that continue
+// each other is claimed and committed as one.
+const batchSize = 64
+
+// Feeder is one thread's way into an [Assembler]. It belongs to one goroutine.
+type Feeder struct {
+	a      *Assembler
+	thread int
+
+	cur    *record // pinned, until release
+	curRef int     // its number
+
+	table      uint64             // our spare table of coverage
+	spareNodes [][numKinds]uint64 // our spare node of each history: [substream][kind]
+
+	count    counters // as published, plus what this batch added
+	board    board
+	finished bool // Finish was called: what comes now is after the stop
+	lastTick int64
+	lastNow  int64
+
+	headers [batchSize]spead.Packet
+}
+
+// Feed places a batch of packets that were received at now (ns, of any clock
+// that does not go back). It has copied what it keeps when it returns. It does
+// not allocate, and it waits only where the ring of finished heaps is full under
+// [Block].
+func (f *Feeder) Feed(packets []Packet, now int64) {
+	f.lastNow = now
+	f.count[cBatches]++
+	f.count[cMaxBatch] = max(f.count[cMaxBatch], uint64(len(packets)))
+	for len(packets) > 0 {
+		n := min(len(packets), batchSize)
+		f.feed(packets[:n], now)
+		packets = packets[n:]
+	}
+	f.release(now)
+	if now-f.lastTick >= f.a.tickEvery {
+		f.evictAged(now)
+	}
+	f.board.publish(&f.count)
+}
+
+// Tick does what time asks for when no packets come: it evicts heaps by age.
+func (f *Feeder) Tick(now int64) {
+	f.evictAged(now)
+	f.board.publish(&f.count)
+}
+
+func (f *Feeder) feed(packets []Packet, now int64) {
+	headers := f.headers[:len(packets)]
+	for i := range packets {
+		p, h := &packets[i], &headers[i]
+		f.count[cPackets]++
+		f.count[cBytes] += uint64(p.Len)
+		reason := h.Decode(p.First, p.Len)
+		if reason == spead.OK && h.Size() != p.Len {
+			reason = spead.SizeMismatch
+		}
+		if reason != spead.OK {
+			h.HeaderLen = 0 // not to be placed
+			f.count[fateOf[reason]]++
+		}
+	}
+	for i := 0; i < len(packets); {
+		h := &headers[i]
+		if h.HeaderLen == 0 {
+			i++
+			continue
+		}
+		j := i + 1
+		for j < len(packets) && continues(h, &headers[j-1], &headers[j]) {
+			j++
+		}
+		f.run(packets[i:j], headers[i:j], now)
+		i = j
+	}
+}
+
+// continues says whether h belongs to the run that begins with first and ends,
+// so far, with last.
+func continues(first, last, h *spead.Packet) bool {
+	return h.HeaderLen != 0 && h.Cnt == first.Cnt && h.HeapLength == first.HeapLength && h.Flavour == first.Flavour &&
+		h.PayloadOffset == last.PayloadOffset+last.PayloadLength && h.PayloadLength > 0 && last.PayloadLength > 0 &&
+		h.Control == first.Control
+}
+
+// run places packets of one heap whose payloads follow each other.
+func (f *Feeder) run(packets []Packet, headers []spead.Packet, now int64) {
+	h, last := &headers[0], &headers[len(headers)-1]
+	fate := f.admit(h, last.PayloadOffset+last.PayloadLength)
+	if fate == placed {
+		if h.PayloadLength == h.HeapLength {
+			fate = f.whole(&packets[0], h, now)
+		} else {
+			fate = f.part(packets, headers, now)
+		}
+	}
+	if fate != placed {
+		f.count[fate] += uint64(len(packets))
+	}
+}
+
+// placed stands for the fate of the heap, which is not yet known.
+const placed = NumFates
+
+// admit checks what needs no heap. end is where the run's payload ends.
+func (f *Feeder) admit(h *spead.Packet, end int64) Fate {
+	a := f.a
+	switch {
+	case f.finished:
+		return AfterStop
+	case h.HeapLength < 0 && a.cfg.RefuseUnsized:
+		return UnsizedRefused
+	case max(h.HeapLength, end) > a.placement.largest():
+		a.oversize.CompareAndSwap(0, max(h.HeapLength, end))
+		return OversizeHeap
+	}
+	return placed
+}
+
+// whole places a packet that is a heap by itself. Such a heap takes no place in
+// the window of live heaps and is never visible to other threads half-made: it
+// is copied first and then started and finished at once.
+func (f *Feeder) whole(p *Packet, h *spead.Packet, now int64) Fate {
+	a := f.a
+	if h.Control == spead.CtrlStop && !a.cfg.IgnoreStop {
+		a.seeStop()
+		f.count[cStopHeaps]++
+		return StreamControl
+	}
+	f.release(now)
+	hist, spare := f.historyOf(h.Cnt, kindWhole)
+	var r *record
+	var rec int
+	for {
+		e, found, next := hist.find(h.Cnt)
+		if found && f.remembered(hist, e, next, h, now) {
+			if r != nil {
+				a.giveBack(rec)
+			}
+			return f.repeat(hist, e)
+		}
+		if r == nil {
+			f.beginAgain(hist, h, found, next)
+			var ok bool
+			if r, rec, ok = f.prepare(h, now, complete); !ok {
+				return NoSlot
+			}
+			if !r.pointers.addAll(h) {
+				a.giveBack(rec)
+				return TooManyItems
+			}
+			f.raise(r, h)
+			copyPayload(r.memory[:h.PayloadLength], p, h.HeaderLen)
+			r.committed.Store(h.PayloadLength)
+			r.packets.Store(1)
+			r.hist, r.seq = hist, next
+		}
+		if hist.start(next, h.Cnt, refTo(r.state.Load(), rec), leftAt(now, true), spare) {
+			break
+		}
+	}
+	f.count[cSinglePacket]++
+	f.count[cPayload] += uint64(h.PayloadLength)
+	f.finish(r, rec, now)
+	return placed
+}
+
+// part places a run of packets of a heap that has more than one.
+func (f *Feeder) part(packets []Packet, headers []spead.Packet, now int64) Fate {
+	a, h := f.a, &headers[0]
+	if f.cur == nil || f.cur.cnt != h.Cnt || howOf(f.cur.state.Load()) != open {
+		f.release(now)
+		if fate := f.acquire(h, now); fate != placed {
+			return fate
+		}
+	}
+	r := f.cur
+	if fate := f.agree(r, h); fate != placed {
+		return fate
+	}
+	if h.Control == spead.CtrlStop && !a.cfg.IgnoreStop {
+		r.stop.Store(true)
+		a.seeStop()
+	}
+	if h.PayloadLength == 0 {
+		return f.empty(r, h)
+	}
+	if v := f.place(r, packets, headers); v != claimed {
+		if len(headers) == 1 {
+			return refusal[v]
+		}
+		for i := range packets {
+			if v := f.place(r, packets[i:i+1], headers[i:i+1]); v != claimed {
+				f.count[refusal[v]]++
+			}
+		}
+	}
+	r.lastSeen.Store(now)
+	if r.length.Load() >= 0 && r.isComplete() {
+		r.close(refTo(r.state.Load(), f.curRef), complete)
+		f.release(now)
+	}
+	return placed
+}
+
+// agree checks a packet against its heap, and tells the heap the length if it
+// did not know it.
+func (f *Feeder) agree(r *record, h *spead.Packet) Fate {
+	n := r.length.Load()
+	switch {
+	case h.Flavour != r.flavour:
+		return FlavourDiffers
+	case h.HeapLength >= 0 && n >= 0 && n != h.HeapLength:
+		return LengthConflict
+	case h.HeapLength >= 0 && h.HeapLength < r.reach.Load():
+		return LengthConflict
+	case h.HeapLength < 0 && n >= 0 && h.PayloadOffset+h.PayloadLength > n:
+		return LengthConflict
+	}
+	if h.HeapLength >= 0 && n < 0 && !r.length.CompareAndSwap(-1, h.HeapLength) && r.length.Load() != h.HeapLength {
+		return LengthConflict
+	}
+	return placed
+}
+
+// place claims the bytes of a run, copies them and commits them, with the
+// pointers in between: so a heap of which every byte is committed has all its
+// pointers. A packet with more pointers than there is room for is copied, as its
+// bytes are claimed, but not committed: its heap stays incomplete.
+func (f *Feeder) place(r *record, packets []Packet, headers []spead.Packet) claim {
+	off, last := headers[0].PayloadOffset, &headers[len(headers)-1]
+	end := last.PayloadOffset + last.PayloadLength
+	if v := f.a.coverage.claim(&r.cover, &f.table, uint64(off), uint64(end)); v != claimed {
+		return v
+	}
+	n, bytes := 0, int64(0)
+	for i := range packets {
+		h := &headers[i]
+		f.raise(r, h)
+		copyPayload(r.memory[h.PayloadOffset:h.PayloadOffset+h.PayloadLength], &packets[i], h.HeaderLen)
+		if r.pointers.addAll(h) {
+			n++
+			bytes += h.PayloadLength
+		} else {
+			f.count[TooManyItems]++
+		}
+	}
+	f.count[cPayload] += uint64(bytes)
+	step("feeder.commit.packets")
+	r.packets.Add(int64(n))
+	step("feeder.commit.bytes")
+	r.committed.Add(bytes)
+	return claimed
+}
+
+var refusal = [...]Fate{claimDuplicate: Duplicate, claimOverlap: Overlap, claimFull: TooManyRanges}
+
+// empty takes the item pointers of a packet without payload.
+func (f *Feeder) empty(r *record, h *spead.Packet) Fate {
+	if !r.pointers.addAll(h) {
+		return TooManyItems
+	}
+	f.raise(r, h)
+	return Empty
+}
+
+// raise notes how far the heap reaches, beyond what its length says.
+func (f *Feeder) raise(r *record, h *spead.Packet) {
+	if h.HeapLength < 0 {
+		atLeast(&r.reach, h.PayloadOffset+h.PayloadLength)
+	}
+	if h.Extra == 0 {
+		return
+	}
+	for i := range h.NumPointers() {
+		if p := h.Pointer(i); !p.IsImmediate() {
+			atLeast(&r.reach, int64(h.Flavour.Value(p)))
+		}
+	}
+}
+
+func copyPayload(dst []byte, p *Packet, headerLen int) {
+	n := copy(dst, p.First[headerLen:])
+	for _, s := range p.Rest {
+		n += copy(dst[n:], s)
+	}
+}
+
+// acquire pins the heap that h belongs to, starting it if need be.
+func (f *Feeder) acquire(h *spead.Packet, now int64) Fate {
+	a := f.a
+	hist, spare := f.historyOf(h.Cnt, kindParts)
+	var r *record
+	var rec int
+	for {
+		e, found, next := hist.find(h.Cnt)
+		if found {
+			cand := int(e.ref & recordMask)
+			if a.records[cand].pin(e.ref) {
+				if r != nil {
+					a.giveBack(rec)
+				}
+				f.cur, f.curRef = &a.records[cand], cand
+				return placed
+			}
+			if f.remembered(hist, e, next, h, now) {
+				if r != nil {
+					a.giveBack(rec)
+				}
+				return f.repeat(hist, e)
+			}
+		}
+		if r == nil {
+			f.beginAgain(hist, h, found, next)
+			// Room is made before it is needed, by whoever starts heap number
+			// next: all of them evict the same one. So no more than the
+			// window are live, and a thread never has two slots in hand.
+			f.evict(hist, next, now)
+			if f.a.aborted.Load() {
+				return Shutdown
+			}
+			var ok bool
+			if r, rec, ok = f.prepare(h, now, open); !ok {
+				return NoSlot
+			}
+			continue // looking again: evict may have waited for the consumer
+		}
+		if f.crowded(hist, next) {
+			// Others have started heaps since: there is room to make again, and
+			// our slot goes back first.
+			a.giveBack(rec)
+			r = nil
+			continue
+		}
+		r.hist, r.seq = hist, next
+		if hist.start(next, h.Cnt, refTo(r.state.Load(), rec), 0, spare) {
+			f.cur, f.curRef = r, rec
+			return placed
+		}
+	}
+}
+
+// crowded says whether a heap still has to leave the window before heap next can
+// start.
+func (f *Feeder) crowded(hist *history, next uint64) bool {
+	w := uint64(f.a.window)
+	if next < w {
+		return false
+	}
+	e, ok := hist.at(next - w)
+	if !ok {
+		return false
+	}
+	st := f.a.records[e.ref&recordMask].state.Load()
+	return st>>genShift == e.ref>>recordBits && howOf(st) == open
+}
+
+// evict closes the heap that has to leave the window when heap next starts.
+func (f *Feeder) evict(hist *history, next uint64, now int64) {
+	w := uint64(f.a.window)
+	if next < w {
+		return
+	}
+	if e, ok := hist.at(next - w); ok {
+		f.closeHeap(e, evicted, now)
+	}
+}
+
+// closeHeap closes a heap if it is open, and finishes it if nobody has it
+// pinned.
+func (f *Feeder) closeHeap(e entry, why how, now int64) {
+	rec := int(e.ref & recordMask)
+	r := &f.a.records[rec]
+	if closed, finisher := r.close(e.ref, why); closed {
+		f.count[counterOf[why]]++
+		if finisher {
+			f.finish(r, rec, now)
+		}
+	}
+}
+
+var counterOf = [...]int{evicted: cEvicted, aged: cAged, flushed: cFlushed}
+
+// prepare takes a slot for a new heap and makes its record ready, to be
+// published or given back.
+func (f *Feeder) prepare(h *spead.Packet, now int64, how how) (r *record, rec int, ok bool) {
+	a := f.a
+	slot, memory, ok := a.placement.place(h)
+	if !ok {
+		return nil, 0, false
+	}
+	rec = slot
+	r = &a.records[rec]
+	r.begin(how)
+	a.coverage.reset(&r.cover, r.cover.Load()>>claimedBits)
+	r.committed.Store(0)
+	r.packets.Store(0)
+	r.length.Store(h.HeapLength)
+	r.reach.Store(0)
+	r.lastSeen.Store(now)
+	r.stop.Store(false)
+	r.pointers.reset()
+	r.slot, r.cnt, r.flavour, r.firstSeen, r.memory = slot, h.Cnt, h.Flavour, now, memory
+	return r, rec, true
+}
+
+// memoryNs is for how long a heap that has left is remembered.
+const memoryNs = int64(2 * time.Second)
+
+// remembered says whether a heap that stands in the history, and is not live,
+// still counts: h is then a packet too many of it, and not the first of a new
+// heap with the same count.
+func (f *Feeder) remembered(hist *history, e entry, next uint64, h *spead.Packet, now int64) bool {
+	if e.left == 0 {
+		return true // closed just now
+	}
+	if e.seq < hist.floor.Load() || next-e.seq > f.a.depth(h.Flavour) {
+		return false
+	}
+	if now-e.left >= memoryNs {
+		return false
+	}
+	// A start or end of the stream that comes further behind the last one than
+	// heaps are reordered is another one.
+	return !f.begins(h) || f.a.started()-f.a.begun.Load() <= uint64(f.a.window)
+}
+
+// repeat is the fate of a packet whose heap has left.
+func (f *Feeder) repeat(hist *history, e entry) Fate {
+	if e.left == 0 { // when it was looked up: it was closed, and is perhaps gone by now
+		s := f.a.records[e.ref&recordMask].state.Load()
+		if s>>genShift == e.ref>>recordBits && howOf(s) == complete {
+			return Duplicate
+		}
+		if now, ok := hist.at(e.seq); ok {
+			e = now
+		}
+	}
+	if e.left&leftComplete != 0 {
+		return Duplicate // every byte of the heap was there
+	}
+	if hist.overtaken(e) {
+		f.count[cOvertaken]++
+	}
+	return Late
+}
+
+// beginAgain forgets the heaps that have left when h, the first packet of a new
+// heap, shows that the sender counts from somewhere else now.
+func (f *Feeder) beginAgain(hist *history, h *spead.Packet, found bool, next uint64) {
+	if f.begins(h) || !found && hist.behind(h.Cnt, next, f.a.depth(h.Flavour)) {
+		f.a.forget()
+	}
+}
+
+// begins says whether heaps behind this packet may count from anywhere.
+func (f *Feeder) begins(h *spead.Packet) bool {
+	return h.Control == spead.CtrlStart || h.Control == spead.CtrlStop
+}
+
+// historyOf returns the history that a heap belongs to, and our spare node.
+func (f *Feeder) historyOf(cnt uint64, kind int) (*history, *uint64) {
+	s := cnt % uint64(f.a.cfg.Substreams)
+	return f.a.histories[s][kind], &f.spareNodes[s][kind]
+}
+
+// release takes off our pin.
+func (f *Feeder) release(now int64) {
+	if r := f.cur; r != nil {
+		f.cur = nil
+		if r.unpin() {
+			f.finish(r, f.curRef, now)
+		}
+	}
+}
+
+// evictAged evicts the heaps for which no packet has come for too long.
+func (f *Feeder) evictAged(now int64) {
+	f.lastTick = now
+	if f.a.cfg.MaxAge < 0 {
+		return
+	}
+	f.eachLive(func(r *record) bool { return now-r.lastSeen.Load() > int64(f.a.cfg.MaxAge) }, aged, now)
+}
+
+// eachLive closes the live heaps for which the condition holds, oldest first.
+func (f *Feeder) eachLive(cond func(*record) bool, why how, now int64) {
+	for s := range f.a.histories {
+		hist := f.a.histories[s][kindParts]
+		next := hist.next()
+		for n := next - min(next, uint64(f.a.window)); n < next; n++ {
+			if e, ok := hist.at(n); ok && cond(&f.a.records[e.ref&recordMask]) {
+				f.closeHeap(e, why, now)
+			}
+		}
+	}
+}
+
+// Finish says that this thread has fed all it had: its source has ended, or it
+// has worked off what its source held when [Assembler.Stopping] became true.
+// Packets it feeds from now on are after the stop. When every thread has
+// finished, the last one closes what is still live and the stream ends.
+func (f *Feeder) Finish() {
+	if f.finished {
+		return
+	}
+	f.finished = true
+	f.board.publish(&f.count)
+	step("feeder.finish")
+	if int(f.a.finishedFeeders.Add(1)) == len(f.a.feeders) {
+		f.eachLive(func(*record) bool { return true }, flushed, f.lastNow)
+		f.board.publish(&f.count)
+		f.a.ended.Store(true)
+		f.a.cfg.Notify()
+	}
+}
+
+// Finished says whether Finish was called.
+func (f *Feeder) Finished() bool { return f.finished }

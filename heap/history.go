@@ -1,0 +1,237 @@
+package heap
+
+import (
+	"math/bits"
+	"sync/atomic"
+)
+
+// history is the sequence of heaps started, and the only place where a heap can
+// start. It answers "which record has this count?" and "has this count been
+// here?" with one look-up.
+//
+// Heap number s (counted from 0, never wrapping) stands in cell s mod size:
+//
+//	cell = lap<<nodeBits | node     lap = s/size + 1
+//
+// To start heap s, a thread that has read head == s fills its own spare node and
+// replaces, by one compare-and-swap, the cell's last lap with it; the node it
+// displaced is its new spare. Since s is the one place where the next heap can
+// start, success proves that no heap started since head was read, so a look-up
+// made in between still holds: two threads never start one heap twice.
+//
+// A started heap is then linked: its number is put at the front of its bucket's
+// chain (node.prev continues it), and head moves on. Any thread may do that, and
+// every thread that meets an unlinked heap does, so at most the newest is not
+// linked and nobody waits for its starter.
+//
+// A node is read without owning it: its fields are loaded and then the cell once
+// more; if it is unchanged the node was not reused.
+type history struct {
+	head  atomic.Uint64 // number of the next heap to start
+	_     [56]byte
+	floor atomic.Uint64 // heaps before this number are forgotten
+	_     [56]byte
+	cells []atomic.Uint64
+	index []atomic.Uint64 // bucket → number+1 of the newest heap in it; 0: none
+	nodes []node
+	shift uint // of the hash, to the bucket
+}
+
+// node is what is remembered of a heap.
+type node struct {
+	cnt  atomic.Uint64
+	prev atomic.Uint64 // number+1 of the next older heap in the bucket; 0: none
+	ref  atomic.Uint64 // generation and record it was assembled in
+	left atomic.Int64  // when it left, ns, with the lowest bit set if it was complete; 0: it has not
+}
+
+const (
+	nodeBits = 24
+	nodeMask = 1<<nodeBits - 1
+)
+
+// entry is a copy of a node.
+type entry struct {
+	seq  uint64
+	cnt  uint64
+	prev uint64
+	ref  uint64
+	left int64
+}
+
+// newHistory remembers at least size heaps and serves the given number of
+// threads, whose spare nodes are spare(0) … spare(threads-1).
+func newHistory(size, threads int) *history {
+	n := 1 << bits.Len(uint(size-1))
+	h := &history{
+		cells: make([]atomic.Uint64, n),
+		index: make([]atomic.Uint64, 2*n),
+		nodes: make([]node, n+threads),
+		shift: uint(64 - bits.Len(uint(2*n-1))),
+	}
+	for i := range h.cells {
+		h.cells[i].Store(uint64(i)) // lap 0: nothing has been here
+	}
+	return h
+}
+
+func (h *history) spare(thread int) uint64 { return uint64(len(h.cells) + thread) }
+
+func (h *history) bucket(cnt uint64) *atomic.Uint64 {
+	return &h.index[cnt*0x9e3779b97f4a7c15>>h.shift]
+}
+
+func (h *history) cell(seq uint64) *atomic.Uint64 { return &h.cells[seq&uint64(len(h.cells)-1)] }
+func (h *history) lap(seq uint64) uint64          { return seq/uint64(len(h.cells)) + 1 }
+
+// next returns the number of the next heap to start, with all before it linked.
+func (h *history) next() uint64 {
+	for {
+		step("history.head")
+		s := h.head.Load()
+		w := h.cell(s).Load()
+		if w>>nodeBits != h.lap(s) {
+			return s
+		}
+		h.link(s, w)
+	}
+}
+
+// link links heap s, whose cell holds w, and moves head on. Done twice, it does
+// nothing: a bucket's number only grows, so the compare-and-swap from prev can
+// succeed only once.
+func (h *history) link(s, w uint64) {
+	nd := &h.nodes[w&nodeMask]
+	cnt, prev := nd.cnt.Load(), nd.prev.Load()
+	step("history.link.check")
+	if h.cell(s).Load() != w || h.head.Load() != s {
+		return // linked long ago, and the node may have been reused
+	}
+	step("history.link.index")
+	h.bucket(cnt).CompareAndSwap(prev, s+1)
+	step("history.link.head")
+	h.head.CompareAndSwap(s, s+1)
+}
+
+// at returns what is remembered of heap s; false if that is nothing.
+func (h *history) at(s uint64) (entry, bool) {
+	cell := h.cell(s)
+	step("history.at")
+	w := cell.Load()
+	if w>>nodeBits != h.lap(s) {
+		return entry{}, false
+	}
+	nd := &h.nodes[w&nodeMask]
+	e := entry{seq: s, cnt: nd.cnt.Load(), prev: nd.prev.Load(), ref: nd.ref.Load(), left: nd.left.Load()}
+	step("history.at.check")
+	return e, cell.Load() == w
+}
+
+// find looks for the newest heap with the given count. next is the number that
+// a new heap would have; start fails if another heap has started since.
+func (h *history) find(cnt uint64) (e entry, found bool, next uint64) {
+again:
+	next = h.next()
+	for s := h.bucket(cnt).Load(); s != 0; s = e.prev {
+		if s > next {
+			goto again // a heap has started meanwhile
+		}
+		var ok bool
+		if e, ok = h.at(s - 1); !ok {
+			break // so old that it is overwritten, as are all behind it
+		}
+		if e.cnt == cnt {
+			return e, true, next
+		}
+	}
+	return entry{}, false, next
+}
+
+// start makes the heap number next, in the calling thread's spare node; false,
+// with nothing changed, if another heap has started since next was read.
+func (h *history) start(next, cnt, ref uint64, left int64, spare *uint64) bool {
+	cell := h.cell(next)
+	step("history.start.load")
+	old := cell.Load()
+	if old>>nodeBits != h.lap(next)-1 {
+		return false
+	}
+	nd := &h.nodes[*spare]
+	nd.cnt.Store(cnt)
+	nd.ref.Store(ref)
+	nd.left.Store(left)
+	nd.prev.Store(h.bucket(cnt).Load())
+	step("history.start.cas")
+	w := h.lap(next)<<nodeBits | *spare
+	if !cell.CompareAndSwap(old, w) {
+		return false
+	}
+	*spare = old & nodeMask
+	h.link(next, w)
+	return true
+}
+
+// leave notes when heap s left, and whether it was complete. Should the heap be
+// overwritten at this very moment, the note is lost or, in the worst case, makes
+// the memory of another heap a little shorter.
+func (h *history) leave(s uint64, now int64, complete bool) {
+	w := h.cell(s).Load()
+	if w>>nodeBits != h.lap(s) {
+		return
+	}
+	h.nodes[w&nodeMask].left.Store(leftAt(now, complete))
+}
+
+// The two lowest bits of node.left.
+const (
+	leftComplete  = 1 << iota
+	leftOvertaken // late packets came, and were noted, after the window had evicted it
+	leftFlags     = 1<<iota - 1
+)
+
+func leftAt(now int64, complete bool) int64 {
+	left := max(now, leftFlags+1) &^ leftFlags // never 0: that is "still here"
+	if complete {
+		left |= leftComplete
+	}
+	return left
+}
+
+// overtaken notes that a late packet came for an incomplete heap; true for the
+// first.
+func (h *history) overtaken(e entry) bool {
+	w := h.cell(e.seq).Load()
+	if w>>nodeBits != h.lap(e.seq) || e.left == 0 || e.left&leftOvertaken != 0 {
+		return false
+	}
+	return h.nodes[w&nodeMask].left.CompareAndSwap(e.left, e.left|leftOvertaken)
+}
+
+// forget makes the history remember none of the heaps that have started.
+func (h *history) forget() {
+	n := h.head.Load()
+	for {
+		f := h.floor.Load()
+		if f >= n || h.floor.CompareAndSwap(f, n) {
+			return
+		}
+	}
+}
+
+// behind says whether cnt lies below everything remembered by more than depth:
+// further than reordering reaches, as when a sender has begun again.
+func (h *history) behind(cnt, next, depth uint64) bool {
+	first := next - min(next-h.floor.Load(), depth, next)
+	if first == next {
+		return false
+	}
+	if e, ok := h.at(next - 1); !ok || cnt+depth >= e.cnt {
+		return false // ahead of the newest, or near it: the usual case
+	}
+	for s := first; s < next; s++ {
+		if e, ok := h.at(s); ok && cnt+depth >= e.cnt {
+			return false
+		}
+	}
+	return true
+}

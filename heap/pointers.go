@@ -1,0 +1,195 @@
+package heap
+
+import (
+	"math/bits"
+	"sync/atomic"
+
+	"github.com/speadx/speadx/spead"
+)
+
+// pointerSet holds the item pointers of one heap, each value once, in the
+// order they came. Several threads may add to it at a time.
+//
+// The first few stand in a list, which a thread scans to its end and appends to:
+// two threads that add one value meet at the same empty place, where one of them
+// finds the other's. The rest are in a hash table of open addressing, on which
+// the same holds for a probe sequence; order remembers in which places, and in
+// what order, so that emptying costs no more than filling did.
+//
+// A place holds the complement of its pointer, so that 0 means empty: pointer 0
+// (an addressed NULL at offset 0) is common in small heaps. The pointer of all
+// ones is kept as a flag: it is an immediate, of the highest value there is, so
+// it comes last in a heap whenever it came.
+type pointerSet struct {
+	list  [16]atomic.Uint64
+	ones  atomic.Bool
+	n     atomic.Uint32 // places taken in table
+	table []atomic.Uint64
+	order []atomic.Uint32
+}
+
+// unused marks an entry of order whose thread found its pointer there already.
+const unused = ^uint32(0)
+
+// init makes room for at least limit pointers.
+func (p *pointerSet) init(limit int) {
+	if more := limit - len(p.list); more > 0 {
+		p.table = make([]atomic.Uint64, 2<<bits.Len(uint(more-1)))
+		p.order = make([]atomic.Uint32, more)
+	}
+}
+
+// reset empties a set that nobody else uses.
+func (p *pointerSet) reset() {
+	for i := range p.list {
+		if p.list[i].Load() == 0 {
+			break
+		}
+		p.list[i].Store(0)
+	}
+	for i := range p.n.Load() {
+		if at := p.order[i].Load(); at != unused {
+			p.table[at].Store(0)
+		}
+	}
+	p.n.Store(0)
+	p.ones.Store(false)
+}
+
+// kept says whether a heap keeps the pointer: all but the immediates that
+// describe the packet.
+func kept(f spead.Flavour, p spead.Pointer) bool {
+	id := f.ID(p)
+	return !p.IsImmediate() || id == spead.IDNull || id > spead.IDPayloadLength
+}
+
+// addAll adds the pointers of a packet that a heap keeps; false, with the set
+// unchanged unless other threads filled it meanwhile, if there is no room.
+func (p *pointerSet) addAll(h *spead.Packet) bool {
+	if h.Extra == 0 {
+		return true
+	}
+	missing := 0
+	n := h.NumPointers()
+	for i := range n {
+		if q := h.Pointer(i); kept(h.Flavour, q) && !p.has(q) {
+			missing++
+		}
+	}
+	if missing == 0 {
+		return true
+	}
+	if missing > p.room() {
+		return false
+	}
+	for i := range n {
+		if q := h.Pointer(i); kept(h.Flavour, q) && !p.add(q) {
+			return false
+		}
+	}
+	return true
+}
+
+// room is how many more pointers fit, if nobody else adds any.
+func (p *pointerSet) room() int {
+	free := len(p.order) - int(p.n.Load())
+	for i := len(p.list) - 1; i >= 0 && p.list[i].Load() == 0; i-- {
+		free++
+	}
+	return free
+}
+
+func (p *pointerSet) slot(v uint64) uint64 {
+	return v * 0x9e3779b97f4a7c15 >> (64 - uint(bits.Len(uint(len(p.table)-1))))
+}
+
+func (p *pointerSet) has(q spead.Pointer) bool {
+	v := ^uint64(q)
+	if v == 0 {
+		return p.ones.Load()
+	}
+	for i := range p.list {
+		switch p.list[i].Load() {
+		case v:
+			return true
+		case 0:
+			return false
+		}
+	}
+	if len(p.table) == 0 {
+		return false
+	}
+	for i := p.slot(v); ; i = (i + 1) & uint64(len(p.table)-1) {
+		switch p.table[i].Load() {
+		case v:
+			return true
+		case 0:
+			return false
+		}
+	}
+}
+
+// add adds one pointer; false if there is no room.
+func (p *pointerSet) add(q spead.Pointer) bool {
+	v := ^uint64(q)
+	if v == 0 {
+		p.ones.Store(true)
+		return true
+	}
+	for i := range p.list {
+		step("pointers.list")
+		if w := p.list[i].Load(); w == v || w == 0 && p.list[i].CompareAndSwap(0, v) || p.list[i].Load() == v {
+			return true
+		}
+	}
+	if len(p.table) == 0 {
+		return false
+	}
+	// The table is twice as large as order, so an empty place is always found.
+	k := -1 // our entry of order
+	for i := p.slot(v); ; i = (i + 1) & uint64(len(p.table)-1) {
+		step("pointers.table")
+		w := p.table[i].Load()
+		if w == 0 {
+			if k < 0 {
+				if k = int(p.n.Add(1)) - 1; k >= len(p.order) {
+					p.n.Add(^uint32(0))
+					return false
+				}
+			}
+			step("pointers.cas")
+			if p.table[i].CompareAndSwap(0, v) {
+				p.order[k].Store(uint32(i))
+				return true
+			}
+			w = p.table[i].Load()
+		}
+		if w == v { // here already, or put here by another thread just now
+			if k >= 0 {
+				p.order[k].Store(unused)
+			}
+			return true
+		}
+	}
+}
+
+// appendTo appends the pointers of a set that nobody else uses, in the order
+// they came.
+func (p *pointerSet) appendTo(dst []spead.Pointer) []spead.Pointer {
+	for i := range p.list {
+		v := p.list[i].Load()
+		if v == 0 {
+			break
+		}
+		dst = append(dst, spead.Pointer(^v))
+	}
+	for i := range p.n.Load() {
+		if at := p.order[i].Load(); at != unused {
+			dst = append(dst, spead.Pointer(^p.table[at].Load()))
+		}
+	}
+	if p.ones.Load() {
+		dst = append(dst, ^spead.Pointer(0))
+	}
+	return dst
+}

@@ -1,0 +1,289 @@
+package netif
+
+import (
+	"bytes"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/speadx/speadx/internal/testnet"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+func TestLookupLoopback(t *testing.T) {
+	i, err := Lookup("lo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if i.Name != "lo" || i.Index != 1 || i.Kind != "device" || i.MTU == 0 || i.RxQueues != 1 || i.Node != -1 || len(i.Lower) != 0 {
+		t.Errorf("%+v", i)
+	}
+}
+
+func TestLookupUnknown(t *testing.T) {
+	for _, name := range []string{"nosuchif0", "a-name-that-is-much-longer-than-an-interface-can-have", ""} {
+		_, err := Lookup(name)
+		if err == nil || !strings.Contains(err.Error(), "lo") {
+			t.Errorf("Lookup(%q): %v, want an error that lists lo", name, err)
+		}
+		if _, err := Lowers(name); err == nil {
+			t.Errorf("Lowers(%q): no error", name)
+		}
+	}
+}
+
+func TestLookupVeth(t *testing.T) {
+	n := testnet.New(t, testnet.Options{Queues: 3, MTU: 9000})
+	i, err := Lookup(n.B.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if i.Name != n.B.Name || i.Index != n.B.Index || !bytes.Equal(i.MAC, n.B.MAC) {
+		t.Errorf("%+v is not %+v", i, n.B)
+	}
+	if i.Kind != "veth" || i.Driver != "veth" || i.MTU != 9000 || !i.Up || !i.Carrier || i.RxQueues != 3 || i.MaxQueues != 3 {
+		t.Errorf("%+v", i)
+	}
+	if n := countRxQueues(i.Index); n != 0 && n != 3 {
+		t.Errorf("the kernel counts %d receive queues, want 3", n)
+	}
+	if len(i.Lower) != 0 || i.Node != -1 {
+		t.Errorf("a veth has lower devices %q, node %d", i.Lower, i.Node)
+	}
+	// Since 6.3 the kernel tells; a veth does everything but zero-copy.
+	if f := i.Features; f != nil && (!f.Basic || !f.RxSG || f.ZeroCopy || f.Bits == 0) {
+		t.Errorf("features %+v", f)
+	}
+	if lowers, err := Lowers(n.B.Name); err != nil || !slices.Equal(lowers, []string{n.B.Name}) {
+		t.Errorf("Lowers = %q, %v", lowers, err)
+	}
+
+	link, err := netlink.LinkByName(n.B.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := netlink.LinkAddAltName(link, "a-name-of-many-letters"); err != nil {
+		t.Fatal(err)
+	}
+	if alt, err := Lookup("a-name-of-many-letters"); err != nil || alt.Name != n.B.Name {
+		t.Errorf("by alternative name: %+v, %v", alt, err)
+	}
+}
+
+// Not every kernel has VLANs and bonds, so that these are made of what netlink
+// would say of them.
+func TestLowers(t *testing.T) {
+	attrs := func(index int, name string, parent, master int) netlink.LinkAttrs {
+		a := netlink.NewLinkAttrs()
+		a.Index, a.Name, a.ParentIndex, a.MasterIndex, a.NetNsID = index, name, parent, master, -1
+		return a
+	}
+	device := func(index int, name string, master int) netlink.Link {
+		return &netlink.Device{LinkAttrs: attrs(index, name, 0, master)}
+	}
+	vlan := func(index int, name string, parent int) netlink.Link {
+		return &netlink.Vlan{LinkAttrs: attrs(index, name, parent, 0)}
+	}
+	bond := func(index int, name string) netlink.Link {
+		return netlink.NewLinkBond(attrs(index, name, 0, 0))
+	}
+	elsewhere := attrs(20, "elsewhere", 2, 0)
+	elsewhere.NetNsID = 0
+	all := []netlink.Link{
+		device(1, "lo", 0), device(2, "eth0", 0), device(5, "eth2", 6), device(3, "eth1", 6),
+		bond(6, "bond0"), bond(7, "empty"),
+		vlan(8, "eth0.7", 2), vlan(9, "eth0.7.8", 8), vlan(10, "bond0.42", 6),
+		vlan(11, "circle", 12), vlan(12, "elcric", 11), vlan(13, "orphan", 99),
+		&netlink.Veth{LinkAttrs: attrs(14, "veth0", 2, 0)},
+		&netlink.Vlan{LinkAttrs: elsewhere},
+	}
+	for _, tt := range []struct {
+		name  string
+		want  []string
+		under []string
+	}{
+		{"eth0", []string{"eth0"}, nil},
+		{"eth1", []string{"eth1"}, nil},
+		{"veth0", []string{"veth0"}, nil},
+		{"eth0.7", []string{"eth0"}, []string{"eth0"}},
+		{"eth0.7.8", []string{"eth0"}, []string{"eth0.7"}},
+		{"bond0", []string{"eth1", "eth2"}, []string{"eth1", "eth2"}},
+		{"bond0.42", []string{"eth1", "eth2"}, []string{"bond0"}},
+		{"empty", nil, nil},
+		{"circle", nil, []string{"elcric"}},
+		{"orphan", nil, nil},
+		{"elsewhere", nil, nil},
+	} {
+		link := all[slices.IndexFunc(all, func(l netlink.Link) bool { return l.Attrs().Name == tt.name })]
+		got, err := bottom(link, all)
+		if !slices.Equal(got, tt.want) || (err == nil) != (tt.want != nil) {
+			t.Errorf("at the bottom of %s: %q, %v; want %q", tt.name, got, err, tt.want)
+		}
+		if got := sortedNames(under(link, all)); !slices.Equal(got, tt.under) {
+			t.Errorf("under %s: %q, want %q", tt.name, got, tt.under)
+		}
+	}
+}
+
+func TestByAddressAndForRoute(t *testing.T) {
+	n := testnet.New(t, testnet.Options{})
+	link, err := netlink.LinkByName(n.B.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dst := range []string{"239.0.0.0/8", "ff15::/16"} {
+		_, prefix, err := net.ParseCIDR(dst)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := netlink.RouteReplace(&netlink.Route{LinkIndex: link.Attrs().Index, Dst: prefix}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tt := range []struct{ addr, want string }{
+		{"239.1.2.3", n.B.Name},
+		{"ff15::1:2:3", n.B.Name},
+		{n.B.Addr4.String(), n.B.Name},
+		{n.B.Addr6.String(), n.B.Name},
+		{"::ffff:" + n.B.Addr4.String(), n.B.Name},
+		{n.A.Addr4.String(), n.B.Name}, // the way to a neighbour
+		{"127.0.0.1", "lo"},
+		{"127.9.9.9", "lo"},
+		{"::1", "lo"},
+		{"ff02::1%lo", "lo"},
+		{"ff02::1%1", "lo"},
+	} {
+		if got, err := ForRoute(netip.MustParseAddr(tt.addr)); err != nil || got != tt.want {
+			t.Errorf("ForRoute(%s) = %q, %v; want %q", tt.addr, got, err, tt.want)
+		}
+	}
+	for _, tt := range []struct{ addr, want string }{
+		{n.B.Addr4.String(), n.B.Name}, {n.B.Addr6.String(), n.B.Name}, {"127.0.0.1", "lo"}, {"::1", "lo"},
+	} {
+		if got, err := ByAddress(netip.MustParseAddr(tt.addr)); err != nil || got != tt.want {
+			t.Errorf("ByAddress(%s) = %q, %v; want %q", tt.addr, got, err, tt.want)
+		}
+	}
+	for _, addr := range []string{"192.0.2.1", "239.1.2.3", "2001:db8::1", "fe80::1%nosuchif0"} {
+		if got, err := ByAddress(netip.MustParseAddr(addr)); err == nil {
+			t.Errorf("ByAddress(%s) = %q, want an error", addr, got)
+		}
+	}
+}
+
+// 64 groups need four sockets at the kernel's default of 20 groups a socket.
+func TestJoin(t *testing.T) {
+	n := testnet.New(t, testnet.Options{})
+	group := func(k int) (v4, v6 netip.Addr) {
+		return netip.AddrFrom4([4]byte{239, 1, 2, byte(k)}), netip.AddrFrom16([16]byte{0xff, 0x15, 15: byte(k + 1)})
+	}
+	v4, _ := group(0)
+	m, err := Join(v4, n.B.Index)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k := range 64 {
+		v4, v6 := group(k)
+		for _, g := range []netip.Addr{v4, v6, v4} {
+			if err := m.Add(g, n.B.Index); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if got4, got6 := memberships(t, "igmp", "0201EF"), memberships(t, "igmp6", "ff15"); got4 != 64 || got6 != 64 {
+		t.Errorf("member of %d IPv4 and %d IPv6 groups, want 64 of each", got4, got6)
+	}
+	if len(m.v4) != 4 {
+		t.Errorf("%d sockets for 64 groups, want 4", len(m.v4))
+	}
+	for _, fd := range append(m.v4, m.v6...) {
+		if sa, err := unix.Getsockname(fd); err != nil || port(sa) != 0 {
+			t.Errorf("a membership's socket is bound: %+v, %v", sa, err)
+		}
+	}
+	for range 2 {
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if got4, got6 := memberships(t, "igmp", "0201EF"), memberships(t, "igmp6", "ff15"); got4 != 0 || got6 != 0 {
+		t.Errorf("member of %d IPv4 and %d IPv6 groups after Close", got4, got6)
+	}
+}
+
+// Without a route nobody can say which interface is meant.
+func TestNoRoute(t *testing.T) {
+	n := testnet.New(t, testnet.Options{})
+	link, err := netlink.LinkByName(n.B.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := netlink.LinkSetDown(link); err != nil {
+		t.Fatal(err)
+	}
+	group := netip.MustParseAddr("239.1.2.3")
+	if got, err := ForRoute(group); err == nil {
+		t.Errorf("ForRoute(%v) = %q, want an error", group, got)
+	}
+	if m, err := Join(group, 0); err == nil {
+		m.Close()
+		t.Errorf("Join(%v, 0): no error", group)
+	}
+}
+
+func TestJoinRefused(t *testing.T) {
+	testnet.New(t, testnet.Options{})
+	for _, tt := range []struct {
+		group   string
+		ifindex int
+	}{{"10.0.0.1", 1}, {"239.1.2.3", 9999}, {"ff15::1", 9999}} {
+		m, err := Join(netip.MustParseAddr(tt.group), tt.ifindex)
+		if err == nil {
+			m.Close()
+			t.Errorf("Join(%s, %d): no error", tt.group, tt.ifindex)
+		}
+	}
+}
+
+func TestPCINode(t *testing.T) {
+	dir := t.TempDir()
+	for bus, text := range map[string]string{"0000:3b:00.0": "1\n", "0000:00:03.0": "-1\n", "0000:00:04.0": "x"} {
+		if err := os.Mkdir(filepath.Join(dir, bus), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, bus, "numa_node"), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for bus, want := range map[string]int{"0000:3b:00.0": 1, "0000:00:03.0": -1, "0000:00:04.0": -1, "N/A": -1, "": -1, "../0000:3b:00.0": -1, "..": -1} {
+		if got := pciNode(dir, bus); got != want {
+			t.Errorf("node of %q is %d, want %d", bus, got, want)
+		}
+	}
+}
+
+// memberships counts the groups in /proc/net/igmp or igmp6 that contain the
+// hexadecimal digits.
+func memberships(t *testing.T, file, digits string) int {
+	t.Helper()
+	b, err := os.ReadFile("/proc/thread-self/net/" + file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Count(string(b), digits)
+}
+
+func port(sa unix.Sockaddr) int {
+	switch sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		return sa.Port
+	case *unix.SockaddrInet6:
+		return sa.Port
+	}
+	return -1
+}

@@ -1,0 +1,34 @@
+package pages
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// kernel is every way this package touches the machine, so that tests can
+// stand in for one with several nodes, without huge pages, or that refuses.
+type kernel struct {
+	mmap     func(length, prot, flags int) ([]byte, error) // anonymous and private
+	munmap   func(b []byte) error
+	mprotect func(b []byte, prot int) error
+	madvise  func(b []byte, advice int) error
+	mlock    func(b []byte) error
+	mbind    func(b []byte, mode, node int) error
+	readFile func(name string) ([]byte, error) // in /proc and /sys
+	pageSize int
+}
+
+// machine is the kernel we run on.
+var machine = kernel{
+	mmap: func(length, prot, flags int) ([]byte, error) {
+		return unix.Mmap(-1, 0, length, prot, flags|unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	},
+	munmap:   unix.Munmap,
+	mprotect: unix.Mprotect,
+	madvise:  unix.Madvise,
+	mlock:    unix.Mlock,
+	mbind:    mbind,
+	readFile: os.ReadFile,
+	pageSize: os.Getpagesize(),
+}

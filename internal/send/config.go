@@ -1,0 +1,140 @@
+package send
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/speadx/speadx/internal/pattern"
+	"github.com/speadx/speadx/spead"
+)
+
+// Engine is the way packets leave.
+type Engine uint8
+
+const (
+	UDP   Engine = iota // UDP sockets, with sendmmsg and segmentation offload
+	AFXDP               // an AF_XDP socket of asavie/xdp, in copy mode
+)
+
+var engineNames = [...]string{UDP: "udp", AFXDP: "afxdp"}
+
+// String is the engine's name on the command line.
+func (e Engine) String() string { return engineNames[e] }
+
+// ParseEngine is the inverse of [Engine.String].
+func ParseEngine(name string) (Engine, error) {
+	for e, n := range engineNames {
+		if n == name {
+			return Engine(e), nil
+		}
+	}
+	return 0, fmt.Errorf("engine %q is neither udp nor afxdp", name)
+}
+
+// Faults are injected into the data heaps, never into the stop heaps. Each
+// fraction is the probability, 0 to 1, with which a packet suffers it; the
+// same seed gives the same faults for the same heaps.
+type Faults struct {
+	Drop      float64 // not sent
+	Reorder   float64 // sent after up to 8 of the packets that follow it
+	Duplicate float64 // sent once more, after 1 to 8 of the packets that follow it
+	Seed      uint64
+}
+
+func (f *Faults) any() bool { return f.Drop > 0 || f.Reorder > 0 || f.Duplicate > 0 }
+
+// Config says what to send, and whereto. Destinations must be given; the
+// other zero values have a meaning of their own, given with the field.
+type Config struct {
+	Destinations []netip.AddrPort // unicast or multicast, of one family for AFXDP
+	Interface    string           // "": that of the route; required only by AFXDP without a route
+	Bind         netip.Addr       // source address; invalid: that of the route
+	TTL          int              // 0: 1 for multicast, the system's or 64 for unicast
+	Engine       Engine
+	NoGSO        bool // UDP: one datagram per message, no UDP_SEGMENT
+
+	Flavour   spead.Flavour // 0: SPEAD-64-48
+	MaxPacket int           // largest UDP payload, bytes; 0: 1472
+	HeapSize  int64         // payload of a data heap, bytes; rounded down to whole 32-bit words in each item
+	Items     int           // of a heap; 0: 1
+	Heaps     int64         // data heaps, over all destinations; negative: until the context ends
+	Verify    bool          // fill heaps with the pattern of internal/pattern, else with zeros
+
+	NoDescriptors bool // leave them out of the first heaps
+	NoStop        bool // send no stop heaps
+
+	Rate   float64 // bits of UDP payload per second over all destinations; 0: as fast as possible
+	Faults Faults
+}
+
+// Check says what is impossible in c whatever the network is like.
+func (c Config) Check() error { return c.complete() }
+
+// complete checks c and fills in what is left to defaults.
+func (c *Config) complete() error {
+	if len(c.Destinations) == 0 {
+		return errors.New("no destination")
+	}
+	// A copy: an IPv4 address in IPv6 clothes is one of IPv4.
+	c.Destinations = slices.Clone(c.Destinations)
+	c.Bind = c.Bind.Unmap()
+	for i, d := range c.Destinations {
+		d = netip.AddrPortFrom(d.Addr().Unmap(), d.Port())
+		c.Destinations[i] = d
+		if !d.IsValid() || d.Port() == 0 {
+			return fmt.Errorf("destination %v has no address or port", d)
+		}
+		if c.Bind.IsValid() && c.Bind.Is4() != d.Addr().Is4() {
+			return fmt.Errorf("source address %v and destination %v are of different families", c.Bind, d)
+		}
+	}
+	if c.TTL < 0 || c.TTL > 255 {
+		return fmt.Errorf("TTL %d is not within 1 to 255", c.TTL)
+	}
+	if c.Flavour == 0 {
+		c.Flavour = spead.Flavour48
+	}
+	if c.MaxPacket == 0 {
+		c.MaxPacket = spead.DefaultMaxPacket
+	}
+	if c.Items == 0 {
+		c.Items = 1
+	}
+	if _, err := spead.NewPacketiser(spead.PacketiserConfig{Flavour: c.Flavour, MaxPacket: c.MaxPacket}); err != nil {
+		return err
+	}
+	if c.Items < 0 || uint64(c.Items) > c.Flavour.MaxID()-pattern.FirstID+1 || c.Flavour.MaxID() < pattern.FirstID {
+		return fmt.Errorf("%d items, with ids from %#x, do not fit into flavour %v", c.Items, pattern.FirstID, c.Flavour)
+	}
+	if c.itemSize() <= 0 {
+		return fmt.Errorf("heap size %d is too small for %d items (%d bytes each at least)", c.HeapSize, c.Items, wordSize)
+	}
+	if uint64(c.payloadSize()) > c.Flavour.MaxValue() {
+		return fmt.Errorf("heap size %d is more than flavour %v can address (%d)", c.HeapSize, c.Flavour, c.Flavour.MaxValue())
+	}
+	if !(c.Rate >= 0) {
+		return fmt.Errorf("rate %v is negative", c.Rate)
+	}
+	for _, f := range []struct {
+		name     string
+		fraction float64
+	}{{"drop", c.Faults.Drop}, {"reorder", c.Faults.Reorder}, {"duplicate", c.Faults.Duplicate}} {
+		if !(f.fraction >= 0 && f.fraction <= 1) {
+			return fmt.Errorf("%s fraction %v is not within 0 to 1", f.name, f.fraction)
+		}
+	}
+	return nil
+}
+
+// wordSize is that of the verification pattern, and of the items' elements.
+const wordSize = 4
+
+// itemSize is the bytes of one item.
+func (c *Config) itemSize() int64 {
+	return c.HeapSize / int64(c.Items) / wordSize * wordSize
+}
+
+// payloadSize is the bytes of a heap's items, without descriptors.
+func (c *Config) payloadSize() int64 { return c.itemSize() * int64(c.Items) }

@@ -1,0 +1,19 @@
+package send
+
+import "context"
+
+// engine takes packets to the network. It belongs to one goroutine.
+type engine interface {
+	// send takes all packets, in order, before it returns; their memory is then
+	// free for other packets. The context ends only its waiting for room. It
+	// gives how many packets were taken, which are all unless there is an error.
+	send(ctx context.Context, packets []packet) (int, error)
+
+	// drain waits until what was taken has been handed to the network device.
+	drain(ctx context.Context) error
+
+	// about describes the engine in a few words.
+	about() string
+
+	close() error
+}

@@ -1,0 +1,20 @@
+//go:build !linux
+
+package send
+
+import (
+	"fmt"
+	"math"
+	"runtime"
+	"time"
+)
+
+func precise() (restore func()) { return func() {} }
+
+func sleep(d time.Duration) { time.Sleep(d) }
+
+func availableMemory() int64 { return math.MaxInt64 }
+
+func openEngine(*Config) (engine, error) {
+	return nil, fmt.Errorf("sending is not supported on %s", runtime.GOOS)
+}

@@ -1,0 +1,31 @@
+package send
+
+import (
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// precise makes the sleeps of the calling goroutine end on time, not up to 50
+// µs later (PR_SET_TIMERSLACK(2const)), until the function it gives is called.
+func precise() (restore func()) {
+	runtime.LockOSThread()
+	old, err := unix.PrctlRetInt(unix.PR_GET_TIMERSLACK, 0, 0, 0, 0)
+	if err == nil {
+		err = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
+	}
+	return func() {
+		if err == nil {
+			_ = unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(old), 0, 0, 0)
+		}
+		runtime.UnlockOSThread()
+	}
+}
+
+// sleep waits for at most d: a signal ends it early. It is finer than
+// [time.Sleep], whose timers the runtime looks after.
+func sleep(d time.Duration) {
+	ts := unix.NsecToTimespec(int64(d))
+	_ = unix.Nanosleep(&ts, nil) // EINTR: the caller looks at the clock anyway
+}

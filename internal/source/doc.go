@@ -1,0 +1,26 @@
+// Package source brings packets to the assembler, whatever they come from: a
+// queue of AF_XDP, UDP sockets, or a capture file. A [Source] fills a [Batch]
+// with UDP payloads, each with the number of the stream that its destination
+// belongs to, and keeps their memory until it is told that they have been
+// worked off:
+//
+//	AF_XDP queue ─┐  frames: Ethernet, IP and UDP taken off, endpoint
+//	capture file ─┤  looked up, super-frames cut into packets
+//	              ├─► Batch ─► assembler ─► Release
+//	UDP sockets ──┘  payloads: the socket is the endpoint
+//
+// A source belongs to one goroutine, which calls Receive and Release in turn.
+// On that path nothing is allocated and no lock is taken; one clock reading
+// serves a batch. Only Wake, Mark, Position and Counts may be called by other
+// goroutines.
+//
+// # Super-frames
+//
+// A sender that uses UDP segmentation offload (UDP_SEGMENT) hands the kernel up
+// to 64 packets as one; where no hardware cuts them apart, as on a veth pair or
+// on lo, an XDP program in generic mode, or tcpdump, sees them as one frame of
+// up to 64 KiB with one UDP header. SPEAD packets know their own length, so
+// that such a frame can be cut where they end. Each of them is a packet of its
+// own in the batch; [Counts.SuperFrames] says how many more there are of them
+// than of frames. A payload that cannot be cut stays one packet.
+package source

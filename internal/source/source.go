@@ -1,0 +1,126 @@
+package source
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/speadx/speadx/heap"
+)
+
+// Source yields packets in batches. The methods say in [AFXDP], [UDP] and
+// [PCAP] what is particular to each.
+type Source interface {
+	// Receive empties b and fills it with as many packets as there are, up to
+	// its capacity, waiting for the first at most timeout. It may return 0
+	// early: after Wake, or when all that came was not ours. io.EOF is the end
+	// of a file, any other error the end of the source; with an error there
+	// are no packets.
+	Receive(b *Batch, timeout time.Duration) (n int, err error)
+
+	// Release gives back the memory of the last batch, whose packets must not
+	// be used any more. It is called before the next Receive, also after an
+	// empty one.
+	Release()
+
+	// Mark is the position at which all that waits in the source now will have
+	// been worked off: what the ring held when a stop was seen. Sources that
+	// cannot know say math.MaxUint64; of those a Receive that waited and found
+	// nothing shows that they are worked off.
+	Mark() uint64
+
+	// Position counts what has been received and released. It never goes back
+	// and never passes Mark.
+	Position() uint64
+
+	// Wake makes a Receive that waits, or else the next one that would wait,
+	// return now.
+	Wake()
+
+	// Counts is what has become of the source's packets so far. It can still
+	// be read after Close.
+	Counts() Counts
+
+	// Close gives everything back. It may be called again, but not during
+	// Receive, and nothing else but Wake, Position and Counts may follow it.
+	Close() error
+
+	// Name is what the source is called in messages.
+	Name() string
+}
+
+// Counts says what became of the packets that a source has seen, apart from
+// those it handed on. Each packet is in exactly one of the counters.
+type Counts struct {
+	Packets uint64 // handed on in batches
+	Bytes   uint64 // of UDP payload in them
+
+	NotIPUDP      uint64 // frames of something else
+	OtherEndpoint uint64 // datagrams to nobody's endpoint
+	Fragment      uint64 // fragments of UDP datagrams
+	Truncated     uint64 // datagrams of which the end is missing
+
+	// SuperFrames counts packets beyond the first of a frame or of a train of
+	// the kernel's: Packets minus SuperFrames is how many the network
+	// interface or the file counts.
+	SuperFrames uint64
+
+	// KernelDropped counts the datagrams that the kernel had for a socket and
+	// dropped because its buffer was full. With GRO the kernel counts a train
+	// of packets as one, and this is the least that can have been lost.
+	KernelDropped        uint64
+	KernelDroppedAtLeast bool
+}
+
+// counters are a source's own Counts, written by its goroutine alone and read
+// by any.
+type counters struct {
+	packets, bytes, superFrames                  atomic.Uint64
+	notIPUDP, otherEndpoint, fragment, truncated atomic.Uint64
+}
+
+func (c *counters) snapshot() Counts {
+	return Counts{
+		Packets:       c.packets.Load(),
+		Bytes:         c.bytes.Load(),
+		NotIPUDP:      c.notIPUDP.Load(),
+		OtherEndpoint: c.otherEndpoint.Load(),
+		Fragment:      c.fragment.Load(),
+		Truncated:     c.truncated.Load(),
+		SuperFrames:   c.superFrames.Load(),
+	}
+}
+
+// Batch is a number of packets received together. It is filled by a [Source]
+// and valid until that source's Release.
+type Batch struct {
+	Packets []heap.Packet
+	Streams []int32 // Packets[i] belongs to stream Streams[i]
+	Now     int64   // when they were received, ns since 1970; of a file's, when they were captured
+	bytes   uint64
+}
+
+// NewBatch is a batch that holds up to n packets.
+func NewBatch(n int) *Batch {
+	return &Batch{Packets: make([]heap.Packet, 0, n), Streams: make([]int32, 0, n)}
+}
+
+func (b *Batch) reset() {
+	b.Packets, b.Streams, b.bytes = b.Packets[:0], b.Streams[:0], 0
+}
+
+func (b *Batch) room() int {
+	return min(cap(b.Packets)-len(b.Packets), cap(b.Streams)-len(b.Streams))
+}
+
+// add puts a packet into the batch, which has room for it.
+func (b *Batch) add(p heap.Packet, stream int32) {
+	b.Packets = append(b.Packets, p)
+	b.Streams = append(b.Streams, stream)
+	b.bytes += uint64(p.Len)
+}
+
+// count adds the packets of a full batch to the totals.
+func (b *Batch) count(c *counters) {
+	c.packets.Add(uint64(len(b.Packets)))
+	c.bytes.Add(b.bytes)
+}

@@ -1,0 +1,79 @@
+package speadx
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// ParsedSource is a source of packets: a capture file, or addresses and a port
+// to receive on.
+type ParsedSource struct {
+	File      string           // "" if it is none
+	Endpoints []netip.AddrPort // an unspecified address stands for every address
+}
+
+// maxAddresses is how many addresses one source may name.
+const maxAddresses = 4096
+
+// ParseSource reads a source as it stands on the command line:
+//
+//	239.1.2.3:7148      one address and port; [ff15::1]:7148 of IPv6
+//	239.1.2.3+7:7148    this address and the 7 that follow it
+//	:7148 or 7148       any address of this machine
+//	capture.pcap        whatever does not end in a port number is a file
+func ParseSource(s string) (ParsedSource, error) {
+	host, port, ok := splitPort(s)
+	if !ok {
+		if s == "" {
+			return ParsedSource{}, fmt.Errorf("source is empty (an address and port, a port, or a capture file)")
+		}
+		if _, err := os.Stat(s); err != nil {
+			return ParsedSource{}, fmt.Errorf("source %q has no port number, and is no file either: %w", s, err)
+		}
+		return ParsedSource{File: s}, nil
+	}
+	if port == 0 {
+		return ParsedSource{}, fmt.Errorf("source %q: port 0 cannot be received on (1 to 65535)", s)
+	}
+	if host == "" || host == "*" {
+		return ParsedSource{Endpoints: []netip.AddrPort{netip.AddrPortFrom(netip.IPv6Unspecified(), port)}}, nil
+	}
+	more := 0
+	if base, n, found := strings.Cut(host, "+"); found {
+		v, err := strconv.ParseUint(n, 10, 32)
+		if err != nil || v >= maxAddresses {
+			return ParsedSource{}, fmt.Errorf("source %q: %q is not a number of further addresses up to %d", s, n, maxAddresses-1)
+		}
+		host, more = base, int(v)
+	}
+	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	if err != nil {
+		return ParsedSource{}, fmt.Errorf("source %q: %q is not an IP address (names are not looked up)", s, host)
+	}
+	addr = addr.Unmap()
+	out := ParsedSource{}
+	for i := range more + 1 {
+		if !addr.IsValid() {
+			return ParsedSource{}, fmt.Errorf("source %q: there are only %d addresses from the first on", s, i)
+		}
+		out.Endpoints = append(out.Endpoints, netip.AddrPortFrom(addr, port))
+		addr = addr.Next()
+	}
+	return out, nil
+}
+
+// splitPort cuts the port number off; not ok if the last part is none.
+func splitPort(s string) (host string, port uint16, ok bool) {
+	i := strings.LastIndexByte(s, ':')
+	if i >= 0 && strings.Count(s, ":") > 1 && s[0] != '[' {
+		return "", 0, false // an IPv6 address without brackets has no port
+	}
+	n, err := strconv.ParseUint(s[i+1:], 10, 16)
+	if err != nil {
+		return "", 0, false
+	}
+	return s[:max(i, 0)], uint16(n), true
+}

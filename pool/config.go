@@ -1,0 +1,149 @@
+package pool
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/speadx/speadx/internal/pages"
+)
+
+// Pages chooses the pages the pool lies on.
+type Pages = pages.Choice
+
+// The choices of pages. Auto takes the largest the machine has; each of the
+// others is had or is an error.
+const (
+	PagesAuto = pages.Auto
+	Pages1G   = pages.Page1G
+	Pages2M   = pages.Page2M
+	PagesTHP  = pages.THP
+	PagesOff  = pages.Off
+)
+
+const (
+	// slack is how much larger a slot is than the largest heap payload asked
+	// for: descriptors ride in a sender's first heap and make it longer.
+	slack = 8192
+	// slotAlign keeps every slot on a page of its own.
+	slotAlign = 4096
+	// maxSlots bounds the slots of a share, both classes together, to what the
+	// fields of its words can count.
+	maxSlots = 1<<fieldBits - 1
+)
+
+// ShareConfig sizes one stream's part of the pool.
+type ShareConfig struct {
+	Name string // in errors
+
+	Live    int // heaps being assembled at once, over all substreams; at least 1
+	Ring    int // finished heaps that may wait for the consumer
+	Held    int // heaps the consumer may hold
+	Threads int // goroutines that feed the stream
+
+	Largest int // largest heap payload, bytes
+	// SmallBelow is the payload, in bytes, below which a heap takes a small
+	// slot. 0: there are no small slots. Nor are there where they would not
+	// be smaller than the large ones.
+	SmallBelow int
+}
+
+// Config describes a pool.
+type Config struct {
+	Shares []ShareConfig
+	Pages  Pages // which pages; the zero value takes the largest there are
+	Node   int   // NUMA node, that of the NIC; -1: do not bind
+	NoLock bool  // do not mlock
+}
+
+// layout is what a ShareConfig comes to.
+type layout struct {
+	slots        int // of each class
+	large, small int // bytes of a slot; small is 0 if there is no such class
+	bytes        int // of all slots
+}
+
+func (l layout) total() int {
+	if l.small == 0 {
+		return l.slots
+	}
+	return 2 * l.slots
+}
+
+// Size returns how many bytes New would need for c, before they are rounded up
+// to the page size got, and how many slots that is. It maps nothing.
+func Size(c Config) (bytes, slots int, err error) {
+	_, bytes, slots, err = c.layouts()
+	return bytes, slots, err
+}
+
+func (c *Config) layouts() (all []layout, bytes, slots int, err error) {
+	if len(c.Shares) == 0 {
+		return nil, 0, 0, errors.New("pool: no shares")
+	}
+	for i := range c.Shares {
+		share := &c.Shares[i]
+		l, err := share.layout()
+		if err != nil {
+			return nil, 0, 0, fmt.Errorf("pool: share %d (%s): %w", i, share.Name, err)
+		}
+		if bytes > math.MaxInt-l.bytes {
+			return nil, 0, 0, fmt.Errorf("pool: share %d (%s): the sum of all shares exceeds the address space (%s)", i, share.Name, remedy)
+		}
+		bytes += l.bytes
+		slots += l.total()
+		all = append(all, l)
+	}
+	return all, bytes, slots, nil
+}
+
+// remedy is what helps against every sort of too much.
+const remedy = "smaller heaps, or fewer of them live, in the ring or held, need less"
+
+func (c *ShareConfig) layout() (layout, error) {
+	for _, term := range []struct {
+		name     string
+		n, least int
+	}{
+		{"live heaps", c.Live, 1},
+		{"heaps in the ring", c.Ring, 0},
+		{"heaps held", c.Held, 0},
+		{"threads", c.Threads, 0},
+		{"bytes as the largest heap", c.Largest, 0},
+		{"bytes as the bound of small heaps", c.SmallBelow, 0},
+	} {
+		if term.n < term.least {
+			return layout{}, fmt.Errorf("%d %s: the least is %d", term.n, term.name, term.least)
+		}
+	}
+	var l layout
+	for _, n := range []int{c.Live, c.Ring, c.Held, c.Threads} {
+		if n > maxSlots-l.slots {
+			return layout{}, fmt.Errorf("%d + %d + %d + %d slots are more than %d (%s)", c.Live, c.Ring, c.Held, c.Threads, maxSlots, remedy)
+		}
+		l.slots += n
+	}
+	var ok bool
+	if l.large, ok = slotSize(c.Largest); !ok {
+		return layout{}, fmt.Errorf("a largest heap of %d bytes exceeds the address space", c.Largest)
+	}
+	if small, ok := slotSize(c.SmallBelow); ok && c.SmallBelow > 0 && small < l.large {
+		l.small = small
+	}
+	if l.total() > maxSlots {
+		return layout{}, fmt.Errorf("%d large slots and as many small ones are more than %d (%s)", l.slots, maxSlots, remedy)
+	}
+	if l.large+l.small < 0 || l.slots > math.MaxInt/(l.large+l.small) {
+		return layout{}, fmt.Errorf("%d slots of %d bytes exceed the address space (%s)", l.slots, l.large+l.small, remedy)
+	}
+	l.bytes = l.slots * (l.large + l.small)
+	return l, nil
+}
+
+// slotSize returns the size of a slot for payloads of up to n bytes.
+func slotSize(n int) (int, bool) {
+	if n > math.MaxInt-slack-slotAlign {
+		return 0, false
+	}
+	return (n + slack + slotAlign - 1) &^ (slotAlign - 1), true
+}

@@ -1,0 +1,39 @@
+// Package pool is the memory heaps are assembled in: slots of fixed size, cut
+// from huge pages that are mapped, touched, locked and bound to a NUMA node
+// before the first packet. Nothing is allocated afterwards.
+//
+// # How many slots
+//
+// Each stream has a [Share] of the pool, sized by where a heap's slot can be:
+//
+//	slots = Live      heaps being assembled
+//	      + Ring      finished, waiting for the consumer
+//	      + Held      in the consumer's hands
+//	      + Threads   one in the hands of each feeding thread, in no table
+//
+// So a share cannot run empty while the consumer holds no more than Held. It
+// has as many small slots besides, for heaps below a bound, such as those that
+// only carry descriptors.
+//
+// # The life of a slot
+//
+//	  ┌──── Take ───► Filling ── MarkReady ──► Ready ── MarkHeld ──► Held
+//	  │                  │                       │                    │
+//	Free ◄──── Free ─────┴───────────────────────┴────────────────────┘
+//
+// Who took a slot owns it, and alone may change its state and its bytes, until
+// it hands slot and duty on to another goroutine or calls [Share.Free]. Freeing
+// a slot that is free is refused ([ErrNotTaken]).
+//
+// # No locks
+//
+// Take, MarkReady, MarkHeld and Free never wait for another goroutine: one
+// stopped between any two instructions keeps the slot in its hands, and
+// nothing else, from the others. The free slots of a class are a stack, so that
+// the slot taken next is the one whose cache lines are warmest.
+//
+// How many slots are in each state is one atomic word, so [Share.Counts] is
+// always one consistent set, and its high-water marks are values that word has
+// had. They stand against the terms of the sum above: a mark below its term
+// says that the term could be smaller.
+package pool

@@ -1,0 +1,126 @@
+package spead
+
+import "encoding/binary"
+
+const (
+	headerSize  = 8 // before the item pointers
+	pointerSize = 8
+
+	magicVersion = 0x5304 // the first two bytes of every packet
+)
+
+// Packet is what the headers of one packet say. It is filled by
+// [Packet.Decode] and belongs to one goroutine; the zero value is ready.
+type Packet struct {
+	Cnt           uint64  // number of the heap
+	HeapLength    int64   // bytes of payload in the whole heap, -1 if the packet does not say
+	PayloadOffset int64   // where in the heap's payload this packet's goes
+	PayloadLength int64   // bytes of payload in this packet
+	Control       int64   // value of the stream control item, -1 if there is none
+	Pointers      []byte  // the item pointers, a part of Decode's input
+	HeaderLen     int     // bytes before the payload
+	Flavour       Flavour // of all the packet's pointers
+
+	// Extra counts the pointers besides the immediate items 1 to 4: those
+	// that a heap has to look at. Among them can be NULLs, which end the item
+	// before them, and addressed items 1 to 4, which mean nothing but raise
+	// the length of a heap that does not state it.
+	Extra int
+}
+
+// Decode reads the packet that begins with first and is size bytes long in
+// all, in this segment and those that follow it. It accepts what spead2
+// accepts and rejects in the same order; every item pointer must lie in
+// first. Bytes after the payload are allowed: a caller that holds exactly one
+// datagram compares [Packet.Size] with its size. Where an item stands twice
+// the last counts.
+//
+// Pointers refers to first afterwards. After a reject the fields mean
+// nothing. Decode does not allocate, whatever the input.
+func (p *Packet) Decode(first []byte, size int) Reason {
+	if size < headerSize {
+		return TooShort
+	}
+	if len(first) < headerSize {
+		return HeadersSplit
+	}
+	header := binary.BigEndian.Uint64(first)
+	if header>>48 != magicVersion {
+		return BadMagic
+	}
+	idBytes, addrBytes := header>>40&0xff, header>>32&0xff
+	if idBytes == 0 || addrBytes == 0 || idBytes+addrBytes != 8 {
+		return BadFlavour
+	}
+	f := Flavour(addrBytes * 8)
+	headerLen := headerSize + pointerSize*int(header&0xffff)
+	if headerLen > size {
+		return ItemsOverflow
+	}
+	if headerLen > len(first) {
+		return HeadersSplit
+	}
+
+	p.Flavour = f
+	p.HeaderLen = headerLen
+	p.Pointers = first[headerSize:headerLen]
+
+	var (
+		cnt, heapLength  int64 = -1, -1
+		offset, length   int64 = -1, -1
+		control          int64 = -1
+		specials         int
+		modeBit, maximum = f.MaxID() + 1, f.MaxValue()
+	)
+	for b := p.Pointers; len(b) >= pointerSize; b = b[pointerSize:] {
+		v := binary.BigEndian.Uint64(b)
+		value := int64(v & maximum)
+		// The mode bit is flipped to 0 for immediates, so that only they can
+		// equal one of the constants.
+		switch v>>f ^ modeBit {
+		case IDHeapCnt:
+			cnt = value
+		case IDHeapLength:
+			heapLength = value
+		case IDPayloadOffset:
+			offset = value
+		case IDPayloadLength:
+			length = value
+		case IDStreamCtrl:
+			control = value
+			continue
+		default:
+			continue
+		}
+		specials++
+	}
+	if cnt < 0 || offset < 0 || length < 0 {
+		return MissingItems
+	}
+	// No sum below can overflow: values have at most 56 bits.
+	if length > int64(size-headerLen) {
+		return PayloadOverflow
+	}
+	if heapLength >= 0 && offset+length > heapLength {
+		return HeapOverflow
+	}
+	p.Cnt = uint64(cnt)
+	p.HeapLength = heapLength
+	p.PayloadOffset = offset
+	p.PayloadLength = length
+	p.Control = control
+	p.Extra = p.NumPointers() - specials
+	return OK
+}
+
+// Size is the packet's size in bytes, headers and payload.
+func (p *Packet) Size() int { return p.HeaderLen + int(p.PayloadLength) }
+
+// NumPointers is the number of item pointers, those of the items 1 to 4
+// included.
+func (p *Packet) NumPointers() int { return len(p.Pointers) / pointerSize }
+
+// Pointer is the i-th item pointer, from 0.
+func (p *Packet) Pointer(i int) Pointer {
+	return Pointer(binary.BigEndian.Uint64(p.Pointers[i*pointerSize:]))
+}

@@ -1,0 +1,99 @@
+//go:build linux
+
+package xsk
+
+import (
+	"fmt"
+	"math/bits"
+	"os"
+
+	"github.com/speadx/speadx/internal/pages"
+)
+
+// Defaults and limits of [Config].
+const (
+	DefaultFrames   = 8192 // 32 MiB: 7 ms of 8 KiB packets at 25 Gb/s
+	DefaultMaxChain = 18   // 64 KiB, the largest IP packet, in frames of 4096
+
+	maxFrames = 1 << 24
+)
+
+// Config says what [Open] shall open.
+type Config struct {
+	Ifindex int    // the interface, in the caller's network namespace
+	Ifname  string // its name, for messages
+	Queue   int    // its receive queue, from 0
+
+	// Frames is the number of frames, and of slots of both rings: what can arrive
+	// while nobody reads. A power of two; 0: [DefaultFrames]. In zero-copy at
+	// least twice the NIC's own ring.
+	Frames int
+
+	// Mode is the mode in which the XDP program is attached. What cannot be had
+	// is an error: nothing falls back silently.
+	Mode Mode
+
+	// MultiBuffer lets packets span frames. Without it the kernel drops what is
+	// longer than one (3840 bytes). Needs kernel 6.6 and an XDP program with frags.
+	MultiBuffer bool
+
+	// MaxChain is the number of frames a packet may span; longer ones are dropped
+	// and counted. 0: [DefaultMaxChain], or Frames-1 if that is less.
+	MaxChain int
+
+	Wait Wait // what Wait does while there is nothing to receive
+
+	Pages pages.Choice // of the UMEM; 1 GiB pages are not used for it
+	Node  int          // NUMA node of the UMEM, that of the NIC; -1: any
+}
+
+// check refuses what cannot work, before the first system call, and puts the
+// defaults in.
+func (c *Config) check() error {
+	if c.Ifname == "" {
+		c.Ifname = fmt.Sprintf("interface %d", c.Ifindex)
+	}
+	if c.Frames == 0 {
+		c.Frames = DefaultFrames
+	}
+	if c.MaxChain == 0 {
+		c.MaxChain = min(DefaultMaxChain, c.Frames-1)
+	}
+	var err error
+	switch {
+	case c.Ifindex <= 0:
+		err = fmt.Errorf("interface index %d", c.Ifindex)
+	case c.Queue < 0:
+		err = fmt.Errorf("queue %d", c.Queue)
+	case c.Frames < 0 || bits.OnesCount(uint(c.Frames)) != 1:
+		err = fmt.Errorf("%d frames: not a power of two", c.Frames)
+	case c.Frames < 2 || c.Frames > maxFrames:
+		err = fmt.Errorf("%d frames: outside 2 to %d", c.Frames, maxFrames)
+	case c.MaxChain < 1 || c.MaxChain >= c.Frames:
+		err = fmt.Errorf("packets of up to %d frames: outside 1 to %d, one less than there are", c.MaxChain, c.Frames-1)
+	case c.Mode > ModeGeneric:
+		err = fmt.Errorf("unknown %v", c.Mode)
+	case c.Wait > WaitBusy:
+		err = fmt.Errorf("unknown %v", c.Wait)
+	default:
+		return nil
+	}
+	return c.failed(StepConfig, err, "")
+}
+
+func (c *Config) failed(step string, err error, hint string) *OpenError {
+	return &OpenError{Step: step, Iface: c.Ifname, Queue: c.Queue, Err: err, Hint: hint}
+}
+
+// chunkBytes is the size of a frame: the largest that kernels accept, one page.
+// (xdp_umem_reg refuses more, also on huge pages.)
+func chunkBytes() int { return max(4096, os.Getpagesize()) }
+
+// headroom is what the kernel keeps free at the beginning of each frame for the
+// XDP program (XDP_PACKET_HEADROOM).
+const headroom = 256
+
+// zeroCopyMTU is the largest MTU at which a packet surely fits one frame in
+// zero-copy. The kernel demands MTU+26 (Ethernet header, two VLAN tags, FCS) within
+// what is left of the frame, in units of 128 (xp_assign_dev, xsk_pool_get_rx_frame_size).
+func zeroCopyMTU() int { return (chunkBytes()-headroom)&^127 - 26 }

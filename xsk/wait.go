@@ -1,0 +1,166 @@
+//go:build linux
+
+package xsk
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// linkInterval is how often Wait looks whether the interface still works. The
+// kernel does not say so by itself: when an interface is set down or deleted, poll
+// on its sockets reports nothing, for ever (xsk_poll returns an empty mask).
+const linkInterval = 250 * time.Millisecond
+
+// spinRounds is how often Wait looks at the ring between two looks at the clock,
+// some microseconds.
+const spinRounds = 512
+
+// Wait waits until there is something to receive, the timeout is over, or Wake is
+// called. It returns nil for all of these. A negative timeout means no end. If the
+// interface was set down or is gone the error is, or contains, [ErrDown]; that
+// takes up to a quarter of a second to notice, and what arrived before is still
+// there to be received.
+func (q *Queue) Wait(timeout time.Duration) error {
+	if !q.opened {
+		return ErrClosed
+	}
+	if q.hand.idle() {
+		q.Release()
+	}
+	if q.ready() {
+		return nil
+	}
+	start := time.Now()
+	for {
+		piece, last := linkInterval, false
+		if timeout >= 0 {
+			left := timeout - time.Since(start)
+			if left <= piece {
+				piece, last = max(left, 0), true
+			}
+		}
+		done, err := q.waitOnce(piece)
+		if done || err != nil {
+			return err
+		}
+		if err := q.checkLink(); err != nil || last {
+			return err
+		}
+	}
+}
+
+// ready says whether Wait has an end: something on the ring, or a Wake, which is
+// thereby answered.
+func (q *Queue) ready() bool {
+	return q.rx.available(1) > 0 || q.answerWake()
+}
+
+// waitOnce waits for at most d and says whether it is ready.
+func (q *Queue) waitOnce(d time.Duration) (bool, error) {
+	if q.config.Wait == WaitPoll {
+		return q.waitPoll(d)
+	}
+	for start := time.Now(); ; {
+		if q.config.Wait == WaitBusy {
+			if err := q.linkError(q.kick()); err != nil {
+				return false, err
+			}
+			if q.ready() {
+				return true, nil
+			}
+		} else {
+			for range spinRounds {
+				if q.ready() {
+					return true, nil
+				}
+			}
+			q.wakeDriver()
+		}
+		if time.Since(start) >= d {
+			return false, nil
+		}
+	}
+}
+
+// waitPoll sleeps in ppoll. In zero-copy that also wakes a driver that waits for
+// frames. Signals, of which the Go scheduler sends many, do not prolong it.
+func (q *Queue) waitPoll(d time.Duration) (bool, error) {
+	for deadline := time.Now().Add(d); ; d = max(time.Until(deadline), 0) {
+		q.timeout = unix.NsecToTimespec(int64(d))
+		q.pollFDs[0].Revents, q.pollFDs[1].Revents = 0, 0
+		_, err := q.sys.poll(q.pollFDs[:], &q.timeout)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return false, fmt.Errorf("xsk: poll %s queue %d: %w", q.config.Ifname, q.config.Queue, err)
+		}
+		if q.pollFDs[1].Revents != 0 {
+			q.clearWake()
+			return true, nil
+		}
+		if q.ready() {
+			return true, nil
+		}
+		if events := q.pollFDs[0].Revents; events&(unix.POLLERR|unix.POLLHUP|unix.POLLNVAL) != 0 {
+			if err := q.checkLink(); err != nil {
+				return false, err
+			}
+			return false, fmt.Errorf("xsk: poll %s queue %d: events %#x", q.config.Ifname, q.config.Queue, events)
+		}
+		if d == 0 {
+			return false, nil
+		}
+	}
+}
+
+// checkLink asks the kernel whether the socket can still receive, by a call that
+// does nothing else: recvfrom fails with ENETDOWN while the interface is down, and
+// with ENXIO once it is gone, has moved to another namespace or lost this queue.
+func (q *Queue) checkLink() error { return q.linkError(q.kick()) }
+
+func (q *Queue) linkError(errno unix.Errno) error {
+	switch errno {
+	case unix.ENETDOWN:
+		return fmt.Errorf("xsk: %s queue %d: %w: %w (ip link set %s up)", q.config.Ifname, q.config.Queue, ErrDown, errno, q.config.Ifname)
+	case unix.ENXIO:
+		return fmt.Errorf("xsk: %s queue %d: %w: %w (the interface was removed)", q.config.Ifname, q.config.Queue, ErrDown, errno)
+	}
+	// EAGAIN, EBUSY, EINTR: nothing to do. Kernels before 5.11 do not know the
+	// call and say EOPNOTSUPP.
+	return nil
+}
+
+// Wake ends the Wait under way, or else the next one, at once. It may be called
+// from any goroutine at any time.
+func (q *Queue) Wake() {
+	q.mu.RLock()
+	defer q.mu.RUnlock()
+	if !q.opened || q.pub.wake.Swap(true) {
+		return // closed, or not yet answered
+	}
+	one := [8]byte{1}
+	// Fails only if the counter is full: then poll returns anyway.
+	_, _ = q.sys.write(q.wakeFD, one[:])
+}
+
+// answerWake says whether there was a Wake.
+func (q *Queue) answerWake() bool {
+	if !q.pub.wake.Load() {
+		return false
+	}
+	q.clearWake()
+	return true
+}
+
+// clearWake makes the next Wake a new one. In this order: a Wake that comes
+// between finds the flag still set and is answered by the Wait that is returning.
+// One that has set the flag and not yet written makes one Wait more return.
+func (q *Queue) clearWake() {
+	_, _ = q.sys.read(q.wakeFD, q.drain[:])
+	q.pub.wake.Store(false)
+}
