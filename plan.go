@@ -40,7 +40,7 @@ type planDevice struct {
 }
 
 type planDeviceEndpoint struct {
-	addr   netip.AddrPort
+	planEndpoint
 	stream int
 }
 
@@ -110,9 +110,7 @@ func (p *plan) addEndpoint(c *Config, s *planStream, stream int, ep netip.AddrPo
 			return fmt.Errorf("speadx: interface %s is down (ip link set %s up)", name, name)
 		}
 		if c.Mode == ModeUDP {
-			if err := s.addUDP(planEndpoint{ep, facts.Index}); err != nil {
-				return err
-			}
+			s.addUDP(planEndpoint{ep, facts.Index})
 			continue
 		}
 		lowers, err := netif.Lowers(name)
@@ -124,7 +122,7 @@ func (p *plan) addEndpoint(c *Config, s *planStream, stream int, ep netip.AddrPo
 			if err != nil {
 				return err
 			}
-			d.endpoints = append(d.endpoints, planDeviceEndpoint{ep, stream})
+			d.endpoints = append(d.endpoints, planDeviceEndpoint{planEndpoint{ep, facts.Index}, stream})
 			if i == 0 && ep.Addr().IsMulticast() {
 				d.joins = append(d.joins, planEndpoint{ep, facts.Index})
 			}
@@ -138,12 +136,13 @@ func (p *plan) addEndpoint(c *Config, s *planStream, stream int, ep netip.AddrPo
 
 // addUDP adds an endpoint to be received on a socket. One socket serves an
 // address that is no group on every interface.
-func (s *planStream) addUDP(ep planEndpoint) error {
-	if !ep.addr.Addr().IsMulticast() && slices.ContainsFunc(s.udp, func(o planEndpoint) bool { return o.addr == ep.addr }) {
-		return nil
+func (s *planStream) addUDP(ep planEndpoint) {
+	if !ep.addr.Addr().IsMulticast() {
+		ep.ifindex = 0
 	}
-	s.udp = append(s.udp, ep)
-	return nil
+	if !slices.Contains(s.udp, ep) {
+		s.udp = append(s.udp, ep)
+	}
 }
 
 // device is the device of that name, looked up once.
@@ -164,25 +163,16 @@ func (p *plan) device(name string) (*planDevice, error) {
 
 // useSockets makes everything that was to come over AF_XDP come over UDP
 // sockets.
-func (p *plan) useSockets() error {
+func (p *plan) useSockets() {
 	for _, d := range p.devices {
 		for _, ep := range d.endpoints {
-			ifindex := d.facts.Index
-			for _, j := range d.joins {
-				if j.addr == ep.addr {
-					ifindex = j.ifindex
-				}
-			}
-			if err := p.streams[ep.stream].addUDP(planEndpoint{ep.addr, ifindex}); err != nil {
-				return err
-			}
+			p.streams[ep.stream].addUDP(ep.planEndpoint)
 		}
 	}
 	for i := range p.streams {
 		p.streams[i].devices = nil
 	}
 	p.devices = nil
-	return nil
 }
 
 // node is the NUMA node near the devices, -1 if there is no such one.

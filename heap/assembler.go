@@ -51,8 +51,8 @@ type Config struct {
 	MaxItems  int // item pointers a heap may have; default DefaultMaxItems
 	MaxRanges int // separate pieces a heap may be in; default DefaultMaxRanges
 
-	// Notify is called when there is a heap to take, and when the stream has
-	// ended. It must not wait. May be nil.
+	// Notify is called when there is a heap to take. It must not wait. May be
+	// nil.
 	Notify func()
 	// OnStop is called once, when the first stop item is seen. May be nil.
 	OnStop func()
@@ -79,7 +79,7 @@ type Assembler struct {
 
 	stopping        atomic.Bool
 	aborted         atomic.Bool
-	ended           atomic.Bool
+	done            chan struct{} // closed when the stream has ended
 	finishedFeeders atomic.Int64
 	oversize        atomic.Int64
 	begun           atomic.Uint64 // started() when the memory was cleared last
@@ -145,6 +145,7 @@ func New(cfg Config) (*Assembler, error) {
 		ring:      newRing(sum.Ring),
 		feeders:   make([]Feeder, sum.Threads),
 		room:      room,
+		done:      make(chan struct{}),
 		tickEvery: int64(cfg.MaxAge) / 16,
 	}
 	for i := range a.records {
@@ -208,9 +209,9 @@ func (a *Assembler) consume(r *record, fate Fate, heaps int) {
 // finish when it has worked off what its source holds now.
 func (a *Assembler) Stopping() bool { return a.stopping.Load() }
 
-// Ended says whether every thread has finished and no heap is live any more.
+// Done is closed when every thread has finished and no heap is live any more.
 // What is in the ring can still be taken.
-func (a *Assembler) Ended() bool { return a.ended.Load() }
+func (a *Assembler) Done() <-chan struct{} { return a.done }
 
 // Abort wakes the threads that wait for room in the ring; they, and those that
 // would wait, drop their heaps with the fate Shutdown.

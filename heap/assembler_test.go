@@ -389,7 +389,7 @@ func TestStopOverSeveralQueues(t *testing.T) {
 	}
 	r.Feeder(0).Finish()
 	r.feed(0, parts(7, 1, 10)...)
-	if r.Ended() {
+	if r.ended() {
 		t.Error("the stream has ended before its second queue was worked off")
 	}
 	r.feed(1, p[1]) // was in the other queue when the stop was seen

@@ -522,8 +522,7 @@ func (f *Feeder) Finish() {
 	if int(f.a.finishedFeeders.Add(1)) == len(f.a.feeders) {
 		f.eachLive(func(*record) bool { return true }, flushed, f.lastNow)
 		f.board.publish(&f.count)
-		f.a.ended.Store(true)
-		f.a.cfg.Notify()
+		close(f.a.done)
 	}
 }
 

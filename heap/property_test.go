@@ -258,7 +258,7 @@ func TestAgainstOracleConcurrently(t *testing.T) {
 			}()
 		}
 		c := collector{incomplete: map[uint64][]Range{}}
-		for !r.Ended() {
+		for !r.ended() {
 			c.take(r)
 			runtime.Gosched()
 		}

@@ -128,7 +128,7 @@ func (r *rig) end() []uint64 {
 		r.Feeder(i).Finish()
 	}
 	cnts := r.take()
-	if !r.Ended() {
+	if !r.ended() {
 		r.tb.Error("every feeder has finished and the stream has not ended")
 	}
 	r.balance()
@@ -253,3 +253,12 @@ func control(code uint64, cnt uint64) []byte {
 }
 
 const second = int64(time.Second)
+
+func (r *rig) ended() bool {
+	select {
+	case <-r.Done():
+		return true
+	default:
+		return false
+	}
+}

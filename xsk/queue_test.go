@@ -263,14 +263,21 @@ func TestMarkWraps(t *testing.T) {
 	}
 }
 
-// TestNeedsKick: in zero-copy a driver that has stopped is woken after the frames
-// are there, by Release and by Wait; one that has not is left alone.
+// TestNeedsKick: in zero-copy a driver that has stopped is woken once the frames are
+// there; one that has not is left alone.
 func TestNeedsKick(t *testing.T) {
 	for _, mode := range []Mode{ModeZeroCopy, ModeNative} {
 		c := testConfig()
 		c.Mode = mode
 		q, f := openFake(t, c)
 		dst := make([]Packet, 8)
+		kick := f.system.kick
+		f.system.kick = func(fd int) unix.Errno {
+			if n := f.fill.producer.Load() - f.fill.consumed; n != 64 {
+				t.Errorf("kicked with %d of 64 frames on the fill ring", n)
+			}
+			return kick(fd)
+		}
 		round := func() int32 {
 			before := f.kicks.Load()
 			f.send([]byte{1})

@@ -148,10 +148,12 @@ func TestVethPackets(t *testing.T) {
 	eachMode(t, func(t *testing.T, want Want) {
 		n := testnet.New(t, testnet.Options{})
 		c := vethConfig(n, want)
+		c.Pages = pages.Auto
 		if want == WantGeneric {
 			c.Wait = WaitSpin
 		}
 		i, q := openVeth(t, n, c)
+		t.Logf("UMEM on %v pages", q.Info().Pages)
 		if got := q.Info(); got.Mode.String() != want.String() || !got.MultiBuffer || i.Mode() != got.Mode || got.Frames != 256 || got.ChunkBytes != 4096 {
 			t.Errorf("info %+v", got)
 		}
@@ -614,6 +616,48 @@ func TestVethLadder(t *testing.T) {
 	var ladder *LadderError
 	if _, err := OpenInterface(c, &redirectAll{ifindex: n.B.Index}); !errors.As(err, &ladder) || !errors.Is(err, unix.EOPNOTSUPP) {
 		t.Errorf("zero-copy demanded: %v", err)
+	}
+}
+
+// TestLoopback: lo has generic mode only, and packets of 16 frames.
+func TestLoopback(t *testing.T) {
+	testnet.New(t, testnet.Options{}) // for its namespace
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	index := lo.Attrs().Index
+	c := InterfaceConfig{Ifindex: index, Ifname: "lo", Queues: []int{0}, MTU: 65536, Frames: 64, Pages: pages.Off, Node: -1}
+	i, err := OpenInterface(c, &redirectAll{ifindex: index})
+	testnet.NeedPrivilege(t, err)
+	defer i.Close()
+	for n, mode := range []Mode{ModeZeroCopy, ModeNative, ModeGeneric} {
+		if r := i.Rungs()[n]; r.Mode != mode || (r.Err == nil) != (mode == ModeGeneric) {
+			t.Errorf("rung %d is %+v", n, r)
+		}
+	}
+	if err := i.Enable(); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := net.Dial("udp4", "127.0.0.1:7148")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	q, dst := i.Queues()[0], make([]Packet, 4)
+	for round := range uint64(20) {
+		want := packet(round, 60000)
+		send(t, conn, want)
+		if err := q.Wait(5 * time.Second); err != nil {
+			t.Fatal(err)
+		}
+		if q.Receive(dst) != 1 || len(dst[0].Rest) != 15 || !bytes.Equal(join(t, dst[0])[udpHeaders:], want) {
+			t.Fatalf("round %d: %d bytes in %d frames", round, dst[0].Len, 1+len(dst[0].Rest))
+		}
+		q.Release()
+	}
+	if err := q.Conserved(); err != nil {
+		t.Error(err)
 	}
 }
 

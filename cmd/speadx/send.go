@@ -125,6 +125,9 @@ func (f *sendFlags) apply(ctx context.Context, c *send.Config, args []string) (e
 	if c.Heaps < -1 {
 		return fmt.Errorf("--heaps %d is neither a number of heaps nor -1", c.Heaps)
 	}
+	if !(f.rate >= 0) {
+		return fmt.Errorf("--rate %v is not a rate", f.rate)
+	}
 	if c.Engine, err = send.ParseEngine(f.engine); err != nil {
 		return fmt.Errorf("--engine: %w", err)
 	}

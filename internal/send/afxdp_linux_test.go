@@ -3,6 +3,7 @@ package send
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"strings"
@@ -149,22 +150,28 @@ func TestTransmitError(t *testing.T) {
 	}
 }
 
-// BenchmarkAFXDP sends over a veth pair to a port where nobody listens.
-func BenchmarkAFXDP(b *testing.B) {
-	n := testnet.New(b, testnet.Options{})
-	n.Do(func() { listen(b, "udp", "10.77.0.2:7148") })
-	c := Config{
-		Destinations: []netip.AddrPort{netip.AddrPortFrom(n.B.Addr4, 7148)},
-		HeapSize:     4 << 20, Heaps: int64(b.N), MaxPacket: 8972, Verify: true, Engine: AFXDP,
-	}
-	var s *Sender
-	var err error
-	if doErr := n.A.Do(func() { s, err = Open(c) }); doErr != nil || err != nil {
-		b.Fatal(doErr, err)
-	}
-	defer s.Close()
-	b.SetBytes(4 << 20)
-	if _, err := s.Run(context.Background()); err != nil {
-		b.Fatal(err)
+// BenchmarkWire sends over a veth pair to a socket that nobody reads.
+func BenchmarkWire(b *testing.B) {
+	for _, engine := range []Engine{UDP, AFXDP} {
+		for _, size := range []int{1472, 8972} {
+			b.Run(fmt.Sprintf("%v/%d", engine, size), func(b *testing.B) {
+				n := testnet.New(b, testnet.Options{})
+				listen(b, "udp", "10.77.0.2:7148")
+				c := Config{
+					Destinations: []netip.AddrPort{netip.AddrPortFrom(n.B.Addr4, 7148)},
+					HeapSize:     4 << 20, Heaps: int64(b.N), MaxPacket: size, Verify: true, Engine: engine,
+				}
+				var s *Sender
+				var err error
+				if doErr := n.A.Do(func() { s, err = Open(c) }); doErr != nil || err != nil {
+					b.Fatal(doErr, err)
+				}
+				defer s.Close()
+				b.SetBytes(c.HeapSize)
+				if _, err := s.Run(context.Background()); err != nil {
+					b.Fatal(err)
+				}
+			})
+		}
 	}
 }

@@ -15,9 +15,11 @@ const (
 )
 
 // pacer holds bursts apart so that the rate is kept on average and never much
-// exceeded. Two clocks say when the next burst is due: one runs at the rate from
-// the first burst on; the other runs a little faster, from the last burst on,
-// so that a sender that was held up does not make it all good at once.
+// exceeded. Two clocks say when the next burst is due. One runs at the rate from
+// the first burst on: what was sent until now never exceeds it. The other runs a
+// little faster, but from no earlier than a burst's time ago: a sleep that ended
+// late is made good at once, a sender that was held up for longer comes closer
+// to the rate by a twentieth at a time.
 type pacer struct {
 	perByte float64 // nanoseconds at the rate; 0: no limit
 	start   time.Time
@@ -46,5 +48,5 @@ func (p *pacer) wait(ctx context.Context, bytes int) {
 		now = float64(time.Since(p.start))
 	}
 	p.average += float64(bytes) * p.perByte
-	p.burst = max(now, due) + float64(bytes)*p.perByte/burstRatio
+	p.burst = max(now-burstBytes*p.perByte, due) + float64(bytes)*p.perByte/burstRatio
 }

@@ -18,7 +18,8 @@ import (
 	"github.com/speadx/speadx/internal/testnet"
 )
 
-// listen opens an ordinary UDP socket with room for a few megabytes.
+// listen opens an ordinary UDP socket with room for a few megabytes, for
+// which it needs CAP_NET_ADMIN.
 func listen(t testing.TB, network, address string) *net.UDPConn {
 	t.Helper()
 	pc, err := net.ListenPacket(network, address)
@@ -31,11 +32,13 @@ func listen(t testing.TB, network, address string) *net.UDPConn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const size = 8 << 20
-	_ = raw.Control(func(fd uintptr) {
-		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, size)
-		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, size) // needs privilege
-	})
+	// All that a test sends must fit: who reads may be slow to get a CPU.
+	if err := raw.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 8<<20)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	testnet.NeedPrivilege(t, err)
 	return conn
 }
 
@@ -305,6 +308,41 @@ func TestUDPWire(t *testing.T) {
 		_, err := open(Config{Destinations: []netip.AddrPort{netip.AddrPortFrom(n.B.Addr4, 7148)}, HeapSize: 100000, MaxPacket: 9000})
 		if want := "packets of 9000 bytes need an MTU of 9028, but that of the way to 10.77.0.2 is 9000 (raise it, or lower the packet size to 8968)"; err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %s", err, want)
+		}
+	})
+}
+
+// TestUDPWithoutGSO: where the device or the kernel refuses segmentation,
+// packets go one by one and none is lost or sent twice.
+func TestUDPWithoutGSO(t *testing.T) {
+	t.Run("device without checksum offload", func(t *testing.T) {
+		n := testnet.New(t, testnet.Options{RealChecksums: true})
+		conn := listenIn(t, n, "10.77.0.2:7148")
+		c := Config{Destinations: []netip.AddrPort{addrPort(conn)}, HeapSize: 1000000, Heaps: 2, Verify: true}
+		var s *Sender
+		var err error
+		if doErr := n.A.Do(func() { s, err = Open(c) }); doErr != nil || err != nil {
+			t.Fatal(doErr, err)
+		}
+		defer s.Close()
+		sendAndCompare(t, c, s, conn)
+	})
+	t.Run("refused in full flow", func(t *testing.T) {
+		conn := listen(t, "udp", "127.0.0.1:0")
+		c := Config{Destinations: []netip.AddrPort{addrPort(conn)}, HeapSize: 1000000, Heaps: 2, Verify: true}
+		s, err := Open(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		// A socket that sends without UDP checksums must not segment: EIO or
+		// EINVAL, by version.
+		if err := unix.SetsockoptInt(s.engine.(*udpEngine).sockets[0].fd, unix.SOL_SOCKET, unix.SO_NO_CHECK, 1); err != nil {
+			t.Fatal(err)
+		}
+		sendAndCompare(t, c, s, conn)
+		if strings.Contains(s.String(), "GSO") {
+			t.Errorf("still %v", s)
 		}
 	})
 }

@@ -298,9 +298,9 @@ func (i *Iface) fillChecksums() error {
 	return nil
 }
 
-// awaitUp waits until the kernel's link watch has seen the carrier: only then
-// does the interface have its real transmit queue, and frames sent earlier vanish
-// without an error.
+// awaitUp waits for what the kernel puts off: until its link watch has seen the
+// carrier, the interface has no real transmit queue and frames vanish without an
+// error; until its IPv6 work has run, the address takes no packets.
 func (i *Iface) awaitUp(limit time.Duration) error {
 	return i.netlink(func(h *netlink.Handle) error {
 		for deadline := time.Now().Add(limit); ; time.Sleep(time.Millisecond) {
@@ -308,11 +308,17 @@ func (i *Iface) awaitUp(limit time.Duration) error {
 			if err != nil {
 				return fmt.Errorf("find %s: %w", i.Name, err)
 			}
-			if link.Attrs().OperState == netlink.OperUp {
+			routes, err := h.RouteGet(i.Addr6.AsSlice())
+			if err != nil && !errors.Is(err, unix.ENETUNREACH) {
+				return fmt.Errorf("find the route to %v: %w", i.Addr6, err)
+			}
+			local := err == nil && len(routes) == 1 && routes[0].Type == unix.RTN_LOCAL
+			if link.Attrs().OperState == netlink.OperUp && local {
 				return nil
 			}
 			if time.Now().After(deadline) {
-				return fmt.Errorf("%s is %v after %v", i.Name, link.Attrs().OperState, limit)
+				return fmt.Errorf("%s is not ready after %v: it is %v, its route to %v is %v",
+					i.Name, limit, link.Attrs().OperState, i.Addr6, routes)
 			}
 		}
 	})

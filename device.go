@@ -1,0 +1,189 @@
+//go:build linux
+
+package speadx
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math/bits"
+	"strings"
+
+	"github.com/speadx/speadx/bpf"
+	"github.com/speadx/speadx/internal/netif"
+	"github.com/speadx/speadx/internal/source"
+	"github.com/speadx/speadx/xsk"
+)
+
+// device is a network device with our program on it and its queues open.
+type device struct {
+	plan    *planDevice
+	steer   *steer
+	link    *xsk.Interface
+	groups  *netif.Membership
+	sources []*source.AFXDP // by queue
+}
+
+// openDevice opens the queues of a device in the best wanted mode. No packets
+// arrive before link.Enable.
+func openDevice(c *Config, p *planDevice) (_ *device, err error) {
+	d := &device{plan: p, steer: &steer{plan: p}}
+	defer func() {
+		if err != nil {
+			d.close()
+		}
+	}()
+	f := p.facts
+	queues := c.Queues
+	if queues == nil {
+		for q := range f.RxQueues {
+			queues = append(queues, q)
+		}
+	}
+	for _, q := range queues {
+		if q < 0 || q >= f.RxQueues {
+			return nil, fmt.Errorf("interface %s has no queue %d: it has %d, numbered from 0 (ethtool -l %s shows them, ethtool -L changes them)", f.Name, q, f.RxQueues, f.Name)
+		}
+	}
+	frames := c.Frames
+	if frames == 0 {
+		frames = max(xsk.DefaultFrames, 1<<bits.Len(uint(max(2*f.RxRing, 1)-1)))
+	}
+	ic := xsk.InterfaceConfig{
+		Ifindex: f.Index, Ifname: f.Name, Queues: queues, MTU: f.MTU,
+		Want:   map[Mode]xsk.Want{ModeAuto: xsk.WantAuto, ModeZeroCopy: xsk.WantZeroCopy, ModeNative: xsk.WantNative, ModeGeneric: xsk.WantGeneric}[c.Mode],
+		Frames: frames, Wait: c.Wait, Pages: c.Hugepages, Node: f.Node,
+	}
+	if f.Features != nil {
+		ic.Features = &xsk.Features{Native: f.Features.Basic, ZeroCopy: f.Features.ZeroCopy, ZCMaxChain: f.Features.ZCMaxSegs}
+	}
+	if d.link, err = xsk.OpenInterface(ic, d.steer); err != nil {
+		return nil, err
+	}
+	var list []source.Endpoint
+	for _, ep := range p.endpoints {
+		list = append(list, source.Endpoint{Addr: ep.addr, Stream: int32(ep.stream)})
+	}
+	endpoints, err := source.NewEndpoints(list)
+	if err != nil {
+		return nil, err
+	}
+	for _, q := range d.link.Queues() {
+		d.sources = append(d.sources, source.NewAFXDP(q, source.AFXDPConfig{
+			Name:      fmt.Sprintf("%s queue %d", f.Name, q.Info().Queue),
+			Endpoints: endpoints,
+			// Only the network stack makes frames of several packets.
+			SuperFrames: d.link.Mode() == xsk.ModeGeneric,
+		}))
+	}
+	for _, j := range p.joins {
+		if d.groups == nil {
+			d.groups, err = netif.Join(j.addr.Addr(), j.ifindex)
+		} else {
+			err = d.groups.Add(j.addr.Addr(), j.ifindex)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return d, nil
+}
+
+// enable lets packets arrive.
+func (d *device) enable() error { return d.link.Enable() }
+
+// close gives everything back but the counters, which can still be read.
+func (d *device) close() error {
+	var errs []error
+	if d.link != nil {
+		errs = append(errs, d.link.Close())
+	}
+	if d.groups != nil {
+		errs = append(errs, d.groups.Close())
+	}
+	errs = append(errs, d.steer.close())
+	return errors.Join(errs...)
+}
+
+// steer is the steering program of one device, as the ladder of modes wants it:
+// it is loaded anew where another rung needs another variant.
+type steer struct {
+	plan    *planDevice
+	program *bpf.Steer
+}
+
+var _ xsk.Attacher = (*steer)(nil)
+
+// Attach implements [xsk.Attacher].
+func (s *steer) Attach(mode xsk.Mode, frags bool) (io.Closer, error) {
+	if s.program == nil || s.program.Frags() != frags {
+		if err := s.load(frags); err != nil {
+			return nil, err
+		}
+	}
+	at := bpf.Native
+	if mode == xsk.ModeGeneric {
+		at = bpf.Generic
+	}
+	l, err := s.program.Attach(s.plan.facts.Index, s.plan.facts.Name, at)
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+func (s *steer) load(frags bool) error {
+	if err := s.close(); err != nil {
+		return err
+	}
+	p, err := bpf.LoadSteer(bpf.SteerConfig{Queues: s.plan.facts.RxQueues, Frags: frags, MaxEndpoints: max(len(s.plan.endpoints), 1)})
+	if err != nil {
+		return err
+	}
+	s.program = p
+	for _, ep := range s.plan.endpoints {
+		if err := p.AddEndpoint(ep.addr); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// SetSocket implements [xsk.Attacher].
+func (s *steer) SetSocket(queue, fd int) error { return s.program.SetSocket(queue, fd) }
+
+// ClearSocket implements [xsk.Attacher].
+func (s *steer) ClearSocket(queue int) error { return s.program.ClearSocket(queue) }
+
+func (s *steer) close() error {
+	if s.program == nil {
+		return nil
+	}
+	return s.program.Close()
+}
+
+// manyQueues is the number of queues above which it is worth saying how to have
+// fewer.
+const manyQueues = 16
+
+// queueAdvice says what many queues cost, and how to have fewer; "" if there are
+// not many.
+func (d *device) queueAdvice() string {
+	n := len(d.sources)
+	if n <= manyQueues {
+		return ""
+	}
+	f := d.plan.facts
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s has %d queues, and each has a thread and its own packet buffers. To use fewer, let the NIC deliver on them alone:\n", f.Name, n)
+	fmt.Fprintf(&b, "  ethtool -X %s equal 4            # the NIC spreads everything over queues 0 to 3\n", f.Name)
+	for _, ep := range d.plan.endpoints[:min(len(d.plan.endpoints), 2)] {
+		if ep.addr.Addr().IsUnspecified() {
+			fmt.Fprintf(&b, "  ethtool -N %s flow-type udp4 dst-port %d action 0\n", f.Name, ep.addr.Port())
+		} else {
+			fmt.Fprintf(&b, "  ethtool -N %s flow-type udp%d dst-ip %v dst-port %d action 0\n", f.Name, map[bool]int{true: 4, false: 6}[ep.addr.Addr().Is4()], ep.addr.Addr(), ep.addr.Port())
+		}
+	}
+	b.WriteString("and name them: --queues 0-3")
+	return b.String()
+}

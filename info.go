@@ -1,0 +1,95 @@
+//go:build linux
+
+package speadx
+
+import (
+	"net/netip"
+
+	"github.com/speadx/speadx/pool"
+	"github.com/speadx/speadx/xsk"
+)
+
+// Info says what a receiver resolved its configuration to.
+type Info struct {
+	Streams []StreamInfo
+	Devices []DeviceInfo
+	Sockets []SocketInfo
+
+	// Pool is the memory for heaps.
+	PoolBytes  int
+	PoolSlots  int
+	PoolPages  string   // size of the pages got: 1G, 2M, thp or 4K
+	PoolNode   int      // NUMA node it is bound to, -1: none
+	PoolNotes  []string // why not better pages, and the like
+	Threads    int
+	Notes      []string // why something does not go the best way
+	PinnedCPUs []int    // the processor of each thread, -1: any
+}
+
+// StreamInfo is one stream.
+type StreamInfo struct {
+	Name     string
+	Sum      pool.ShareConfig
+	SlotSize int
+	Files    []string
+}
+
+// DeviceInfo is one network device with our program on it.
+type DeviceInfo struct {
+	Name      string
+	Driver    string
+	MTU       int
+	Node      int
+	Endpoints []netip.AddrPort
+	Mode      xsk.Mode
+	Rungs     []xsk.Rung // the modes tried, with what was wrong with the better ones
+	Queues    []xsk.Info
+}
+
+// SocketInfo is a set of UDP sockets that one thread reads.
+type SocketInfo struct {
+	Stream    string
+	Endpoints []netip.AddrPort
+	Buffer    int // bytes of receive buffer
+	GRO       bool
+	Notes     []string
+}
+
+// Info does not change after Open.
+func (r *Receiver) Info() Info {
+	m := r.pool.Mapping()
+	in := Info{
+		PoolBytes: m.Mapped, PoolPages: m.Kind.String(), PoolNode: m.Node, PoolNotes: m.Notes,
+		Threads: len(r.threads), Notes: r.plan.notes,
+	}
+	for _, t := range r.threads {
+		in.PinnedCPUs = append(in.PinnedCPUs, t.cpu)
+	}
+	udp := 0
+	for _, s := range r.streams {
+		in.PoolSlots += s.share.Slots()
+		in.Streams = append(in.Streams, StreamInfo{Name: s.plan.name, Sum: s.share.Config(), SlotSize: s.share.SlotSize(), Files: s.plan.files})
+		if len(s.plan.udp) == 0 {
+			continue
+		}
+		u := r.udp[udp].Info()
+		udp++
+		si := SocketInfo{Stream: s.plan.name, Buffer: u.Buffer, GRO: u.GRO, Notes: u.Notes}
+		for _, ep := range s.plan.udp {
+			si.Endpoints = append(si.Endpoints, ep.addr)
+		}
+		in.Sockets = append(in.Sockets, si)
+	}
+	for _, d := range r.devices {
+		f := d.plan.facts
+		di := DeviceInfo{Name: f.Name, Driver: f.Driver, MTU: f.MTU, Node: f.Node, Mode: d.link.Mode(), Rungs: d.link.Rungs()}
+		for _, ep := range d.plan.endpoints {
+			di.Endpoints = append(di.Endpoints, ep.addr)
+		}
+		for _, q := range d.link.Queues() {
+			di.Queues = append(di.Queues, q.Info())
+		}
+		in.Devices = append(in.Devices, di)
+	}
+	return in
+}

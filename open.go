@@ -1,0 +1,285 @@
+//go:build linux
+
+package speadx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/speadx/speadx/heap"
+	"github.com/speadx/speadx/internal/bell"
+	"github.com/speadx/speadx/internal/netif"
+	"github.com/speadx/speadx/internal/source"
+	"github.com/speadx/speadx/pool"
+	"github.com/speadx/speadx/xsk"
+)
+
+// Open starts to receive, in the network namespace of the calling thread. When it
+// returns, all memory is there and packets are being taken. When ctx is done
+// reception stops as by [Receiver.Stop].
+//
+// Nothing on the machine is changed but what ends with the receiver, or with the
+// process however it ends: the program on the interfaces, memberships in
+// multicast groups, sockets and memory.
+func Open(ctx context.Context, cfg Config) (*Receiver, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	p, err := makePlan(&cfg)
+	if err != nil {
+		return nil, err
+	}
+	r := &Receiver{cfg: cfg, plan: p, stopping: make(chan struct{}), overCh: make(chan struct{})}
+	r.log = newWatch(cfg.Logger)
+	if err := r.open(); err != nil {
+		r.giveBack()
+		return nil, err
+	}
+	threadDone := make(chan *thread, len(r.threads))
+	for _, t := range r.threads {
+		go func() { t.run(); threadDone <- t }()
+	}
+	for _, d := range r.devices { // last of all: from here on packets come
+		if err := d.enable(); err != nil {
+			for _, t := range r.threads {
+				t.stop()
+				<-t.done
+			}
+			r.giveBack()
+			return nil, fmt.Errorf("speadx: %w", err)
+		}
+	}
+	go r.supervise(ctx, threadDone)
+	return r, nil
+}
+
+// open opens everything but does not let packets come.
+func (r *Receiver) open() (err error) {
+	if r.ready, err = bell.New(); err != nil {
+		return fmt.Errorf("speadx: %w", err)
+	}
+	if err := r.openDevices(); err != nil {
+		return err
+	}
+	if err := r.openPool(); err != nil {
+		return err
+	}
+	return r.openThreads()
+}
+
+// giveBack closes what a failed Open has opened.
+func (r *Receiver) giveBack() {
+	for _, t := range r.threads {
+		t.src.Close()
+	}
+	for _, d := range r.devices {
+		d.close()
+	}
+	for _, s := range r.streams {
+		if s.assembler != nil {
+			s.assembler.Close()
+		}
+	}
+	if r.pool != nil {
+		r.pool.Close()
+	}
+	if r.ready != nil {
+		r.ready.Close()
+	}
+}
+
+// openDevices opens the queues of all devices. In mode auto UDP sockets do
+// instead, for all of them, if that fails.
+func (r *Receiver) openDevices() error {
+	for _, pd := range r.plan.devices {
+		d, err := openDevice(&r.cfg, pd)
+		if err == nil {
+			r.devices = append(r.devices, d)
+			continue
+		}
+		var step *xsk.OpenError
+		settings := errors.As(err, &step) && step.Step == xsk.StepConfig
+		if r.cfg.Mode != ModeAuto || r.cfg.Queues != nil || settings || errors.Is(err, xsk.ErrNoBusyPoll) {
+			return fmt.Errorf("speadx: %w", err)
+		}
+		r.plan.notes = append(r.plan.notes, fmt.Sprintf("UDP sockets, as AF_XDP cannot be had: %v", err))
+		for _, d := range r.devices {
+			if err := d.close(); err != nil {
+				return fmt.Errorf("speadx: %w", err)
+			}
+		}
+		r.devices = nil
+		r.plan.useSockets()
+		break
+	}
+	for _, d := range r.devices {
+		if advice := d.queueAdvice(); advice != "" {
+			r.plan.notes = append(r.plan.notes, advice)
+		}
+	}
+	return nil
+}
+
+// feedingThreads is how many threads feed a stream, and how many of them read
+// queues of AF_XDP.
+func (r *Receiver) feedingThreads(s *planStream) (all, queues int) {
+	for _, d := range r.devices {
+		if slices.Contains(s.devices, d.plan) {
+			queues += len(d.sources)
+		}
+	}
+	all = queues + len(s.files)
+	if len(s.udp) > 0 {
+		all++
+	}
+	return all, queues
+}
+
+// window is how many heaps of a substream may be live.
+func (r *Receiver) window(queues int) int {
+	if r.cfg.ConcurrentHeaps > 0 {
+		return r.cfg.ConcurrentHeaps
+	}
+	n := DefaultConcurrentHeaps
+	if queues > 1 {
+		ring := int64(0) // bytes that the largest queue can hold
+		for _, d := range r.devices {
+			info := d.link.Queues()[0].Info()
+			ring = max(ring, int64(info.Frames)*int64(info.ChunkBytes))
+		}
+		n += int((ring + r.cfg.HeapSize - 1) / r.cfg.HeapSize)
+	}
+	return n
+}
+
+// openPool makes the pool and the assemblers.
+func (r *Receiver) openPool() error {
+	pc := pool.Config{Pages: r.cfg.Hugepages, Node: r.plan.node()}
+	for i := range r.plan.streams {
+		ps := &r.plan.streams[i]
+		threads, queues := r.feedingThreads(ps)
+		pc.Shares = append(pc.Shares, pool.ShareConfig{
+			Name: ps.name,
+			Live: r.window(queues) * r.cfg.Substreams,
+			Ring: r.cfg.RingHeaps, Held: r.cfg.ConsumerHeaps, Threads: threads,
+			Largest: int(r.cfg.HeapSize), SmallBelow: r.cfg.PoolMin,
+		})
+	}
+	var err error
+	if r.pool, err = pool.New(pc); err != nil {
+		return fmt.Errorf("speadx: %w", err)
+	}
+	for i := range r.plan.streams {
+		a, err := heap.New(heap.Config{
+			Name:          r.plan.streams[i].name,
+			Share:         r.pool.Share(i),
+			Substreams:    r.cfg.Substreams,
+			OnFull:        r.cfg.OnFull,
+			MaxAge:        r.cfg.MaxAge,
+			Incomplete:    r.cfg.Incomplete,
+			IgnoreStop:    r.cfg.IgnoreStop,
+			RefuseUnsized: r.cfg.RefuseUnsized,
+			Notify:        r.ready.Ring,
+			OnStop:        r.wakeThreads,
+		})
+		if err != nil {
+			return fmt.Errorf("speadx: %w", err)
+		}
+		r.streams = append(r.streams, &stream{plan: &r.plan.streams[i], assembler: a, share: r.pool.Share(i)})
+	}
+	return nil
+}
+
+// wakeThreads makes every thread look whether a stream has stopped.
+func (r *Receiver) wakeThreads() {
+	for _, t := range r.threads {
+		t.src.Wake()
+	}
+}
+
+// openThreads opens the sources that are not queues, and makes the threads.
+func (r *Receiver) openThreads() error {
+	for _, d := range r.devices {
+		for _, src := range d.sources {
+			t := r.addThread(src)
+			for i := range r.streams {
+				if slices.Contains(r.streams[i].plan.devices, d.plan) {
+					t.feed(i, r.streams[i])
+				}
+			}
+		}
+	}
+	for i, s := range r.streams {
+		for _, path := range s.plan.files {
+			src, err := source.OpenPCAP(path, nil, int32(i))
+			if err != nil {
+				return fmt.Errorf("speadx: %w", err)
+			}
+			t := r.addThread(src)
+			t.file = true
+			t.feed(i, s)
+		}
+		if len(s.plan.udp) == 0 {
+			continue
+		}
+		uc := source.UDPConfig{Buffer: r.cfg.SocketBuffer, GRO: !r.cfg.NoGRO}
+		for _, ep := range s.plan.udp {
+			uc.Endpoints = append(uc.Endpoints, source.UDPEndpoint{
+				Endpoint: source.Endpoint{Addr: ep.addr, Stream: int32(i)}, Interface: ep.ifindex,
+			})
+		}
+		src, err := source.ListenUDP(uc)
+		if err != nil {
+			return fmt.Errorf("speadx: %w", err)
+		}
+		r.udp = append(r.udp, src)
+		r.addThread(src).feed(i, s)
+	}
+	return r.pinThreads()
+}
+
+func (r *Receiver) addThread(src source.Source) *thread {
+	n := len(r.streams)
+	t := &thread{
+		src: src, cpu: -1,
+		feeders: make([]*heap.Feeder, n), streams: make([]*stream, n), stops: make([]stop, n),
+		done: make(chan struct{}),
+	}
+	r.threads = append(r.threads, t)
+	return t
+}
+
+// feed makes the thread one of those that feed stream i.
+func (t *thread) feed(i int, s *stream) {
+	t.streams[i], t.feeders[i] = s, s.assembler.Feeder(s.feeders)
+	s.feeders++
+}
+
+// pinThreads gives the threads their processors.
+func (r *Receiver) pinThreads() error {
+	cpus := r.cfg.CPUs
+	if cpus == nil {
+		near, err := netif.CPUs(r.plan.node())
+		if err != nil || len(near) <= len(r.threads) {
+			return nil // pinned side by side they would only be in each other's way
+		}
+		cpus = near
+	}
+	var allowed unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &allowed); err != nil {
+		return fmt.Errorf("speadx: processors of this process: %w", err)
+	}
+	for i, t := range r.threads {
+		t.cpu = cpus[i%len(cpus)]
+		if t.cpu < 0 || !allowed.IsSet(t.cpu) {
+			return fmt.Errorf("speadx: processor %d is not one this process may run on (it has %d, see taskset -cp $$)", t.cpu, runtime.NumCPU())
+		}
+	}
+	return nil
+}

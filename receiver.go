@@ -1,0 +1,254 @@
+//go:build linux
+
+package speadx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/speadx/speadx/heap"
+	"github.com/speadx/speadx/internal/bell"
+	"github.com/speadx/speadx/internal/source"
+	"github.com/speadx/speadx/pool"
+)
+
+// Receiver receives streams until they have ended, its context is cancelled, or
+// it is closed. Its methods may be called from any goroutine.
+type Receiver struct {
+	cfg     Config
+	plan    *plan
+	devices []*device
+	pool    *pool.Pool
+	streams []*stream
+	threads []*thread
+	udp     []*source.UDP
+	ready   *bell.Bell // rung when there is a heap to take, or an end
+	log     *watch
+
+	contexts contexts
+
+	turn     atomic.Uint32 // of the stream that Next looks at first
+	leftover atomic.Uint64 // packets that shutting down did not wait for
+
+	stopOnce  sync.Once
+	stopping  chan struct{} // closed by Stop
+	over      atomic.Bool   // everything has ended: what is in the rings is all there is
+	overCh    chan struct{} // closed then
+	closed    atomic.Bool
+	closeOnce sync.Once
+	closeErr  error
+	takers    sync.WaitGroup // Nexts under way
+	err       error          // why it ended, once over
+}
+
+// stream is one stream and what it is assembled with.
+type stream struct {
+	plan      *planStream
+	assembler *heap.Assembler
+	share     *pool.Share
+	feeders   int // given out
+}
+
+// Next waits for a heap and hands it over, complete or, if [Config.Incomplete]
+// says so, not. The heap is the caller's until its Release. The heaps of each
+// stream come in the order in which they were finished.
+//
+// The error is [io.EOF] when all streams have ended and their last heaps been
+// taken, or after Close; the context's if that is done first; else it says why
+// nothing can be received any more.
+func (r *Receiver) Next(ctx context.Context) (*heap.Heap, error) {
+	r.takers.Add(1)
+	defer r.takers.Done()
+	if h, err, ok := r.tryNext(); ok {
+		return h, err
+	}
+	defer r.contexts.watch(ctx, r.ready.Ring).unwatch()
+	for {
+		var (
+			h   *heap.Heap
+			err error
+			ok  bool
+		)
+		r.ready.Wait(func() bool {
+			h, err, ok = r.tryNext()
+			return ok || ctx.Err() != nil
+		})
+		if ok {
+			return h, err
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// tryNext takes a heap, or finds that there will be none; ok says whether it
+// was one of these.
+func (r *Receiver) tryNext() (h *heap.Heap, err error, ok bool) {
+	if r.closed.Load() {
+		return nil, io.EOF, true
+	}
+	over := r.over.Load() // before looking: nothing is finished after it
+	n := len(r.streams)
+	first := int(r.turn.Load())
+	for i := range n {
+		k := (first + i) % n
+		if h := r.streams[k].assembler.TryNext(); h != nil {
+			r.turn.Store(uint32((k + 1) % n))
+			r.ready.Ring() // there may be another for another caller
+			return h, nil, true
+		}
+	}
+	if !over {
+		return nil, nil, false
+	}
+	if r.err != nil {
+		return nil, r.err, true
+	}
+	return nil, io.EOF, true
+}
+
+// Heaps iterates over Next. It ends without an error when Next would return
+// io.EOF, and after any other error.
+func (r *Receiver) Heaps(ctx context.Context) iter.Seq2[*heap.Heap, error] {
+	return func(yield func(*heap.Heap, error) bool) {
+		for {
+			h, err := r.Next(ctx)
+			if errors.Is(err, io.EOF) {
+				return
+			}
+			if !yield(h, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Stop ends reception: packets go to the kernel again, what has been received is
+// worked off, and heaps still incomplete leave. Next then gives what is finished
+// and after that io.EOF. It returns at once.
+func (r *Receiver) Stop() { r.stopOnce.Do(func() { close(r.stopping) }) }
+
+// Done is closed when nothing is received any more and the interfaces are free.
+func (r *Receiver) Done() <-chan struct{} { return r.overCh }
+
+// Close ends everything at once: Next returns io.EOF, and finished heaps that
+// nobody has taken are dropped. Heaps that are held stay valid until their
+// Release. It is idempotent and returns when everything is given back.
+func (r *Receiver) Close() error {
+	r.closeOnce.Do(func() {
+		r.closed.Store(true)
+		for _, s := range r.streams {
+			s.assembler.Abort()
+		}
+		r.Stop()
+		r.ready.Ring()
+		<-r.overCh
+		r.ready.Ring()
+		r.takers.Wait()
+		r.contexts.close()
+		var errs []error
+		for _, s := range r.streams {
+			errs = append(errs, s.assembler.Close())
+		}
+		errs = append(errs, r.pool.Close(), r.ready.Close())
+		if r.closeErr = errors.Join(append(errs, r.closeErr)...); r.closeErr != nil {
+			r.closeErr = fmt.Errorf("speadx: close: %w", r.closeErr)
+		}
+	})
+	return r.closeErr
+}
+
+// supervise waits for the end and shuts down.
+func (r *Receiver) supervise(ctx context.Context, threadDone <-chan *thread) {
+	alive := len(r.threads)
+	var failed error
+	housekeeping := time.NewTicker(time.Second)
+	defer housekeeping.Stop()
+	ended := make(chan struct{})
+	go r.awaitStreams(ended)
+wait:
+	for alive > 0 {
+		select {
+		case <-ctx.Done():
+			break wait
+		case <-r.stopping:
+			break wait
+		case <-ended:
+			break wait
+		case t := <-threadDone:
+			alive--
+			if t.err != nil {
+				failed = fmt.Errorf("speadx: %s: %w", t.src.Name(), t.err)
+				break wait
+			}
+		case <-housekeeping.C:
+			r.log.look(r)
+		}
+	}
+	r.shutdown(alive, threadDone, failed)
+}
+
+// awaitStreams tells when every stream has ended.
+func (r *Receiver) awaitStreams(ended chan<- struct{}) {
+	for _, s := range r.streams {
+		<-s.assembler.Done()
+	}
+	close(ended)
+}
+
+// drainTime is for how long, at most, packets are read that were on their way
+// when the program was told to leave them to the kernel.
+const drainTime = time.Second
+
+// shutdown stops in the order that keeps the accounts: no packets come any more,
+// what has come is read, then the threads end, then the sources are closed.
+func (r *Receiver) shutdown(alive int, threadDone <-chan *thread, failed error) {
+	r.Stop()
+	var errs []error
+	for _, d := range r.devices {
+		errs = append(errs, d.link.Disable())
+	}
+	deadline := time.Now().Add(drainTime)
+	for !r.drained() && time.Now().Before(deadline) {
+		time.Sleep(time.Millisecond) // packets are in a softirq on some CPU: nothing tells when
+	}
+	for _, t := range r.threads {
+		t.stop()
+	}
+	for ; alive > 0; alive-- {
+		if t := <-threadDone; t.err != nil && failed == nil {
+			failed = fmt.Errorf("speadx: %s: %w", t.src.Name(), t.err)
+		}
+	}
+	for _, t := range r.threads {
+		errs = append(errs, t.src.Close())
+	}
+	for _, d := range r.devices {
+		r.leftover.Add(d.unread())
+		errs = append(errs, d.close())
+	}
+	r.log.look(r)
+	r.closeErr = errors.Join(errs...)
+	r.err = failed
+	r.over.Store(true)
+	close(r.overCh)
+	r.ready.Ring()
+}
+
+// drained says whether every packet that was redirected to a socket has been
+// read or dropped by the kernel.
+func (r *Receiver) drained() bool {
+	for _, d := range r.devices {
+		if d.unread() > 0 {
+			return false
+		}
+	}
+	return true
+}

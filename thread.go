@@ -1,0 +1,141 @@
+//go:build linux
+
+package speadx
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/speadx/speadx/heap"
+	"github.com/speadx/speadx/internal/source"
+)
+
+const (
+	// batchPackets is how many packets a thread takes from its source at once.
+	batchPackets = 256
+	// tick is how long a thread waits for packets before it looks around.
+	tick = 100 * time.Millisecond
+	// workOff is for how long, at most, a thread goes on reading after a stop.
+	workOff = time.Second
+)
+
+// stop is what a source held when a stop was seen.
+type stop struct {
+	mark     uint64    // the position up to which it is to be worked off
+	deadline time.Time // zero: none was seen
+}
+
+func (s *stop) see(src source.Source) {
+	if s.deadline.IsZero() {
+		s.mark, s.deadline = src.Mark(), time.Now().Add(workOff)
+	}
+}
+
+// over says whether the source is worked off; empty that it was just found so.
+func (s *stop) over(src source.Source, empty bool) bool {
+	return empty || src.Position() >= s.mark || time.Now().After(s.deadline)
+}
+
+// thread reads one source and feeds the streams whose packets come from it.
+type thread struct {
+	src     source.Source
+	cpu     int            // pinned to; -1: not
+	feeders []*heap.Feeder // by stream; nil where the source has nothing of it
+	streams []*stream      // by stream, likewise
+
+	stops []stop // by stream: what is left to do before its stop takes effect
+	file  bool   // the source is a file, and its time not ours
+
+	quit atomic.Bool // stop when the source is worked off
+	done chan struct{}
+	err  error // why the source ended, after done; nil for its natural end
+}
+
+// run reads until the source ends or it is told to quit. It runs on a thread of
+// its own.
+func (t *thread) run() {
+	defer close(t.done)
+	runtime.LockOSThread() // never unlocked: the thread, with its affinity, ends with us
+	if t.cpu >= 0 {
+		var set unix.CPUSet
+		set.Set(t.cpu)
+		if err := unix.SchedSetaffinity(0, &set); err != nil {
+			t.err = fmt.Errorf("cannot run on processor %d: %w (see taskset -p $$ for those allowed)", t.cpu, err)
+			t.finish()
+			return
+		}
+	}
+	batch := source.NewBatch(batchPackets)
+	var quit stop
+	for {
+		n, err := t.src.Receive(batch, tick)
+		for i := 0; i < n; {
+			j := i + 1
+			for j < n && batch.Streams[j] == batch.Streams[i] {
+				j++
+			}
+			t.feeders[batch.Streams[i]].Feed(batch.Packets[i:j], batch.Now)
+			i = j
+		}
+		t.src.Release()
+		if err != nil {
+			if !errors.Is(err, io.EOF) {
+				t.err = err
+			}
+			break
+		}
+		empty := n == 0 && !t.file
+		if empty {
+			t.idle()
+		}
+		t.heedStops(empty)
+		if t.quit.Load() {
+			if quit.see(t.src); t.file || quit.over(t.src, empty) {
+				break
+			}
+		}
+	}
+	t.finish()
+}
+
+// heedStops ends this thread's part in the streams whose stop has been seen and
+// of which it has worked off what its source held then.
+func (t *thread) heedStops(empty bool) {
+	for i, f := range t.feeders {
+		if f == nil || f.Finished() || !t.streams[i].assembler.Stopping() {
+			continue
+		}
+		if t.stops[i].see(t.src); t.stops[i].over(t.src, empty) {
+			f.Finish()
+		}
+	}
+}
+
+func (t *thread) idle() {
+	now := time.Now().UnixNano()
+	for _, f := range t.feeders {
+		if f != nil {
+			f.Tick(now)
+		}
+	}
+}
+
+func (t *thread) finish() {
+	for _, f := range t.feeders {
+		if f != nil {
+			f.Finish()
+		}
+	}
+}
+
+// stop makes run return when the source is worked off.
+func (t *thread) stop() {
+	t.quit.Store(true)
+	t.src.Wake()
+}

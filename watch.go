@@ -1,0 +1,76 @@
+//go:build linux
+
+package speadx
+
+import (
+	"fmt"
+	"log/slog"
+
+	"github.com/speadx/speadx/heap"
+)
+
+// watch looks at the counters once a second and tells the logger what somebody
+// can do something about.
+type watch struct {
+	log      *slog.Logger
+	last     Stats
+	oversize bool
+}
+
+func newWatch(l *slog.Logger) *watch { return &watch{log: l} }
+
+func (w *watch) look(r *Receiver) {
+	s := r.Stats()
+	rose := func(f heap.Fate) uint64 { return s.Fates[f] - w.last.Fates[f] }
+	if n := rose(heap.NoSlot); n > 0 {
+		for i := range s.Streams {
+			st := &s.Streams[i]
+			if over := st.Slots.HighHeld - st.Sum.Held; over > 0 {
+				w.log.Warn(fmt.Sprintf("%d packets refused: no slot is free, as the consumer holds %d heaps and up to %d at a time; raise --consumer-heaps by %d, or release sooner",
+					n, st.Slots.Held, st.Slots.HighHeld, over), "stream", st.Name)
+			}
+		}
+	}
+	if !w.oversize {
+		for i := range s.Streams {
+			if n := s.Streams[i].Oversize; n > 0 {
+				w.oversize = true
+				w.log.Warn(fmt.Sprintf("a heap of %d bytes was refused, the largest there is room for has %d; --heap-size %d makes room for it",
+					n, r.streams[i].share.SlotSize(), n), "stream", s.Streams[i].Name)
+			}
+		}
+	}
+	if n := rose(heap.NoSocket); n > 0 && !r.over.Load() {
+		for _, d := range s.Devices {
+			for q, missed := range r.unserved(d.Name) {
+				w.log.Warn(fmt.Sprintf("%d packets arrived on queue %d, which has no socket, and went to the kernel; receive it too (--queues), or steer them to one of ours: ethtool -N %s flow-type udp4 dst-port PORT action QUEUE",
+					missed, q, d.Name), "device", d.Name)
+			}
+		}
+	}
+	if n := rose(heap.Fragment); n > 0 {
+		w.log.Warn(fmt.Sprintf("%d IP fragments for our endpoints went to the kernel: the sender's packets are larger than a link's MTU on the way", n))
+	}
+	w.last = s
+}
+
+// unserved is how many packets came on each queue of a device that has no
+// socket.
+func (r *Receiver) unserved(device string) map[int]uint64 {
+	out := map[int]uint64{}
+	for _, d := range r.devices {
+		if d.plan.facts.Name != device {
+			continue
+		}
+		served := map[int]bool{}
+		for _, q := range d.link.Queues() {
+			served[q.Info().Queue] = true
+		}
+		for q := range d.plan.facts.RxQueues {
+			if n := d.steer.program.Counters(q).NoSocket; n > 0 && !served[q] {
+				out[q] = n
+			}
+		}
+	}
+	return out
+}
