@@ -5,6 +5,7 @@ package speadx
 import (
 	"net/netip"
 
+	"github.com/speadx/speadx/heap"
 	"github.com/speadx/speadx/pool"
 	"github.com/speadx/speadx/xsk"
 )
@@ -30,8 +31,12 @@ type Info struct {
 type StreamInfo struct {
 	Name     string
 	Sum      pool.ShareConfig
-	SlotSize int
-	Files    []string
+	SlotSize  int // bytes
+	SmallSize int // bytes of the small slots, 0: there are none
+	Files     []string
+	// Blocks says that a full ring makes the threads wait that feed the
+	// stream, and SharesThreads that some of those feed others too.
+	Blocks, SharesThreads bool
 }
 
 // DeviceInfo is one network device with our program on it.
@@ -68,7 +73,10 @@ func (r *Receiver) Info() Info {
 	udp := 0
 	for _, s := range r.streams {
 		in.PoolSlots += s.share.Slots()
-		in.Streams = append(in.Streams, StreamInfo{Name: s.plan.name, Sum: s.share.Config(), SlotSize: s.share.SlotSize(), Files: s.plan.files})
+		in.Streams = append(in.Streams, StreamInfo{
+			Name: s.plan.name, Sum: s.share.Config(), SlotSize: s.share.SlotSize(), SmallSize: s.share.SmallSize(), Files: s.plan.files,
+			Blocks: r.cfg.OnFull == heap.Block && len(s.plan.files) == 0, SharesThreads: len(s.plan.devices) > 0 && len(r.streams) > 1,
+		})
 		if len(s.plan.udp) == 0 {
 			continue
 		}

@@ -25,8 +25,20 @@ const (
 	DropOldest
 )
 
+var policyNames = [...]string{"block", "drop-newest", "drop-oldest"}
+
 // String is the policy's name on the command line.
-func (p Policy) String() string { return [...]string{"block", "drop-newest", "drop-oldest"}[p] }
+func (p Policy) String() string { return policyNames[p] }
+
+// ParsePolicy is the inverse of Policy.String.
+func ParsePolicy(s string) (Policy, error) {
+	for i, n := range policyNames {
+		if s == n {
+			return Policy(i), nil
+		}
+	}
+	return 0, fmt.Errorf("policy %q is none of block, drop-newest, drop-oldest", s)
+}
 
 // Defaults of Config.
 const (

@@ -1,0 +1,39 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+)
+
+// notices prints what the receiver logs as a line that begins with the level.
+type notices struct {
+	mu *sync.Mutex
+	w  io.Writer
+}
+
+func newNotices(w io.Writer) slog.Handler { return &notices{&sync.Mutex{}, w} }
+
+// Enabled implements [slog.Handler].
+func (*notices) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelInfo }
+
+// Handle implements [slog.Handler].
+func (n *notices) Handle(_ context.Context, r slog.Record) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	text := r.Message
+	r.Attrs(func(a slog.Attr) bool {
+		text += fmt.Sprintf(" (%s %v)", a.Key, a.Value)
+		return true
+	})
+	_, err := fmt.Fprintf(n.w, "%s: %s\n", map[slog.Level]string{slog.LevelInfo: "note", slog.LevelWarn: "warning", slog.LevelError: "error"}[r.Level], text)
+	return err
+}
+
+// WithAttrs implements [slog.Handler]; the receiver does not use it.
+func (n *notices) WithAttrs([]slog.Attr) slog.Handler { return n }
+
+// WithGroup implements [slog.Handler]; the receiver does not use it.
+func (n *notices) WithGroup(string) slog.Handler { return n }

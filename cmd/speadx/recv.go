@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/speadx/speadx"
+	"github.com/speadx/speadx/heap"
+	"github.com/speadx/speadx/internal/pattern"
+)
+
+const recvLong = `Receive SPEAD heaps from the network or from capture files.
+
+A SOURCE is one of
+  239.1.2.3:7148     an address, of a multicast group or of this machine, and a port
+  239.1.2.3+7:7148   this address and the 7 that follow it, all one stream
+  [ff15::1]:7148     the same of IPv6
+  :7148 or 7148      a port of any address
+  capture.pcap       a capture file, pcap or pcapng
+
+Each source is a stream of its own, with its own numbering of heaps; with --joint
+all of them are one stream. Without --interface packets are received where the
+address is, or where the route to the group leads; for a bare port UDP sockets
+are used.
+
+What that was resolved to is printed first, on standard error. Reception ends
+with the stop heap of each stream, or on Ctrl-C, with the totals and the ledger:
+what became of every packet.
+
+Exit status: 0, 1 for an error or a failed verification, 2 for wrong usage.`
+
+func newRecvCommand() *cobra.Command {
+	f := newRecvFlags()
+	cmd := &cobra.Command{
+		Use:   "recv [flags] SOURCE...",
+		Short: "Receive SPEAD heaps",
+		Long:  recvLong,
+		Example: `  speadx recv -H 64MiB -i eth1 239.1.2.3:7148
+  speadx recv --format json --hash stream.pcap`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usageError{errors.New("at least one source is required: an address and port, a port, or a capture file")}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg, err := f.config(cmd.Flags(), args)
+			if err != nil {
+				return usageError{err}
+			}
+			for _, note := range f.spead2.notes(cmd.Flags()) {
+				fmt.Fprintln(cmd.ErrOrStderr(), note)
+			}
+			cfg.Logger = slog.New(newNotices(cmd.ErrOrStderr()))
+			return runRecv(cmd.Context(), cfg, f, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	f.register(cmd.Flags())
+	return cmd
+}
+
+// errMismatch is the end of a run in which --verify found wrong bytes.
+var errMismatch = errors.New("verification failed")
+
+// runRecv receives and prints, until the streams end or a signal comes.
+func runRecv(ctx context.Context, cfg speadx.Config, f *recvFlags, stdout, stderr io.Writer) error {
+	// The first signal ends reception in good order, the second at once.
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+
+	r, err := speadx.Open(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	// A thread that polls or spins keeps a processor of Go's scheduler to
+	// itself; the consumer and the garbage collector need some too.
+	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), r.Info().Threads+2))
+	if !f.quiet {
+		printInfo(stderr, r.Info())
+	}
+	if f.duration > 0 {
+		defer time.AfterFunc(f.duration, r.Stop).Stop()
+	}
+	rec := &reception{r: r, f: f, out: newOutput(stdout, f), stderr: stderr, began: time.Now()}
+	if !f.quiet && isTerminal(stderr) {
+		defer rec.progress().stop()
+	}
+	return rec.run()
+}
+
+// reception is one run of recv, from the first heap to the totals.
+type reception struct {
+	r      *speadx.Receiver
+	f      *recvFlags
+	out    output
+	stderr io.Writer
+	began  time.Time
+	live   *liveLine
+
+	heaps      int64
+	verified   int64
+	mismatched int64
+	items      [][]byte // of the heap being verified
+	words      []byte   // of its immediate items
+}
+
+func (c *reception) run() error {
+	// Signals end the receiver, not the wait for its last heaps.
+	var failed error
+	for h, err := range c.r.Heaps(context.Background()) {
+		if err != nil {
+			failed = err
+			break
+		}
+		c.heaps++
+		c.verify(h)
+		failed = c.out.heap(h, time.Since(c.began))
+		h.Release()
+		if failed != nil || c.f.heaps > 0 && c.heaps >= c.f.heaps {
+			break
+		}
+	}
+	elapsed := time.Since(c.began)
+	failed = errors.Join(failed, c.r.Close())
+	c.live.stop()
+	s := c.r.Stats()
+	if err := c.out.summary(&s, c, elapsed); err != nil && failed == nil {
+		failed = err
+	}
+	if failed == nil && c.mismatched > 0 {
+		failed = fmt.Errorf("%w: %d of %d heaps", errMismatch, c.mismatched, c.verified)
+	}
+	return failed
+}
+
+// verify checks a complete heap against the pattern that send --verify fills
+// heaps with.
+func (c *reception) verify(h *heap.Heap) {
+	if !c.f.verify || !h.Complete() {
+		return
+	}
+	c.items, c.words = c.items[:0], c.words[:0]
+	for _, it := range h.Items() {
+		switch {
+		case it.ID < pattern.FirstID:
+		case it.Immediate: // a sender may have made one of an item of one word
+			n := len(c.words)
+			c.words = append(c.words, byte(it.Value>>24), byte(it.Value>>16), byte(it.Value>>8), byte(it.Value))
+			c.items = append(c.items, c.words[n:n+4:n+4])
+		default:
+			c.items = append(c.items, it.Data)
+		}
+	}
+	c.verified++
+	if err := pattern.CheckHeap(h.Cnt(), c.items); err != nil {
+		if c.mismatched++; c.mismatched <= 10 {
+			fmt.Fprintf(c.stderr, "stream %s: %v\n", h.Stream(), err)
+		}
+	}
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
