@@ -21,6 +21,7 @@ type device struct {
 	steer   *steer
 	link    *xsk.Interface
 	groups  *netif.Membership
+	queues  []*xsk.Queue    // kept, as their counters outlive link
 	sources []*source.AFXDP // by queue
 }
 
@@ -68,7 +69,8 @@ func openDevice(c *Config, p *planDevice) (_ *device, err error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, q := range d.link.Queues() {
+	d.queues = d.link.Queues()
+	for _, q := range d.queues {
 		d.sources = append(d.sources, source.NewAFXDP(q, source.AFXDPConfig{
 			Name:      fmt.Sprintf("%s queue %d", f.Name, q.Info().Queue),
 			Endpoints: endpoints,

@@ -29,8 +29,8 @@ type Info struct {
 
 // StreamInfo is one stream.
 type StreamInfo struct {
-	Name     string
-	Sum      pool.ShareConfig
+	Name      string
+	Sum       pool.ShareConfig
 	SlotSize  int // bytes
 	SmallSize int // bytes of the small slots, 0: there are none
 	Files     []string
@@ -94,7 +94,7 @@ func (r *Receiver) Info() Info {
 		for _, ep := range d.plan.endpoints {
 			di.Endpoints = append(di.Endpoints, ep.addr)
 		}
-		for _, q := range d.link.Queues() {
+		for _, q := range d.queues {
 			di.Queues = append(di.Queues, q.Info())
 		}
 		in.Devices = append(in.Devices, di)

@@ -150,7 +150,7 @@ func (r *Receiver) window(queues int) int {
 	if queues > 1 {
 		ring := int64(0) // bytes that the largest queue can hold
 		for _, d := range r.devices {
-			info := d.link.Queues()[0].Info()
+			info := d.queues[0].Info()
 			ring = max(ring, int64(info.Frames)*int64(info.ChunkBytes))
 		}
 		n += int((ring + r.cfg.HeapSize - 1) / r.cfg.HeapSize)

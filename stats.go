@@ -124,7 +124,7 @@ func (r *Receiver) Stats() Stats {
 
 func (d *device) stats() DeviceStats {
 	ds := DeviceStats{Name: d.plan.facts.Name}
-	for _, q := range d.link.Queues() {
+	for _, q := range d.queues {
 		n := q.Info().Queue
 		// What was read is read before what was seen, which is so never less.
 		qs := QueueStats{Queue: n, Stats: q.Stats()}

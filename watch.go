@@ -63,7 +63,7 @@ func (r *Receiver) unserved(device string) map[int]uint64 {
 			continue
 		}
 		served := map[int]bool{}
-		for _, q := range d.link.Queues() {
+		for _, q := range d.queues {
 			served[q.Info().Queue] = true
 		}
 		for q := range d.plan.facts.RxQueues {

@@ -10,7 +10,7 @@ import (
 	"github.com/gopacket/gopacket/pcapgo"
 )
 
-// The first frames of real streams, as spead2 sent them.
+// Real streams, as spead2 sent them.
 func TestCaptures(t *testing.T) {
 	for _, tt := range []struct {
 		file     string
@@ -23,7 +23,7 @@ func TestCaptures(t *testing.T) {
 	} {
 		t.Run(tt.file, func(t *testing.T) {
 			s := load(t, SteerConfig{Queues: 1, Frags: true})
-			frames := readPcap(t, "testdata/"+tt.file)
+			frames := readPcap(t, "../testdata/captures/"+tt.file)
 			for _, frame := range frames {
 				steerOne(t, s, frame, other, false)
 			}

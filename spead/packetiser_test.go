@@ -216,7 +216,7 @@ func TestPacketiserErrors(t *testing.T) {
 // without IP options.
 func readCapture(t testing.TB, name string) [][]byte {
 	t.Helper()
-	file, err := os.Open(filepath.Join("testdata", name+".pcap"))
+	file, err := os.Open(filepath.Join("..", "testdata", "captures", name+".pcap"))
 	if err != nil {
 		t.Fatal(err)
 	}

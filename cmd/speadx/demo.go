@@ -32,11 +32,13 @@ const (
 	demoPort     = 7148
 	demoHeap     = 4 << 20
 	demoPacket   = 8972
+	demoRing     = 16
 	demoDuration = 10 * time.Second
+	demoRate     = 5 // Gb/s; more works too, where the machine has nothing else to do
 )
 
 func newDemoCommand() *cobra.Command {
-	duration := demoDuration
+	duration, rate := demoDuration, float64(demoRate)
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Send and receive on a veth pair of its own",
@@ -48,19 +50,23 @@ func newDemoCommand() *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !(rate >= 0) {
+				return usageError{fmt.Errorf("--rate %v is not a rate", rate)}
+			}
 			if duration <= 0 {
 				return usageError{fmt.Errorf("--duration %v is too short", duration)}
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
-			return runDemo(ctx, duration, cmd.OutOrStdout())
+			return runDemo(ctx, duration, rate, cmd.OutOrStdout())
 		},
 	}
 	cmd.Flags().DurationVar(&duration, "duration", duration, "how long to send")
+	cmd.Flags().Float64Var(&rate, "rate", rate, "Gb/s to send at (0: as fast as possible)")
 	return cmd
 }
 
-func runDemo(ctx context.Context, duration time.Duration, w io.Writer) (err error) {
+func runDemo(ctx context.Context, duration time.Duration, rate float64, w io.Writer) (err error) {
 	if err := needCapabilities(); err != nil {
 		return err
 	}
@@ -80,6 +86,7 @@ func runDemo(ctx context.Context, duration time.Duration, w io.Writer) (err erro
 			Interfaces: []string{net.B.Name},
 			Mode:       speadx.ModeNative,
 			HeapSize:   demoHeap,
+			RingHeaps:  demoRing,
 		})
 		return err
 	}); err != nil {
@@ -92,7 +99,7 @@ func runDemo(ctx context.Context, duration time.Duration, w io.Writer) (err erro
 	if err := in(&net.A, func() error {
 		var err error
 		s, err = send.Open(send.Config{
-			Destinations: []netip.AddrPort{dest}, HeapSize: demoHeap, MaxPacket: demoPacket, Heaps: -1, Verify: true,
+			Destinations: []netip.AddrPort{dest}, HeapSize: demoHeap, MaxPacket: demoPacket, Heaps: -1, Verify: true, Rate: rate * 1e9,
 		})
 		return err
 	}); err != nil {

@@ -76,3 +76,10 @@ func gbps(bytes uint64, d time.Duration) float64 {
 	}
 	return float64(bytes) * 8 / d.Seconds() / 1e9
 }
+
+// highLive is the most heaps that were live at once. What the pool counts
+// beyond the window was in threads' hands, for which it has slots of their own.
+func highLive(s *speadx.StreamStats) int { return min(s.Slots.HighFilling, s.Sum.Live) }
+
+// highRing is the most heaps that waited in the ring, likewise.
+func highRing(s *speadx.StreamStats) int { return min(s.Slots.HighReady, s.Sum.Ring) }

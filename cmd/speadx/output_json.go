@@ -198,7 +198,7 @@ func (o *jsonOutput) summary(s *speadx.Stats, c *reception, elapsed time.Duratio
 			CompleteHeaps: st.CompleteHeaps, IncompleteHeaps: st.IncompleteHeaps, OversizeBytes: st.Oversize,
 			Pool: jsonSlots{
 				Live: st.Sum.Live, Ring: st.Sum.Ring, Held: st.Sum.Held, Threads: st.Sum.Threads,
-				HighLive: st.Slots.HighFilling, HighRing: st.Slots.HighReady, HighHeld: st.Slots.HighHeld, LeastFree: st.Slots.LeastFree,
+				HighLive: highLive(st), HighRing: highRing(st), HighHeld: st.Slots.HighHeld, LeastFree: st.Slots.LeastFree,
 			},
 		})
 	}

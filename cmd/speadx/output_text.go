@@ -85,7 +85,7 @@ func (o *textOutput) summary(s *speadx.Stats, c *reception, elapsed time.Duratio
 	for i := range s.Streams {
 		st := &s.Streams[i]
 		fmt.Fprintf(b, "pool of %s: live %d of %d, in the ring %d of %d, held %d of %d, least free %d of %d\n", st.Name,
-			st.Slots.HighFilling, st.Sum.Live+st.Sum.Threads, st.Slots.HighReady, st.Sum.Ring, st.Slots.HighHeld, st.Sum.Held,
+			highLive(st), st.Sum.Live, highRing(st), st.Sum.Ring, st.Slots.HighHeld, st.Sum.Held,
 			st.Slots.LeastFree, st.Sum.Live+st.Sum.Ring+st.Sum.Held+st.Sum.Threads)
 	}
 	_, err := o.w.Write(b.Bytes())

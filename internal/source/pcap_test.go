@@ -21,7 +21,7 @@ import (
 	"github.com/speadx/speadx/spead"
 )
 
-const captures = "testdata/captures"
+const captures = "../../testdata/captures"
 
 // What is in the captures, counted by the size of the files and their records.
 var captured = []struct {
