@@ -32,7 +32,8 @@ type Config struct {
 	// stream's packets arrive on the queue that the NIC's hash picks.
 	Queues []int
 	// Frames is the number of packet buffers of 4 KiB of each queue, a power of
-	// two. Default: 8192, or twice the hardware ring if that is more.
+	// two. Default: 8192, or twice the hardware ring if that is more; 32768
+	// for all queues together of an interface without hardware.
 	Frames int
 	// Wait says how a queue's thread waits for packets. Default: [WaitPoll].
 	Wait Wait

@@ -48,7 +48,7 @@ func openDevice(c *Config, p *planDevice) (_ *device, err error) {
 	}
 	frames := c.Frames
 	if frames == 0 {
-		frames = max(xsk.DefaultFrames, 1<<bits.Len(uint(max(2*f.RxRing, 1)-1)))
+		frames = defaultFrames(f, len(queues))
 	}
 	ic := xsk.InterfaceConfig{
 		Ifindex: f.Index, Ifname: f.Name, Queues: queues, MTU: f.MTU,
@@ -89,6 +89,23 @@ func openDevice(c *Config, p *planDevice) (_ *device, err error) {
 		}
 	}
 	return d, nil
+}
+
+// softwareFrames are the frames of all queues together of a device that has no
+// hardware: 128 MiB.
+const softwareFrames = 32768
+
+// defaultFrames is how many frames a queue gets if nobody says. It is twice the
+// hardware ring, at least, so that the ring can be filled while the same number
+// waits for us. A device without hardware (veth, lo) is fed by a sender on this
+// machine, for whose processor the receiving thread has to wait at times, some
+// 10 ms where all are busy, so there it is more.
+func defaultFrames(f *netif.Interface, queues int) int {
+	frames := max(xsk.DefaultFrames, 1<<bits.Len(uint(max(2*f.RxRing, 1)-1)))
+	if f.RxRing == 0 {
+		frames = max(frames, 1<<(bits.Len(uint(softwareFrames/queues))-1))
+	}
+	return frames
 }
 
 // enable lets packets arrive.

@@ -93,7 +93,7 @@ func runDemo(ctx context.Context, duration time.Duration, rate float64, w io.Wri
 		return err
 	}
 	defer r.Close()
-	printInfo(w, r.Info())
+	printInfo(w, r.Info(), true)
 
 	var s *send.Sender
 	if err := in(&net.A, func() error {

@@ -6,7 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"os/signal"
+	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 )
@@ -20,31 +24,36 @@ const (
 	exitUsage = 2 // the command line asks for something that cannot be
 )
 
-func main() { os.Exit(run(os.Args[1:])) }
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
-func run(args []string) int {
+// run is the program: it returns the exit status.
+func run(args []string, stdout, stderr io.Writer) int {
+	// Who reads our output may go away first, as head does. A write then fails,
+	// and what is under way ends in good order, instead of the process at once.
+	signal.Ignore(syscall.SIGPIPE)
 	root := newRootCommand()
 	root.SetArgs(args)
-	err := root.ExecuteContext(context.Background())
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	cmd, err := root.ExecuteContextC(context.Background())
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintf(os.Stderr, "speadx: %s\n", withoutPrefix(err))
+	fmt.Fprintf(stderr, "speadx: %s\n", message(err))
 	if errors.As(err, &usageError{}) {
-		fmt.Fprintln(os.Stderr, "Run 'speadx help' or add --help for what there is.")
+		fmt.Fprintf(stderr, "'%s --help' shows what there is.\n", cmd.CommandPath())
 		return exitUsage
 	}
 	return exitError
 }
 
-// withoutPrefix is an error's text without the name of the library, which is
-// the program's.
-func withoutPrefix(err error) string {
-	const prefix = "speadx: "
-	if s := err.Error(); len(s) > len(prefix) && s[:len(prefix)] == prefix {
-		return s[len(prefix):]
+// message is an error's text, without the name of the library, which is the
+// program's.
+func message(err error) string {
+	if errors.Is(err, syscall.EPIPE) {
+		return "standard output was closed by its reader"
 	}
-	return err.Error()
+	return strings.TrimPrefix(err.Error(), "speadx: ")
 }
 
 func newRootCommand() *cobra.Command {
@@ -58,10 +67,26 @@ of every packet what became of it.`,
 		Version:       version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError{unknownCommand(cmd, args[0])}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(newRecvCommand(), newSendCommand(), newDemoCommand())
 	return root
+}
+
+// unknownCommand says which commands there are.
+func unknownCommand(root *cobra.Command, name string) error {
+	var names []string
+	for _, c := range root.Commands() {
+		if c.IsAvailableCommand() {
+			names = append(names, c.Name())
+		}
+	}
+	return fmt.Errorf("unknown command %q (there are: %s)", name, strings.Join(names, ", "))
 }

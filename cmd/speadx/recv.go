@@ -59,6 +59,11 @@ func newRecvCommand() *cobra.Command {
 			if err != nil {
 				return usageError{err}
 			}
+			if bound, err := f.spead2.interfaces(); err != nil {
+				return err
+			} else if bound != nil {
+				cfg.Interfaces = bound
+			}
 			for _, note := range f.spead2.notes(cmd.Flags()) {
 				fmt.Fprintln(cmd.ErrOrStderr(), note)
 			}
@@ -66,7 +71,7 @@ func newRecvCommand() *cobra.Command {
 			return runRecv(cmd.Context(), cfg, f, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
-	f.register(cmd.Flags())
+	useFlagGroups(cmd, f.groups())
 	return cmd
 }
 
@@ -87,9 +92,15 @@ func runRecv(ctx context.Context, cfg speadx.Config, f *recvFlags, stdout, stder
 	defer r.Close()
 	// A thread that polls or spins keeps a processor of Go's scheduler to
 	// itself; the consumer and the garbage collector need some too.
-	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), r.Info().Threads+2))
-	if !f.quiet {
-		printInfo(stderr, r.Info())
+	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), r.Info().Threads+8))
+	in := r.Info()
+	if f.quiet {
+		printNotes(stderr, in)
+	} else {
+		printInfo(stderr, in, f.hugepages == "auto")
+	}
+	for _, note := range f.withoutEffect(&in) {
+		fmt.Fprintln(stderr, note)
 	}
 	if f.duration > 0 {
 		defer time.AfterFunc(f.duration, r.Stop).Stop()

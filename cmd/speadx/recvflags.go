@@ -1,8 +1,12 @@
 package main
 
 import (
-	"errors"
 	"fmt"
+	"math"
+	"math/bits"
+	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -13,6 +17,13 @@ import (
 	"github.com/speadx/speadx/internal/pages"
 	"github.com/speadx/speadx/internal/units"
 	"github.com/speadx/speadx/xsk"
+)
+
+// The bounds of some flags: what the pool and a queue can have.
+const (
+	maxHeaps  = 1<<21 - 1
+	minFrames = 2
+	maxFrames = 1 << 24
 )
 
 // recvFlags are the flags of recv.
@@ -43,43 +54,62 @@ type recvFlags struct {
 	quiet      bool
 	format     string
 	spead2     spead2Flags
+	changed    func(flag string) bool // whether it was given
 }
 
 func newRecvFlags() *recvFlags {
 	return &recvFlags{heapSize: speadx.DefaultHeapSize, poolMin: speadx.DefaultPoolMin}
 }
 
-func (f *recvFlags) register(fs *pflag.FlagSet) {
-	fs.StringSliceVarP(&f.interfaces, "interface", "i", nil, "interface to receive on, a VLAN or bond too; may be repeated (default that of the address or of the group's route)")
-	fs.StringVar(&f.mode, "mode", "auto", "auto, zerocopy, native, generic or udp")
-	fs.StringVar(&f.queues, "queues", "all", "receive queues to take packets from: all, or a list such as 0,2-3")
-	fs.VarP(&f.heapSize, "heap-size", "H", "largest heap payload, such as 64MiB, 64Mi or 67108864")
-	fs.IntVar(&f.concurrent, "concurrent-heaps", speadx.DefaultConcurrentHeaps, "heaps of a substream that may be incomplete at once (several queues get more by default)")
-	fs.IntVar(&f.substreams, "substreams", 1, "substreams, told apart by heap count modulo their number")
-	fs.IntVar(&f.ring, "ring-heaps", speadx.DefaultRingHeaps, "finished heaps that may wait for the consumer")
-	fs.IntVar(&f.consumer, "consumer-heaps", speadx.DefaultConsumerHeaps, "heaps that the consumer may hold")
-	fs.Var(&f.poolMin, "pool-min", "heaps with less payload take a small slot (0: none do)")
-	fs.StringVar(&f.hugepages, "hugepages", "auto", "pages of the pool and the packet buffers: auto, 1G, 2M, thp or off")
-	fs.IntVar(&f.frames, "frames", 0, "packet buffers of 4 KiB of each queue, a power of two (default 8192, or twice the hardware ring)")
-	fs.StringVar(&f.cpus, "cpus", "auto", "processors of the receiving threads: auto, or a list such as 2,4-5")
-	fs.BoolVar(&f.gro, "gro", true, "let the kernel join packets on UDP sockets: cheaper, but its losses are then lower bounds")
-	fs.StringVar(&f.wait, "wait", "poll", "how to wait for packets: poll, spin or busy")
-	fs.StringVar(&f.onFull, "on-full", "block", "what to do with a finished heap when the ring is full: block, drop-newest or drop-oldest")
-	fs.DurationVar(&f.maxAge, "max-age", heap.DefaultMaxAge, "give up a heap for which no packet came for so long (0: never)")
-	fs.BoolVar(&f.joint, "joint", false, "all sources are one stream (default: each is one)")
-	fs.Int64Var(&f.heaps, "heaps", 0, "stop after so many heaps (0: do not)")
-	fs.DurationVar(&f.duration, "duration", 0, "stop after so long (0: do not)")
-	fs.BoolVar(&f.stopOnStop, "stop-on-stop", true, "end a stream with its stop heap")
+// groups are the flags as the help shows them.
+func (f *recvFlags) groups() []flagGroup {
+	what := newFlagGroup("What to receive")
+	fs := what.flags
+	fs.StringSliceVarP(&f.interfaces, "interface", "i", nil, "receive on the interface `NAME`, a VLAN or bond too; may be repeated (default that of the address or of the group's route)")
+	fs.StringVar(&f.mode, "mode", "auto", "receive in `MODE` auto, zerocopy, native, generic or udp")
+	fs.StringVar(&f.queues, "queues", "all", "take packets from the receive queues in `LIST`, such as 0,2-3, or all")
+	fs.BoolVar(&f.joint, "joint", false, "all sources are one stream")
 	fs.BoolVar(&f.incomplete, "incomplete", false, "deliver incomplete heaps too")
+
+	until := newFlagGroup("Until when")
+	fs = until.flags
+	fs.BoolVar(&f.stopOnStop, "stop-on-stop", true, "end a stream with its stop heap")
+	fs.Int64Var(&f.heaps, "heaps", 0, "stop after `N` heaps (0: do not)")
+	fs.DurationVar(&f.duration, "duration", 0, "stop after `TIME`, such as 90s or 1h (0s: do not)")
+
+	out := newFlagGroup("Output")
+	fs = out.flags
+	fs.StringVar(&f.format, "format", "text", "print in `FORMAT` text or json")
+	fs.BoolVarP(&f.quiet, "quiet", "q", false, "print only the totals, and what is amiss")
+	fs.BoolVar(&f.hash, "hash", false, "give the SHA-256 of each item (format json)")
 	fs.BoolVar(&f.verify, "verify", false, "check the pattern of send --verify and spead2_send --verify")
-	fs.BoolVar(&f.hash, "hash", false, "print the SHA-256 of each item (format json)")
-	fs.BoolVarP(&f.quiet, "quiet", "q", false, "print only the totals")
-	fs.StringVar(&f.format, "format", "text", "text or json")
-	f.spead2.register(fs)
+	fs.BoolP("help", "h", false, "print this help")
+
+	heaps := newFlagGroup("Heaps, and the pool for them")
+	fs = heaps.flags
+	fs.VarP(&f.heapSize, "heap-size", "H", "largest heap payload, a `SIZE` such as 64MiB, 64Mi or 67108864")
+	fs.IntVar(&f.concurrent, "concurrent-heaps", speadx.DefaultConcurrentHeaps, "let `N` heaps of a substream be incomplete at once (more by default where several queues feed a stream)")
+	fs.IntVar(&f.substreams, "substreams", 1, "tell `N` substreams apart, by heap count modulo N")
+	fs.IntVar(&f.ring, "ring-heaps", speadx.DefaultRingHeaps, "let `N` finished heaps wait for the consumer")
+	fs.IntVar(&f.consumer, "consumer-heaps", speadx.DefaultConsumerHeaps, "let the consumer hold `N` heaps")
+	fs.Var(&f.poolMin, "pool-min", "give heaps below `SIZE` a small slot (0: none)")
+	fs.StringVar(&f.onFull, "on-full", "block", "do `WHAT` with a finished heap when the ring is full: block, drop-newest or drop-oldest")
+	fs.DurationVar(&f.maxAge, "max-age", heap.DefaultMaxAge, "give up a heap after `TIME` without a packet for it (0s: never)")
+
+	machine := newFlagGroup("Use of the machine")
+	fs = machine.flags
+	fs.StringVar(&f.hugepages, "hugepages", "auto", "have the pool and the packet buffers on `PAGES` auto, 1G, 2M, thp or off")
+	fs.IntVar(&f.frames, "frames", 0, "give each queue `N` packet buffers of 4 KiB, a power of two (default at least 8192, more for a longer hardware ring or without hardware)")
+	fs.StringVar(&f.cpus, "cpus", "auto", "receive on the processors in `LIST`, such as 2,4-5, or auto")
+	fs.StringVar(&f.wait, "wait", "poll", "wait for packets `HOW`: poll, spin or busy")
+	fs.BoolVar(&f.gro, "gro", true, "let the kernel join packets on UDP sockets: cheaper, but the losses it counts are then lower bounds")
+
+	return []flagGroup{what, until, out, heaps, machine, f.spead2.group()}
 }
 
 // config checks the flags and makes a configuration of them.
 func (f *recvFlags) config(fs *pflag.FlagSet, sources []string) (c speadx.Config, err error) {
+	f.changed = fs.Changed
 	if err := f.spead2.apply(f, fs); err != nil {
 		return c, err
 	}
@@ -101,19 +131,28 @@ func (f *recvFlags) config(fs *pflag.FlagSet, sources []string) (c speadx.Config
 		c.ConcurrentHeaps = f.concurrent
 	}
 	for _, v := range []struct {
-		flag string
-		n    int64
+		flag           string
+		n, least, most int64
 	}{
-		{"heap-size", int64(f.heapSize)}, {"concurrent-heaps", int64(f.concurrent)}, {"substreams", int64(f.substreams)},
-		{"ring-heaps", int64(f.ring)}, {"consumer-heaps", int64(f.consumer)}, {"pool-min", int64(f.poolMin) + 1},
-		{"frames", int64(f.frames) + 1}, {"heaps", f.heaps + 1}, {"duration", int64(f.duration) + 1}, {"max-age", int64(f.maxAge) + 1},
+		{"heap-size", int64(f.heapSize), 1, math.MaxInt64},
+		{"concurrent-heaps", int64(f.concurrent), 1, maxHeaps},
+		{"substreams", int64(f.substreams), 1, maxHeaps},
+		{"ring-heaps", int64(f.ring), 1, maxHeaps},
+		{"consumer-heaps", int64(f.consumer), 1, maxHeaps},
+		{"pool-min", int64(f.poolMin), 0, math.MaxInt64},
+		{"heaps", f.heaps, 0, math.MaxInt64},
+		{"duration", int64(f.duration), 0, math.MaxInt64},
+		{"max-age", int64(f.maxAge), 0, math.MaxInt64},
 	} {
-		if v.n <= 0 {
-			return c, fmt.Errorf("--%s %v is too small", v.flag, fs.Lookup(v.flag).Value)
+		switch value := fs.Lookup(v.flag).Value; {
+		case v.n < v.least:
+			return c, fmt.Errorf("--%s %v is too small (the least is %d)", v.flag, value, v.least)
+		case v.n > v.most:
+			return c, fmt.Errorf("--%s %v is too large (the most is %d)", v.flag, value, v.most)
 		}
 	}
-	if fs.Changed("frames") && f.frames == 0 {
-		return c, errors.New("--frames 0 leaves nothing to receive into (a power of two)")
+	if fs.Changed("frames") && (f.frames < minFrames || f.frames > maxFrames || bits.OnesCount(uint(f.frames)) != 1) {
+		return c, fmt.Errorf("--frames %d is not a power of two from %d to %d", f.frames, minFrames, maxFrames)
 	}
 	if c.PoolMin == 0 {
 		c.PoolMin = -1
@@ -137,6 +176,8 @@ func (f *recvFlags) config(fs *pflag.FlagSet, sources []string) (c speadx.Config
 		if c.Queues, err = netif.ParseCPUs(f.queues); err != nil {
 			return c, fmt.Errorf("--queues: %w", err)
 		}
+		slices.Sort(c.Queues)
+		c.Queues = slices.Compact(c.Queues)
 	}
 	if f.cpus != "auto" {
 		if c.CPUs, err = netif.ParseCPUs(f.cpus); err != nil {
@@ -146,10 +187,8 @@ func (f *recvFlags) config(fs *pflag.FlagSet, sources []string) (c speadx.Config
 	if f.format != "text" && f.format != "json" {
 		return c, fmt.Errorf("--format %q is neither text nor json", f.format)
 	}
-	for _, s := range sources {
-		if _, err := speadx.ParseSource(s); err != nil {
-			return c, err
-		}
+	if err := f.checkSources(fs, c.Mode, sources); err != nil {
+		return c, err
 	}
 	if f.joint {
 		c.Streams = []speadx.Stream{{Source: sources[0], Sources: sources[1:]}}
@@ -159,4 +198,59 @@ func (f *recvFlags) config(fs *pflag.FlagSet, sources []string) (c speadx.Config
 		}
 	}
 	return c, nil
+}
+
+// checkSources finds what is wrong with the sources whatever the machine is like.
+func (f *recvFlags) checkSources(fs *pflag.FlagSet, mode speadx.Mode, sources []string) error {
+	seen := map[netip.AddrPort]string{}
+	for _, text := range sources {
+		if text == "true" || text == "false" {
+			return fmt.Errorf("source %q is no source (a flag that is on or off takes its value with =, as in --gro=false)", text)
+		}
+		src, err := speadx.ParseSource(text)
+		if err != nil {
+			return err
+		}
+		for _, ep := range src.Endpoints {
+			if other, ok := seen[ep]; ok {
+				return fmt.Errorf("source %q: %v is part of source %q already, and a packet belongs to one stream", text, ep, other)
+			}
+			seen[ep] = text
+			xdp := mode != speadx.ModeAuto && mode != speadx.ModeUDP
+			if xdp && ep.Addr().IsUnspecified() && !fs.Changed("interface") && !fs.Changed("bind") {
+				return fmt.Errorf("source %q names no interface to receive on in mode %v (--interface)", text, mode)
+			}
+		}
+	}
+	return nil
+}
+
+// withoutEffect are lines about the flags that were given and do nothing.
+func (f *recvFlags) withoutEffect(in *speadx.Info) []string {
+	var out []string
+	idle := func(because string, flags ...string) {
+		var names []string
+		for _, name := range flags {
+			if f.changed(name) {
+				names = append(names, "--"+name)
+			}
+		}
+		if len(names) > 0 {
+			out = append(out, fmt.Sprintf("%s: without effect, as %s", strings.Join(names, ", "), because))
+		}
+	}
+	xdp, udp := len(in.Devices) > 0, len(in.Sockets) > 0
+	if !xdp && !udp {
+		idle("all packets come from files", "interface", "bind", "mode")
+	}
+	if !xdp {
+		idle("nothing comes over AF_XDP", "queues", "frames", "wait")
+	}
+	if !udp {
+		idle("nothing comes over UDP sockets", "gro", "buffer")
+	}
+	if f.format != "json" {
+		idle("hashes are part of --format json", "hash")
+	}
+	return out
 }

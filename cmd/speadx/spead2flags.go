@@ -20,27 +20,34 @@ type spead2Flags struct {
 	set                                bool // likewise
 }
 
-func (s *spead2Flags) register(fs *pflag.FlagSet) {
-	fs.StringVar(&s.bind, "bind", "", "spead2_recv's: address of the interface to receive on")
-	fs.Var(&s.packet, "packet", "spead2_recv's: not needed, packets of any size are received")
-	fs.Var(&s.buffer, "buffer", "spead2_recv's: receive buffer of a UDP socket (default 64MiB)")
-	fs.IntVar(&s.number, "threads", 0, "spead2_recv's: not needed, each queue or socket has its thread")
-	fs.StringVar(&s.affinity, "affinity", "", "spead2_recv's: --cpus")
-	fs.BoolVar(&s.set, "ring", false, "spead2_recv's: not needed, there is always a ring")
-	fs.BoolVar(&s.set, "mem-pool", false, "spead2_recv's: not needed, there is always a pool")
-	fs.Var(&s.memLower, "mem-lower", "spead2_recv's: --pool-min")
-	fs.Var(&s.memUpper, "mem-upper", "spead2_recv's: --heap-size")
-	fs.IntVar(&s.number, "mem-max-free", 0, "spead2_recv's: not needed, the pool's size follows from the other flags")
-	fs.IntVar(&s.number, "mem-initial", 0, "spead2_recv's: not needed, the pool's size follows from the other flags")
-	fs.BoolVar(&s.set, "memcpy-nt", false, "spead2_recv's: not needed")
-	fs.BoolVar(&s.set, "ibv", false, "spead2_recv's: not needed, AF_XDP takes its place (--mode)")
-	fs.IntVar(&s.number, "ibv-vector", 0, "spead2_recv's: not needed, see --wait")
-	fs.IntVar(&s.number, "ibv-max-poll", 0, "spead2_recv's: not needed")
-	fs.VisitAll(func(fl *pflag.Flag) {
-		if notNeeded[fl.Name] != "" || sameAs[fl.Name] != "" {
-			fl.Hidden = true // they are in the table of docs, not in everybody's way
-		}
-	})
+func (s *spead2Flags) group() flagGroup {
+	g := newFlagGroup("Flags of spead2_recv, by their names there")
+	fs := g.flags
+	fs.StringVar(&s.bind, "bind", "", "receive on the interface that has this `ADDRESS`")
+	fs.StringVar(&s.affinity, "affinity", "", "--cpus `LIST`")
+	fs.Var(&s.memLower, "mem-lower", "--pool-min `SIZE`")
+	fs.Var(&s.memUpper, "mem-upper", "--heap-size `SIZE`")
+	fs.Var(&s.buffer, "buffer", "receive buffer of a UDP socket, a `SIZE` (default 64MiB)")
+	// They are accepted, and answered by a line that says why they do nothing.
+	fs.Var(&s.packet, "packet", "")
+	fs.IntVar(&s.number, "threads", 0, "")
+	fs.BoolVar(&s.set, "ring", false, "")
+	fs.BoolVar(&s.set, "mem-pool", false, "")
+	fs.IntVar(&s.number, "mem-max-free", 0, "")
+	fs.IntVar(&s.number, "mem-initial", 0, "")
+	fs.BoolVar(&s.set, "memcpy-nt", false, "")
+	fs.BoolVar(&s.set, "ibv", false, "")
+	fs.IntVar(&s.number, "ibv-vector", 0, "")
+	fs.IntVar(&s.number, "ibv-max-poll", 0, "")
+	for name, why := range notNeeded {
+		fl := fs.Lookup(name)
+		fl.Usage, fl.Hidden = "spead2_recv's, not needed: "+why, true
+	}
+	g.note = `Its --packet, --threads, --ring, --mem-pool, --mem-max-free, --mem-initial,
+--memcpy-nt, --ibv, --ibv-vector and --ibv-max-poll are accepted, and a line says
+why they are not needed.
+`
+	return g
 }
 
 // notNeeded says of a flag why it is not.
@@ -83,16 +90,10 @@ func (s *spead2Flags) apply(f *recvFlags, fs *pflag.FlagSet) error {
 			return fmt.Errorf("--%s is --%s by another name: give one of them", theirs, ours)
 		}
 	}
-	if s.bind != "" {
-		addr, err := netip.ParseAddr(s.bind)
-		if err != nil {
+	if fs.Changed("bind") {
+		if _, err := netip.ParseAddr(s.bind); err != nil {
 			return fmt.Errorf("--bind %q is not an address (--interface takes a name)", s.bind)
 		}
-		name, err := netif.ByAddress(addr)
-		if err != nil {
-			return fmt.Errorf("--bind: %w", err)
-		}
-		f.interfaces = []string{name}
 	}
 	if fs.Changed("affinity") {
 		f.cpus = s.affinity
@@ -104,4 +105,20 @@ func (s *spead2Flags) apply(f *recvFlags, fs *pflag.FlagSet) error {
 		f.heapSize = s.memUpper
 	}
 	return nil
+}
+
+// interfaces is what --bind stands for, nil if it was not given.
+func (s *spead2Flags) interfaces() ([]string, error) {
+	if s.bind == "" {
+		return nil, nil
+	}
+	addr, err := netip.ParseAddr(s.bind)
+	if err != nil {
+		return nil, err
+	}
+	name, err := netif.ByAddress(addr)
+	if err != nil {
+		return nil, fmt.Errorf("--bind: %w (ip -br addr shows those there are)", err)
+	}
+	return []string{name}, nil
 }

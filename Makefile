@@ -1,0 +1,82 @@
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS   += --no-print-directory
+
+GO        ?= go
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+FUZZTIME  ?= 30s
+BENCHTIME ?= 1s
+SOAK      ?= 1000
+
+# C is needed for the race detector and nothing else.
+export CGO_ENABLED := 0
+
+# Tests that need privileges are skipped without them. Root has them, so that
+# for root each test runs or fails.
+ifeq ($(shell id -u),0)
+export SPEADX_PRIVILEGED := 1
+endif
+
+# Packages one after the other: some tests send as fast as the machine can, and
+# others measure time.
+TEST := $(GO) run ./hack/testrun -p=1 -count=1
+
+.PHONY: help
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/speadx; needs Go and nothing else
+	$(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o bin/speadx ./cmd/speadx
+
+.PHONY: demo
+demo: build ## send and receive on a veth pair for ten seconds, as root
+	bin/speadx demo
+
+.PHONY: test
+test: ## run all tests, those that need privileges as root only
+	$(TEST) ./... -- -p=1 -count=1 -tags=stepping ./heap ./pool
+
+.PHONY: race
+race: ## run all tests under the race detector
+	hack/need gcc=gcc,libc6-dev
+	CGO_ENABLED=1 $(TEST) -race ./...
+
+.PHONY: soak
+soak: ## open and close a receiver SOAK times, 1000 by default
+	SPEADX_SOAK=$(SOAK) $(TEST) -timeout=2h -run='^TestOpenClose$$' .
+
+.PHONY: fuzz
+fuzz: ## fuzz each target for FUZZTIME, 30s by default
+	grep -ro '^func Fuzz[A-Za-z0-9]*' --include='*_test.go' . | sort | while IFS=: read -r file func; do \
+		echo "$${file%/*} $${func#func }"; \
+		$(GO) test -run='^$$' -fuzz="^$${func#func }\$$" -fuzztime=$(FUZZTIME) "$${file%/*}"; \
+	done
+
+.PHONY: bench
+bench: ## run the benchmarks, BENCHTIME each
+	$(GO) test -p=1 -run='^$$' -bench=. -benchmem -benchtime=$(BENCHTIME) ./...
+
+# Other versions of clang make other code of the same source.
+.PHONY: generate
+generate: ## rebuild the eBPF objects from their source, with clang 14
+	hack/need clang-14=clang-14 llvm-strip-14=llvm-14
+	BPF2GO_CC=clang-14 BPF2GO_STRIP=llvm-strip-14 $(GO) generate ./bpf
+
+.PHONY: lint
+lint: ## gofmt, go vet and staticcheck
+	@unformatted=$$("$$($(GO) env GOROOT)/bin/gofmt" -l .); \
+	[ -z "$$unformatted" ] || { echo "gofmt -w would change:" $$unformatted; exit 1; }
+	$(GO) vet ./...
+	$(GO) vet -tags=stepping ./heap ./pool
+	$(GO) tool staticcheck ./...
+	$(GO) tool staticcheck -tags=stepping ./heap ./pool
+
+.PHONY: arm64
+arm64: ## build and vet for arm64
+	GOARCH=arm64 $(GO) build ./...
+	GOARCH=arm64 $(GO) vet ./...
+
+.PHONY: clean
+clean: ## remove what make made
+	rm -rf bin
