@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/bits"
+	"slices"
 	"strings"
 
 	"github.com/speadx/speadx/bpf"
@@ -23,6 +24,7 @@ type device struct {
 	groups  *netif.Membership
 	queues  []*xsk.Queue    // kept, as their counters outlive link
 	sources []*source.AFXDP // by queue
+	missed  *netif.Missed
 }
 
 // openDevice opens the queues of a device in the best wanted mode. No packets
@@ -41,6 +43,7 @@ func openDevice(c *Config, p *planDevice) (_ *device, err error) {
 			queues = append(queues, q)
 		}
 	}
+	queues = slices.Compact(slices.Sorted(slices.Values(queues)))
 	for _, q := range queues {
 		if q < 0 || q >= f.RxQueues {
 			return nil, fmt.Errorf("interface %s has no queue %d: it has %d, numbered from 0 (ethtool -l %s shows them, ethtool -L changes them)", f.Name, q, f.RxQueues, f.Name)
@@ -57,6 +60,9 @@ func openDevice(c *Config, p *planDevice) (_ *device, err error) {
 	}
 	if f.Features != nil {
 		ic.Features = &xsk.Features{Native: f.Features.Basic, ZeroCopy: f.Features.ZeroCopy, ZCMaxChain: f.Features.ZCMaxSegs}
+	}
+	if d.missed, err = netif.NewMissed(f.Index); err != nil {
+		return nil, err
 	}
 	if d.link, err = xsk.OpenInterface(ic, d.steer); err != nil {
 		return nil, err
@@ -119,6 +125,9 @@ func (d *device) close() error {
 	}
 	if d.groups != nil {
 		errs = append(errs, d.groups.Close())
+	}
+	if d.missed != nil {
+		d.missed.Close()
 	}
 	errs = append(errs, d.steer.close())
 	return errors.Join(errs...)

@@ -55,7 +55,10 @@ type DeviceStats struct {
 	Matched   uint64 // frames for our endpoints
 	NoSocket  uint64 // of those, frames on a queue without a socket; the kernel got them
 	Fragments uint64 // IP fragments for our endpoints; the kernel got them
-	Queues    []QueueStats
+	// Missed are frames that the NIC dropped, its ring being full
+	// (rx_missed_errors). They may have been anybody's.
+	Missed uint64
+	Queues []QueueStats
 }
 
 // QueueStats are the counters of one receive queue.
@@ -104,7 +107,8 @@ func (r *Receiver) Stats() Stats {
 			dropped += q.Kernel.RxDropped + q.Kernel.RxRingFull + q.InvalidPackets
 			tooLong += q.ChainTooLong
 		}
-		s.Packets += ds.Matched + ds.Fragments - read
+		s.Packets += ds.Matched + ds.Fragments + ds.Missed - read
+		s.Fates[heap.NICDropped] += ds.Missed
 		s.Fates[heap.NoSocket] += ds.NoSocket
 		s.Fates[heap.Fragment] += ds.Fragments
 		s.Fates[heap.KernelDropped] += dropped
@@ -123,7 +127,7 @@ func (r *Receiver) Stats() Stats {
 }
 
 func (d *device) stats() DeviceStats {
-	ds := DeviceStats{Name: d.plan.facts.Name}
+	ds := DeviceStats{Name: d.plan.facts.Name, Missed: d.missed.Count()}
 	for _, q := range d.queues {
 		n := q.Info().Queue
 		// What was read is read before what was seen, which is so never less.

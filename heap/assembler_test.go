@@ -1,6 +1,7 @@
 package heap
 
 import (
+	"runtime"
 	"testing"
 	"time"
 
@@ -486,4 +487,75 @@ func TestNoAllocations(t *testing.T) {
 		t.Errorf("%v allocations for %d packets in %d heaps", n, heaps*11, 2*heaps)
 	}
 	r.end()
+}
+
+// One of two queues whose thread stands still, while the other goes on with the
+// same heaps, loses nothing as long as its ring holds what comes: the window
+// covers as many heaps as the ring does.
+func TestOneOfTwoThreadsStopped(t *testing.T) {
+	const (
+		perHeap  = 16                     // packets, every second one on either queue
+		ringSize = 256                    // packets
+		lag      = ringSize / perHeap * 2 // heaps that stand in one ring
+		heaps    = 10 * lag
+	)
+	r := newRig(t, pool.ShareConfig{Live: 4 + lag, Ring: 2 * lag, Threads: 2, Largest: perHeap * 100}, Config{})
+	var waiting [][]byte // in the ring of thread 1
+	came := 0
+	for cnt := uint64(1); cnt <= heaps; cnt++ {
+		for i, p := range parts(cnt, perHeap, 100) {
+			if i%2 == 0 {
+				r.feed(0, p)
+			} else {
+				waiting = append(waiting, p)
+			}
+		}
+		if len(waiting) == ringSize { // it wakes up just in time
+			r.feed(1, waiting...)
+			waiting = waiting[:0]
+			came += len(r.take())
+		}
+	}
+	r.feed(1, waiting...)
+	if came += len(r.end()); came != heaps {
+		t.Errorf("%d of %d heaps\n%s", came, heaps, fates(r.Stats()))
+	}
+}
+
+// The same with threads that run: one sleeps for 10 ms, over and over, while
+// packets wait in its ring.
+func TestOneOfTwoThreadsSleeps(t *testing.T) {
+	const heaps, perHeap = 2000, 8
+	r := newRig(t, pool.ShareConfig{Live: 300, Ring: 64, Threads: 2, Largest: perHeap * 100}, Config{})
+	rings := [2]chan []byte{make(chan []byte, 1000), make(chan []byte, 1000)}
+	go func() {
+		for cnt := uint64(1); cnt <= heaps; cnt++ {
+			for i, p := range parts(cnt, perHeap, 100) {
+				rings[i%2] <- p
+			}
+		}
+		close(rings[0])
+		close(rings[1])
+	}()
+	for q, ring := range rings {
+		go func() {
+			n := 0
+			for p := range ring {
+				r.feed(q, p)
+				if n++; q == 1 && n%2000 == 0 {
+					time.Sleep(10 * time.Millisecond)
+				}
+			}
+			r.Feeder(q).Finish()
+		}()
+	}
+	came := 0
+	for !r.ended() {
+		came += len(r.take())
+		runtime.Gosched()
+	}
+	if came += len(r.take()); came != heaps {
+		t.Errorf("%d of %d heaps\n%s", came, heaps, fates(r.Stats()))
+	}
+	r.balance()
 }

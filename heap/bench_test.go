@@ -1,0 +1,97 @@
+package heap
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/speadx/speadx/pool"
+	"github.com/speadx/speadx/spead"
+)
+
+// BenchmarkFeed decodes, places, completes and releases heaps whose packets lie
+// in memory, 256 MiB of them so that no cache holds them; copy is the time of
+// plain copy of the same payloads into the same slots.
+func BenchmarkFeed(b *testing.B) {
+	for _, size := range []int{64 << 10, 1 << 20} {
+		for _, packet := range []int{1472, 4096, 8972} {
+			b.Run(fmt.Sprintf("heap=%d/packet=%d", size, packet), func(b *testing.B) {
+				benchmarkFeed(b, size, packet)
+			})
+		}
+	}
+}
+
+func benchmarkFeed(b *testing.B, size, packet int) {
+	const total = 256 << 20
+	heaps := total / size
+	arena := make([]byte, 0, total+total/8)
+	var all [][]Packet
+	pk, err := spead.NewPacketiser(spead.PacketiserConfig{Flavour: spead.Flavour48, MaxPacket: packet})
+	if err != nil {
+		b.Fatal(err)
+	}
+	data := make([]byte, size)
+	packets := 0
+	for cnt := range heaps {
+		if err := pk.Start(uint64(cnt+1), []spead.OutItem{{ID: itemTime, Immediate: true, Value: uint64(cnt)}, {ID: itemData, Data: data}}); err != nil {
+			b.Fatal(err)
+		}
+		var one []Packet
+		for {
+			at := len(arena)
+			next, ok := pk.AppendNext(arena)
+			if !ok {
+				break
+			}
+			arena = next
+			one = append(one, Packet{First: arena[at:len(arena):len(arena)], Len: len(arena) - at})
+		}
+		packets += len(one)
+		all = append(all, one)
+	}
+	r := newRig(b, pool.ShareConfig{Largest: size, Live: 4, Ring: 4, Held: 2}, Config{})
+	run := func() {
+		r.now += 3 * second
+		f := r.Feeder(0)
+		for _, one := range all {
+			for len(one) > 0 {
+				n := min(len(one), batchSize)
+				f.Feed(one[:n], r.now)
+				one = one[n:]
+			}
+			for h := r.TryNext(); h != nil; h = r.TryNext() {
+				h.Release()
+			}
+		}
+	}
+	run()
+	b.SetBytes(total)
+	b.ReportAllocs()
+	for b.Loop() {
+		run()
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(packets), "ns/packet")
+	b.ReportMetric(float64(copyTime(all, r).Nanoseconds())/float64(packets), "copy-ns/packet")
+	if s := r.Stats(); s.CompleteHeaps != uint64(heaps)*(s.CompleteHeaps/uint64(heaps)) || s.IncompleteHeaps > 0 {
+		b.Fatalf("%d complete heaps, %d incomplete", s.CompleteHeaps, s.IncompleteHeaps)
+	}
+}
+
+// copyTime is the time it takes to copy the payloads into the slots, best of three.
+func copyTime(all [][]Packet, r *rig) time.Duration {
+	best := time.Duration(1 << 62)
+	for range 3 {
+		began := time.Now()
+		for i, one := range all {
+			slot := r.cfg.Share.Bytes(i % 4)
+			at := 0
+			for k := range one {
+				headers := 8 + 8*int(one[k].First[7])
+				at += copy(slot[at:], one[k].First[headers:])
+			}
+		}
+		best = min(best, time.Since(began))
+	}
+	return best
+}

@@ -1,0 +1,66 @@
+package netif
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/vishvananda/netlink"
+)
+
+// Missed counts the packets that a device had to drop because the host did not
+// take them in time (rx_missed_errors): in zero-copy mode the only trace of a
+// full ring. It is the device's count, of all its traffic. Its methods may be
+// called from any goroutine, in any network namespace.
+type Missed struct {
+	mu     sync.Mutex
+	handle *netlink.Handle // nil after Close
+	index  int
+	base   uint64
+	last   uint64
+}
+
+// NewMissed starts to count for the device with that index, in the network
+// namespace of the calling thread.
+func NewMissed(index int) (*Missed, error) {
+	h, err := netlink.NewHandle()
+	if err != nil {
+		return nil, fmt.Errorf("netlink: %w", err)
+	}
+	m := &Missed{handle: h, index: index}
+	m.base = m.read()
+	return m, nil
+}
+
+// Count is how many there were since NewMissed; what it was last once the
+// device is gone, or after Close.
+func (m *Missed) Count() uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if n := m.read(); n > m.base {
+		m.last = n - m.base
+	}
+	return m.last
+}
+
+// read asks the kernel; 0 if it does not tell.
+func (m *Missed) read() uint64 {
+	if m.handle == nil {
+		return 0
+	}
+	link, err := m.handle.LinkByIndex(m.index)
+	if err != nil || link.Attrs().Statistics == nil {
+		return 0
+	}
+	return link.Attrs().Statistics.RxMissedErrors
+}
+
+// Close gives the netlink socket back. It is idempotent.
+func (m *Missed) Close() {
+	m.Count()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.handle != nil {
+		m.handle.Close()
+		m.handle = nil
+	}
+}
