@@ -286,6 +286,23 @@ func TestLengthsAndFlavoursThatDisagree(t *testing.T) {
 	r.end()
 }
 
+// Packets without a length may not reach beyond that of a heap in a small slot.
+func TestUnsizedPacketsOfASizedHeap(t *testing.T) {
+	f := spead.Flavour48
+	r := newRig(t, pool.ShareConfig{Largest: 1 << 20, SmallBelow: 64}, Config{})
+	r.feed(0, raw(f, 1, 40, 0, make([]byte, 10)))
+	var long [][]byte
+	for off := int64(10); off < 20000; off += 1000 {
+		long = append(long, raw(f, 1, -1, off, make([]byte, min(1000, 30*off))))
+	}
+	r.feed(0, raw(f, 1, -1, 10, make([]byte, 10)), raw(f, 1, -1, 20, make([]byte, 15000)), raw(f, 1, -1, 15020, make([]byte, 15000)))
+	r.feed(0, long...)
+	if s := r.Stats(); s.Fates[LengthConflict] == 0 {
+		t.Error(fates(s))
+	}
+	r.end()
+}
+
 // A pointer beyond the heap's length makes it never complete, as in spead2.
 func TestPointerBeyondTheHeap(t *testing.T) {
 	f := spead.Flavour48

@@ -187,7 +187,8 @@ func (f *Feeder) part(packets []Packet, headers []spead.Packet, now int64) Fate 
 		}
 	}
 	r := f.cur
-	if fate := f.agree(r, h); fate != placed {
+	last := &headers[len(headers)-1]
+	if fate := f.agree(r, h, last.PayloadOffset+last.PayloadLength); fate != placed {
 		return fate
 	}
 	if h.Control == spead.CtrlStop && !a.cfg.IgnoreStop {
@@ -215,9 +216,9 @@ func (f *Feeder) part(packets []Packet, headers []spead.Packet, now int64) Fate 
 	return placed
 }
 
-// agree checks a packet against its heap, and tells the heap the length if it
-// did not know it.
-func (f *Feeder) agree(r *record, h *spead.Packet) Fate {
+// agree checks a run, which begins with h and ends at offset end, against its
+// heap, and tells the heap the length if it did not know it.
+func (f *Feeder) agree(r *record, h *spead.Packet, end int64) Fate {
 	n := r.length.Load()
 	switch {
 	case h.Flavour != r.flavour:
@@ -226,7 +227,7 @@ func (f *Feeder) agree(r *record, h *spead.Packet) Fate {
 		return LengthConflict
 	case h.HeapLength >= 0 && h.HeapLength < r.reach.Load():
 		return LengthConflict
-	case h.HeapLength < 0 && n >= 0 && h.PayloadOffset+h.PayloadLength > n:
+	case h.HeapLength < 0 && n >= 0 && end > n:
 		return LengthConflict
 	}
 	if h.HeapLength >= 0 && n < 0 && !r.length.CompareAndSwap(-1, h.HeapLength) && r.length.Load() != h.HeapLength {

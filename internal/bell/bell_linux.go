@@ -3,7 +3,6 @@
 package bell
 
 import (
-	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -11,30 +10,25 @@ import (
 )
 
 // Bell is rung by threads that must never wait for those that do. Ring is one
-// atomic load while nobody waits, and one write(2) to an eventfd while somebody
-// does. All methods but Close may be called from any goroutine.
+// atomic load while nobody waits, and one futex(2) while somebody does. All
+// methods may be called from any goroutine.
+//
+// Who waits may do so for a condition of its own: a ring is heard by all that
+// wait, so none can take another's.
 type Bell struct {
 	waiting atomic.Int32
-	_       [60]byte
-	fd      int
+	rings   atomic.Uint32 // that somebody waited for; what a waiter sleeps on
+	_       [56]byte
 }
 
-// New makes a bell, which has a file descriptor until Close.
-func New() (*Bell, error) {
-	// A semaphore: each ring is for one waiter, so none is lost because
-	// another waiter read it.
-	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK|unix.EFD_SEMAPHORE)
-	if err != nil {
-		return nil, fmt.Errorf("bell: eventfd: %w", err)
-	}
-	return &Bell{fd: fd}, nil
-}
+// New makes a bell.
+func New() (*Bell, error) { return &Bell{}, nil }
 
-// Ring wakes a waiter for each that waits.
+// Ring wakes all that wait.
 func (b *Bell) Ring() {
-	if n := b.waiting.Load(); n > 0 {
-		v := uint64(n)
-		_, _ = unix.Write(b.fd, asBytes(&v)) // can fail only when it is rung more than can be counted
+	if b.waiting.Load() > 0 {
+		b.rings.Add(1)
+		futexWake(&b.rings)
 	}
 }
 
@@ -49,35 +43,29 @@ func (b *Bell) WaitTimeout(cond func() bool, timeout time.Duration) bool {
 		return true
 	}
 	// Announced before cond is asked: either the ringer sees us waiting, or we
-	// see what it did.
+	// see what it did. And the rings are read before cond is asked: a ring after
+	// that makes the kernel refuse to put us to sleep.
 	b.waiting.Add(1)
 	defer b.waiting.Add(-1)
 	deadline := time.Now().Add(timeout)
-	for !cond() {
-		ms := -1
-		if timeout >= 0 {
-			left := time.Until(deadline)
-			if left <= 0 {
-				return false
-			}
-			ms = int((left + time.Millisecond - 1) / time.Millisecond)
+	for {
+		rings := b.rings.Load()
+		if cond() {
+			return true
 		}
-		fds := [1]unix.PollFd{{Fd: int32(b.fd), Events: unix.POLLIN}}
-		if _, err := unix.Poll(fds[:], ms); err != nil && err != unix.EINTR {
-			return cond()
+		if timeout < 0 {
+			futexWait(&b.rings, rings, nil)
+			continue
 		}
-		var v uint64
-		_, _ = unix.Read(b.fd, asBytes(&v)) // empty if another waiter was faster
+		left := time.Until(deadline)
+		if left <= 0 {
+			return false
+		}
+		ts := unix.NsecToTimespec(int64(left))
+		futexWait(&b.rings, rings, &ts)
 	}
-	return true
 }
 
-// Close gives the file descriptor back. Nobody may be using the bell.
-func (b *Bell) Close() error {
-	if b.fd < 0 {
-		return nil
-	}
-	fd := b.fd
-	b.fd = -1
-	return unix.Close(fd)
-}
+// Close has nothing to give back: the kernel keeps nothing of a futex that nobody
+// sleeps on.
+func (b *Bell) Close() error { return nil }
