@@ -169,20 +169,25 @@ func (c Config) withDefaults() (Config, error) {
 		c.PoolMin = DefaultPoolMin
 	}
 	c.PoolMin = max(c.PoolMin, 0)
+	const many = 1 << 20 // of anything that takes memory for each
 	for _, v := range []struct {
-		name string
-		n    int64
+		name           string
+		n, least, most int64
 	}{
-		{"heap size", c.HeapSize}, {"ring heaps", int64(c.RingHeaps)}, {"consumer heaps", int64(c.ConsumerHeaps)},
-		{"substreams", int64(c.Substreams)}, {"concurrent heaps", int64(c.ConcurrentHeaps) + 1},
-		{"frames", int64(c.Frames) + 1}, {"socket buffer", int64(c.SocketBuffer) + 1},
+		{"heap size", c.HeapSize, 1, 1 << 47},
+		{"ring heaps", int64(c.RingHeaps), 1, many},
+		{"consumer heaps", int64(c.ConsumerHeaps), 1, many},
+		{"substreams", int64(c.Substreams), 1, many},
+		{"concurrent heaps", int64(c.ConcurrentHeaps), 0, many},
+		{"frames", int64(c.Frames), 0, 1 << 30},
+		{"socket buffer", int64(c.SocketBuffer), 0, 1 << 31},
 	} {
-		if v.n <= 0 {
-			return c, fmt.Errorf("speadx: %s of %d makes no sense", v.name, v.n)
+		if v.n < v.least {
+			return c, fmt.Errorf("speadx: %s of %d makes no sense (at least %d)", v.name, v.n, v.least)
 		}
-	}
-	if c.HeapSize >= 1<<47 {
-		return c, fmt.Errorf("speadx: heap size of %d bytes is more than any memory", c.HeapSize)
+		if v.n > v.most {
+			return c, fmt.Errorf("speadx: %s of %d is too much (at most %d)", v.name, v.n, v.most)
+		}
 	}
 	if c.Frames != 0 && bits.OnesCount(uint(c.Frames)) != 1 {
 		return c, fmt.Errorf("speadx: %d frames is not a power of two (the next is %d)", c.Frames, 1<<bits.Len(uint(c.Frames)))

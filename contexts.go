@@ -9,6 +9,7 @@ import (
 // The last one is kept, since who waits again mostly does so under the same
 // context: then nothing is allocated.
 type contexts struct {
+	call func() // what is called
 	mu   sync.Mutex
 	list []*watchedContext
 }
@@ -20,8 +21,8 @@ type watchedContext struct {
 	stop  func() bool
 }
 
-// watch makes f be called when ctx is done, until unwatch.
-func (c *contexts) watch(ctx context.Context, f func()) *watchedContext {
+// watch makes the function be called when ctx is done, until unwatch.
+func (c *contexts) watch(ctx context.Context) *watchedContext {
 	if ctx.Done() == nil {
 		return nil
 	}
@@ -37,7 +38,7 @@ func (c *contexts) watch(ctx context.Context, f func()) *watchedContext {
 			idle = i
 		}
 	}
-	w := &watchedContext{owner: c, ctx: ctx, users: 1, stop: context.AfterFunc(ctx, f)}
+	w := &watchedContext{owner: c, ctx: ctx, users: 1, stop: context.AfterFunc(ctx, c.call)}
 	if idle >= 0 {
 		c.list[idle].stop()
 		c.list[idle] = w

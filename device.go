@@ -114,8 +114,28 @@ func defaultFrames(f *netif.Interface, queues int) int {
 	return frames
 }
 
-// enable lets packets arrive.
-func (d *device) enable() error { return d.link.Enable() }
+// enable lets packets arrive. The endpoints come last, so that no packet is
+// counted as ours for which there is no socket yet.
+func (d *device) enable() error {
+	if err := d.link.Enable(); err != nil {
+		return err
+	}
+	for _, ep := range d.plan.endpoints {
+		if err := d.steer.program.AddEndpoint(ep.addr); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// disable leaves packets to the kernel again, in the opposite order.
+func (d *device) disable() error {
+	var errs []error
+	for _, ep := range d.plan.endpoints {
+		errs = append(errs, d.steer.program.RemoveEndpoint(ep.addr))
+	}
+	return errors.Join(append(errs, d.link.Disable())...)
+}
 
 // close gives everything back but the counters, which can still be read.
 func (d *device) close() error {
@@ -169,11 +189,6 @@ func (s *steer) load(frags bool) error {
 		return err
 	}
 	s.program = p
-	for _, ep := range s.plan.endpoints {
-		if err := p.AddEndpoint(ep.addr); err != nil {
-			return err
-		}
-	}
 	return nil
 }
 

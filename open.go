@@ -47,6 +47,9 @@ func Open(ctx context.Context, cfg Config) (*Receiver, error) {
 	}
 	for _, d := range r.devices { // last of all: from here on packets come
 		if err := d.enable(); err != nil {
+			for _, s := range r.streams {
+				s.assembler.Abort() // nobody will make room in a ring that is full
+			}
 			for _, t := range r.threads {
 				t.stop()
 				<-t.done
@@ -64,6 +67,7 @@ func (r *Receiver) open() (err error) {
 	if r.ready, err = bell.New(); err != nil {
 		return fmt.Errorf("speadx: %w", err)
 	}
+	r.contexts.call = r.ready.Ring
 	if err := r.openDevices(); err != nil {
 		return err
 	}
@@ -105,7 +109,8 @@ func (r *Receiver) openDevices() error {
 		}
 		var step *xsk.OpenError
 		settings := errors.As(err, &step) && step.Step == xsk.StepConfig
-		if r.cfg.Mode != ModeAuto || r.cfg.Queues != nil || settings || errors.Is(err, xsk.ErrNoBusyPoll) {
+		asked := r.cfg.Mode != ModeAuto || r.cfg.Queues != nil || r.cfg.Frames != 0
+		if asked || settings || errors.Is(err, xsk.ErrNoBusyPoll) {
 			return fmt.Errorf("speadx: %w", err)
 		}
 		r.plan.notes = append(r.plan.notes, fmt.Sprintf("UDP sockets, as AF_XDP cannot be had: %v", err))

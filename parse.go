@@ -25,7 +25,7 @@ const maxAddresses = 4096
 //	:7148 or 7148       any address of this machine
 //	capture.pcap        whatever does not end in a port number is a file
 func ParseSource(s string) (ParsedSource, error) {
-	host, port, ok := splitPort(s)
+	host, digits, ok := splitPort(s)
 	if !ok {
 		if s == "" {
 			return ParsedSource{}, fmt.Errorf("source is empty (an address and port, a port, or a capture file)")
@@ -35,9 +35,11 @@ func ParseSource(s string) (ParsedSource, error) {
 		}
 		return ParsedSource{File: s}, nil
 	}
-	if port == 0 {
-		return ParsedSource{}, fmt.Errorf("source %q: port 0 cannot be received on (1 to 65535)", s)
+	n, err := strconv.ParseUint(digits, 10, 16)
+	if err != nil || n == 0 {
+		return ParsedSource{}, fmt.Errorf("source %q: %s is not a port (1 to 65535)", s, digits)
 	}
+	port := uint16(n)
 	if host == "" || host == "*" {
 		return ParsedSource{Endpoints: []netip.AddrPort{netip.AddrPortFrom(netip.IPv6Unspecified(), port)}}, nil
 	}
@@ -66,14 +68,11 @@ func ParseSource(s string) (ParsedSource, error) {
 }
 
 // splitPort cuts the port number off; not ok if the last part is none.
-func splitPort(s string) (host string, port uint16, ok bool) {
+func splitPort(s string) (host, digits string, ok bool) {
 	i := strings.LastIndexByte(s, ':')
 	if i >= 0 && strings.Count(s, ":") > 1 && s[0] != '[' {
-		return "", 0, false // an IPv6 address without brackets has no port
+		return "", "", false // an IPv6 address without brackets has no port
 	}
-	n, err := strconv.ParseUint(s[i+1:], 10, 16)
-	if err != nil {
-		return "", 0, false
-	}
-	return s[:max(i, 0)], uint16(n), true
+	digits = s[i+1:]
+	return s[:max(i, 0)], digits, digits != "" && strings.Trim(digits, "0123456789") == ""
 }

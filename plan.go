@@ -99,6 +99,11 @@ func (p *plan) addEndpoint(c *Config, s *planStream, stream int, ep netip.AddrPo
 		if err != nil {
 			return fmt.Errorf("speadx: %w", err)
 		}
+		if a := ep.Addr(); !a.IsMulticast() && !a.IsLoopback() {
+			if _, err := netif.ByAddress(a); err != nil {
+				p.notes = append(p.notes, fmt.Sprintf("%v is no address of this machine: a sender's packets to it may not come this way", a))
+			}
+		}
 		interfaces = []string{name}
 	}
 	for _, name := range interfaces {

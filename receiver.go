@@ -43,8 +43,8 @@ type Receiver struct {
 	closed    atomic.Bool
 	closeOnce sync.Once
 	closeErr  error
-	takers    sync.WaitGroup // Nexts under way
-	err       error          // why it ended, once over
+	takers    sync.RWMutex // held for reading by each Next under way
+	err       error        // why it ended, once over
 }
 
 // stream is one stream and what it is assembled with.
@@ -63,12 +63,12 @@ type stream struct {
 // taken, or after Close; the context's if that is done first; else it says why
 // nothing can be received any more.
 func (r *Receiver) Next(ctx context.Context) (*heap.Heap, error) {
-	r.takers.Add(1)
-	defer r.takers.Done()
+	r.takers.RLock()
+	defer r.takers.RUnlock()
 	if h, err, ok := r.tryNext(); ok {
 		return h, err
 	}
-	defer r.contexts.watch(ctx, r.ready.Ring).unwatch()
+	defer r.contexts.watch(ctx).unwatch()
 	for {
 		var (
 			h   *heap.Heap
@@ -151,7 +151,8 @@ func (r *Receiver) Close() error {
 		r.ready.Ring()
 		<-r.overCh
 		r.ready.Ring()
-		r.takers.Wait()
+		r.takers.Lock() // every Next has returned, and the next one sees that we are closed
+		r.takers.Unlock()
 		r.contexts.close()
 		var errs []error
 		for _, s := range r.streams {
@@ -185,7 +186,7 @@ wait:
 		case t := <-threadDone:
 			alive--
 			if t.err != nil {
-				failed = fmt.Errorf("speadx: %s: %w", t.src.Name(), t.err)
+				failed = fmt.Errorf("speadx: %w", t.err) // which names the source
 				break wait
 			}
 		case <-housekeeping.C:
@@ -213,7 +214,7 @@ func (r *Receiver) shutdown(alive int, threadDone <-chan *thread, failed error) 
 	r.Stop()
 	var errs []error
 	for _, d := range r.devices {
-		errs = append(errs, d.link.Disable())
+		errs = append(errs, d.disable())
 	}
 	deadline := time.Now().Add(drainTime)
 	for !r.drained() && time.Now().Before(deadline) {
@@ -224,7 +225,7 @@ func (r *Receiver) shutdown(alive int, threadDone <-chan *thread, failed error) 
 	}
 	for ; alive > 0; alive-- {
 		if t := <-threadDone; t.err != nil && failed == nil {
-			failed = fmt.Errorf("speadx: %s: %w", t.src.Name(), t.err)
+			failed = fmt.Errorf("speadx: %w", t.err) // which names the source
 		}
 	}
 	for _, t := range r.threads {

@@ -29,8 +29,8 @@ type Stats struct {
 	// SuperFrames is how many more packets there were than frames, where a
 	// frame held several packets of a sender that uses UDP segmentation offload.
 	SuperFrames uint64
-	// KernelDroppedAtLeast says that a socket with GRO counted trains of packets
-	// as one when it dropped them.
+	// KernelDroppedAtLeast says that trains of packets counted as one when the
+	// kernel dropped them: on a socket with GRO, or as SuperFrames.
 	KernelDroppedAtLeast bool
 
 	Streams []StreamStats
@@ -113,6 +113,9 @@ func (r *Receiver) Stats() Stats {
 		s.Fates[heap.Fragment] += ds.Fragments
 		s.Fates[heap.KernelDropped] += dropped
 		s.Fates[heap.ChainTooLong] += tooLong
+		if dropped > 0 && s.SuperFrames > 0 && d.link.Mode() == xsk.ModeGeneric {
+			s.KernelDroppedAtLeast = true
+		}
 		if unread := ds.unread(); !over {
 			s.InFlight += unread
 		}

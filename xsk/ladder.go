@@ -104,6 +104,9 @@ func final(err error) bool {
 
 // attachHint is what the errno of attaching the program says.
 func (c *InterfaceConfig) attachHint(sys *system, m Mode, frags bool, err error) string {
+	if strings.HasSuffix(err.Error(), ")") {
+		return "" // the Attacher has said what helps
+	}
 	large := !frags && (c.MTU == 0 || c.MTU > 3000) // no driver takes more in one buffer than 4096 less its headrooms
 	switch {
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):

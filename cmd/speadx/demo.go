@@ -120,7 +120,7 @@ func runDemo(ctx context.Context, duration time.Duration, rate float64, w io.Wri
 	}()
 	f := newRecvFlags()
 	f.verify, f.quiet = true, true
-	c := &reception{r: r, f: f, out: newOutput(w, f), stderr: w, began: time.Now()}
+	c := &reception{r: r, f: f, out: newOutput(w, f, 1), stderr: w, began: time.Now()}
 	defer c.progress().stop()
 	// The stop heap ends reception; should it be lost, the time does.
 	defer time.AfterFunc(duration+5*time.Second, r.Stop).Stop()
@@ -137,14 +137,14 @@ type demoSent struct {
 // judge compares what was sent with what was received and says the result.
 func (c *reception) judge(w io.Writer, sent *send.Result) error {
 	s := c.r.Stats()
-	t := totalsOf(&s)
-	ok := s.Packets == sent.Packets && s.Unaccounted == 0 && t.complete == sent.Heaps && uint64(c.verified) == sent.Heaps && c.mismatched == 0
+	complete := sum(&s).CompleteHeaps
+	ok := s.Packets == sent.Packets && s.Unaccounted == 0 && complete == sent.Heaps && c.verified == sent.Heaps && c.mismatched == 0
 	verdict := "OK"
 	if !ok {
 		verdict = "FAILED"
 	}
 	fmt.Fprintf(w, "%s: sent %d heaps in %d packets at %.2f Gb/s; received %d complete, verified %d, wrong %d, lost %d packets\n",
-		verdict, sent.Heaps, sent.Packets, sent.Gbps(), t.complete, c.verified, c.mismatched, int64(sent.Packets-s.Packets)+int64(lost(&s)))
+		verdict, sent.Heaps, sent.Packets, sent.Gbps(), complete, c.verified, c.mismatched, int64(sent.Packets-s.Packets)+int64(lost(&s)))
 	if !ok {
 		return errors.New("the demo lost or damaged something")
 	}

@@ -51,14 +51,24 @@ func (l *liveLine) stop() {
 }
 
 // printRates prints what happened between two looks at the counters: rate,
-// packets and heaps of the last second, and loss in it and in all.
+// packets and heaps of that time, and loss in it and in all.
 func printRates(w io.Writer, a, b *speadx.Stats, d, since time.Duration) {
-	ta, tb := totalsOf(a), totalsOf(b)
+	before, now := sum(a), sum(b)
 	sec := d.Seconds()
-	fmt.Fprintf(w, "%6.1f s  %7.3f Gb/s  %8.1f kp/s  %7.1f heaps/s  %d heaps, %d incomplete  lost %d packets (%.4f %%), %d in all (%.4f %%)\n",
-		since.Seconds(), gbps(b.Payload-a.Payload, d), float64(b.Packets-a.Packets)/sec/1e3, float64(tb.complete-ta.complete)/sec,
-		tb.complete, tb.incomplete,
-		lost(b)-lost(a), percent(lost(b)-lost(a), b.Packets-a.Packets), lost(b), percent(lost(b), b.Packets))
+	fmt.Fprintf(w, "%5.0f s %8.3f Gb/s %8.1f kp/s %8.1f heaps/s %9d heaps  %s\n",
+		since.Seconds(), gbps(b.Payload-a.Payload, d), float64(b.Packets-a.Packets)/sec/1e3,
+		float64(now.CompleteHeaps-before.CompleteHeaps)/sec, now.CompleteHeaps, lossText(a, b, now.IncompleteHeaps))
+}
+
+// lossText is the loss since a, and in all until b.
+func lossText(a, b *speadx.Stats, incomplete uint64) string {
+	all := lost(b)
+	if all == 0 && incomplete == 0 {
+		return "no loss"
+	}
+	late := all - lost(a)
+	return fmt.Sprintf("lost %d packets (%.3g %%), in all %d (%.3g %%), %d heaps incomplete",
+		late, percent(late, b.Packets-a.Packets), all, percent(all, b.Packets), incomplete)
 }
 
 func percent(n, of uint64) float64 {

@@ -12,44 +12,40 @@ import (
 // at once, so that who reads a pipe sees a heap when it has come.
 type output interface {
 	heap(h *heap.Heap, at time.Duration) error
-	summary(s *speadx.Stats, c *reception, elapsed time.Duration) error
+	summary(s *speadx.Stats, c *reception) error
 }
 
-func newOutput(w io.Writer, f *recvFlags) output {
+func newOutput(w io.Writer, f *recvFlags, streams int) output {
 	if f.format == "json" {
 		return &jsonOutput{w: w, hash: f.hash, quiet: f.quiet}
 	}
-	return &textOutput{w: w, quiet: f.quiet}
+	return &textOutput{w: w, quiet: f.quiet, several: streams > 1}
 }
 
-// totals are the sums over all streams that both formats print.
-type totals struct {
-	complete, incomplete, delivered, discarded  uint64
-	evicted, aged, flushed, ringFull, singles   uint64
-	stops, overtaken, batches, maxBatch, refuse uint64
-	blocked                                     uint64
-	blockedTime                                 time.Duration
-}
-
-func totalsOf(s *speadx.Stats) totals {
-	var t totals
+// sum adds up the counters of all streams.
+func sum(s *speadx.Stats) heap.Stats {
+	var t heap.Stats
 	for i := range s.Streams {
-		st := &s.Streams[i]
-		t.complete += st.CompleteHeaps
-		t.incomplete += st.IncompleteHeaps
-		t.delivered += st.DeliveredHeaps
-		t.discarded += st.DiscardedHeaps
-		t.evicted += st.EvictedHeaps
-		t.aged += st.AgedHeaps
-		t.flushed += st.FlushedHeaps
-		t.ringFull += st.RingFullHeaps
-		t.singles += st.SinglePacketHeaps
-		t.stops += st.StopHeaps
-		t.overtaken += st.OvertakenHeaps
-		t.batches += st.Batches
-		t.maxBatch = max(t.maxBatch, st.MaxBatch)
-		t.blocked += st.Blocked
-		t.blockedTime += st.BlockedTime
+		st := &s.Streams[i].Stats
+		t.Packets += st.Packets
+		t.Bytes += st.Bytes
+		t.Payload += st.Payload
+		t.Batches += st.Batches
+		t.MaxBatch = max(t.MaxBatch, st.MaxBatch)
+		t.CompleteHeaps += st.CompleteHeaps
+		t.IncompleteHeaps += st.IncompleteHeaps
+		t.EvictedHeaps += st.EvictedHeaps
+		t.AgedHeaps += st.AgedHeaps
+		t.FlushedHeaps += st.FlushedHeaps
+		t.SinglePacketHeaps += st.SinglePacketHeaps
+		t.StopHeaps += st.StopHeaps
+		t.DeliveredHeaps += st.DeliveredHeaps
+		t.DiscardedHeaps += st.DiscardedHeaps
+		t.RingFullHeaps += st.RingFullHeaps
+		t.ShutdownHeaps += st.ShutdownHeaps
+		t.OvertakenHeaps += st.OvertakenHeaps
+		t.Blocked += st.Blocked
+		t.BlockedTime += st.BlockedTime
 	}
 	return t
 }

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"io"
+	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -19,6 +22,7 @@ type jsonOutput struct {
 	hash  bool
 	quiet bool
 	buf   []byte
+	items []heap.Item
 }
 
 // heap is written by hand, as it is done for every heap and has to cost little.
@@ -38,24 +42,8 @@ func (o *jsonOutput) heap(h *heap.Heap, _ time.Duration) error {
 	b = strconv.AppendInt(b, h.Length(), 10)
 	b = append(b, `,"received":`...)
 	b = strconv.AppendInt(b, h.Received(), 10)
-	b = append(b, `,"time":`...)
-	b = strconv.AppendFloat(b, float64(h.ReceiveTime().UnixNano())/1e9, 'f', 6, 64)
-	if !h.Complete() {
-		b = append(b, `,"ranges":[`...)
-		for i, r := range h.Ranges() {
-			if i > 0 {
-				b = append(b, ',')
-			}
-			b = append(b, '[')
-			b = strconv.AppendInt(b, r.Start, 10)
-			b = append(b, ',')
-			b = strconv.AppendInt(b, r.End, 10)
-			b = append(b, ']')
-		}
-		b = append(b, ']')
-	}
 	b = append(b, `,"items":[`...)
-	for i, it := range h.Items() {
+	for i, it := range o.byID(h.Items()) {
 		if i > 0 {
 			b = append(b, ',')
 		}
@@ -78,10 +66,35 @@ func (o *jsonOutput) heap(h *heap.Heap, _ time.Duration) error {
 		}
 		b = append(b, '}')
 	}
-	b = append(b, "]}\n"...)
+	b = append(b, ']')
+	if !h.Complete() {
+		b = append(b, `,"ranges":[`...)
+		for i, r := range h.Ranges() {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = append(b, '[')
+			b = strconv.AppendInt(b, r.Start, 10)
+			b = append(b, ',')
+			b = strconv.AppendInt(b, r.End, 10)
+			b = append(b, ']')
+		}
+		b = append(b, ']')
+	}
+	b = append(b, `,"time":`...)
+	b = strconv.AppendFloat(b, float64(h.ReceiveTime().UnixMicro())/1e6, 'f', 6, 64)
+	b = append(b, "}\n"...)
 	o.buf = b
 	_, err := o.w.Write(b)
 	return err
+}
+
+// byID sorts items by id, those of one id as they are in the heap. They are
+// valid until the next call.
+func (o *jsonOutput) byID(items []heap.Item) []heap.Item {
+	o.items = append(o.items[:0], items...)
+	slices.SortStableFunc(o.items, func(a, b heap.Item) int { return cmp.Compare(a.ID, b.ID) })
+	return o.items
 }
 
 // appendString appends s as a JSON string.
@@ -97,60 +110,93 @@ func appendString(b []byte, s string) []byte {
 
 // jsonSummary is the last line.
 type jsonSummary struct {
-	Type            string            `json:"type"`
-	Heaps           uint64            `json:"heaps"`
-	CompleteHeaps   uint64            `json:"complete_heaps"`
-	IncompleteHeaps uint64            `json:"incomplete_heaps"`
-	Packets         uint64            `json:"packets"`
-	Bytes           uint64            `json:"bytes"`
-	Fates           map[string]uint64 `json:"fates"`
-	InFlight        uint64            `json:"in_flight"`
-	Unaccounted     int64             `json:"unaccounted"`
+	Type string `json:"type"`
+	jsonCounts
+	Unaccounted          int64        `json:"unaccounted"`
+	DeliveredBytes       uint64       `json:"delivered_bytes"`
+	VerifiedHeaps        uint64       `json:"verified_heaps"`
+	MismatchedHeaps      uint64       `json:"mismatched_heaps"`
+	SuperFrames          uint64       `json:"super_frames"`
+	KernelDroppedAtLeast bool         `json:"kernel_dropped_at_least"`
+	Seconds              float64      `json:"seconds"`
+	FlowSeconds          float64      `json:"flow_seconds"`
+	Gbps                 float64      `json:"gbps"`
+	Streams              []jsonStream `json:"streams"`
+	Devices              []jsonDevice `json:"devices"`
+}
 
-	PayloadBytes         uint64  `json:"payload_bytes"`
-	DeliveredHeaps       uint64  `json:"delivered_heaps"`
-	DiscardedHeaps       uint64  `json:"discarded_heaps"`
-	EvictedHeaps         uint64  `json:"evicted_heaps"`
-	AgedHeaps            uint64  `json:"aged_heaps"`
-	FlushedHeaps         uint64  `json:"flushed_heaps"`
-	RingFullHeaps        uint64  `json:"ring_full_heaps"`
-	SinglePacketHeaps    uint64  `json:"single_packet_heaps"`
-	StopHeaps            uint64  `json:"stop_heaps"`
-	OvertakenHeaps       uint64  `json:"overtaken_heaps"`
-	VerifiedHeaps        int64   `json:"verified_heaps"`
-	MismatchedHeaps      int64   `json:"mismatched_heaps"`
-	SuperFrames          uint64  `json:"super_frames"`
-	KernelDroppedAtLeast bool    `json:"kernel_dropped_at_least"`
-	Batches              uint64  `json:"batches"`
-	MaxBatch             uint64  `json:"max_batch"`
-	Blocked              uint64  `json:"blocked"`
-	BlockedSeconds       float64 `json:"blocked_seconds"`
-	Seconds              float64 `json:"seconds"`
-	Gbps                 float64 `json:"gbps"`
+// jsonCounts are the counters of one stream, or of all.
+type jsonCounts struct {
+	Heaps             uint64    `json:"heaps"`
+	CompleteHeaps     uint64    `json:"complete_heaps"`
+	IncompleteHeaps   uint64    `json:"incomplete_heaps"`
+	Packets           uint64    `json:"packets"`
+	Bytes             uint64    `json:"bytes"`
+	Fates             jsonFates `json:"fates"`
+	InFlight          uint64    `json:"in_flight"`
+	PayloadBytes      uint64    `json:"payload_bytes"`
+	DeliveredHeaps    uint64    `json:"delivered_heaps"`
+	DiscardedHeaps    uint64    `json:"discarded_heaps"`
+	RingFullHeaps     uint64    `json:"ring_full_heaps"`
+	ShutdownHeaps     uint64    `json:"shutdown_heaps"`
+	EvictedHeaps      uint64    `json:"evicted_heaps"`
+	AgedHeaps         uint64    `json:"aged_heaps"`
+	FlushedHeaps      uint64    `json:"flushed_heaps"`
+	OvertakenHeaps    uint64    `json:"overtaken_heaps"`
+	SinglePacketHeaps uint64    `json:"single_packet_heaps"`
+	StopHeaps         uint64    `json:"stop_heaps"`
+	Batches           uint64    `json:"batches"`
+	MaxBatch          uint64    `json:"max_batch"`
+	Blocked           uint64    `json:"blocked"`
+	BlockedSeconds    float64   `json:"blocked_seconds"`
+}
 
-	Streams []jsonStream `json:"streams"`
-	Devices []jsonDevice `json:"devices,omitempty"`
+func newJSONCounts(s *heap.Stats) jsonCounts {
+	return jsonCounts{
+		Heaps: s.CompleteHeaps + s.IncompleteHeaps, CompleteHeaps: s.CompleteHeaps, IncompleteHeaps: s.IncompleteHeaps,
+		Packets: s.Packets, Bytes: s.Bytes, Fates: s.Fates, InFlight: s.InFlight, PayloadBytes: s.Payload,
+		DeliveredHeaps: s.DeliveredHeaps, DiscardedHeaps: s.DiscardedHeaps,
+		RingFullHeaps: s.RingFullHeaps, ShutdownHeaps: s.ShutdownHeaps,
+		EvictedHeaps: s.EvictedHeaps, AgedHeaps: s.AgedHeaps, FlushedHeaps: s.FlushedHeaps, OvertakenHeaps: s.OvertakenHeaps,
+		SinglePacketHeaps: s.SinglePacketHeaps, StopHeaps: s.StopHeaps,
+		Batches: s.Batches, MaxBatch: s.MaxBatch, Blocked: s.Blocked, BlockedSeconds: microseconds(s.BlockedTime.Seconds()),
+	}
+}
+
+// jsonFates is an object of all fates, in their order.
+type jsonFates [heap.NumFates]uint64
+
+// MarshalJSON implements [json.Marshaler].
+func (f jsonFates) MarshalJSON() ([]byte, error) {
+	b := []byte{'{'}
+	for i, n := range f {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendString(b, heap.Fate(i).String())
+		b = append(b, ':')
+		b = strconv.AppendUint(b, n, 10)
+	}
+	return append(b, '}'), nil
 }
 
 type jsonStream struct {
-	Name            string    `json:"stream"`
-	Packets         uint64    `json:"packets"`
-	Bytes           uint64    `json:"bytes"`
-	CompleteHeaps   uint64    `json:"complete_heaps"`
-	IncompleteHeaps uint64    `json:"incomplete_heaps"`
-	OversizeBytes   int64     `json:"oversize_bytes,omitempty"`
-	Pool            jsonSlots `json:"pool"`
+	Name string `json:"stream"`
+	jsonCounts
+	OversizeBytes int64     `json:"oversize_bytes"`
+	Pool          jsonSlots `json:"pool"`
 }
 
 type jsonSlots struct {
-	Live      int `json:"live"`
-	Ring      int `json:"ring"`
-	Held      int `json:"held"`
-	Threads   int `json:"threads"`
-	HighLive  int `json:"high_live"`
-	HighRing  int `json:"high_ring"`
-	HighHeld  int `json:"high_held"`
-	LeastFree int `json:"least_free"`
+	Live           int `json:"live"`
+	Ring           int `json:"ring"`
+	Held           int `json:"held"`
+	Threads        int `json:"threads"`
+	HighLive       int `json:"high_live"`
+	HighRing       int `json:"high_ring"`
+	HighHeld       int `json:"high_held"`
+	LeastFree      int `json:"least_free"`
+	LeastFreeSmall int `json:"least_free_small"`
 }
 
 type jsonDevice struct {
@@ -158,61 +204,54 @@ type jsonDevice struct {
 	Matched   uint64      `json:"matched"`
 	NoSocket  uint64      `json:"no_socket"`
 	Fragments uint64      `json:"fragments"`
+	Missed    uint64      `json:"missed"`
 	Passed    uint64      `json:"passed"`
 	Queues    []jsonQueue `json:"queues"`
 }
 
 type jsonQueue struct {
-	Queue        int    `json:"queue"`
-	Matched      uint64 `json:"matched"`
-	NoSocket     uint64 `json:"no_socket"`
-	Packets      uint64 `json:"packets"`
-	ChainTooLong uint64 `json:"chain_too_long"`
-	RxDropped    uint64 `json:"rx_dropped"`
-	RxRingFull   uint64 `json:"rx_ring_full"`
-	FillEmpty    uint64 `json:"fill_ring_empty"`
-	RingHigh     uint64 `json:"ring_high"`
+	Queue              int    `json:"queue"`
+	Matched            uint64 `json:"matched"`
+	NoSocket           uint64 `json:"no_socket"`
+	Packets            uint64 `json:"packets"`
+	Chunks             uint64 `json:"chunks"`
+	Batches            uint64 `json:"batches"`
+	ChainTooLong       uint64 `json:"chain_too_long"`
+	InvalidPackets     uint64 `json:"invalid_packets"`
+	InvalidDescriptors uint64 `json:"invalid_descriptors"`
+	LostFrames         uint64 `json:"lost_frames"`
+	Kicks              uint64 `json:"kicks"`
+	RingHigh           uint64 `json:"ring_high"`
+	RxDropped          uint64 `json:"rx_dropped"`
+	RxRingFull         uint64 `json:"rx_ring_full"`
+	RxInvalidDescs     uint64 `json:"rx_invalid_descs"`
+	RxFillRingEmpty    uint64 `json:"rx_fill_ring_empty"`
 }
 
-func (o *jsonOutput) summary(s *speadx.Stats, c *reception, elapsed time.Duration) error {
-	t := totalsOf(s)
+func (o *jsonOutput) summary(s *speadx.Stats, c *reception) error {
+	t := sum(s)
+	// The whole ledger has more in it than what reached the streams.
+	t.Packets, t.Bytes, t.Payload, t.Fates, t.InFlight = s.Packets, s.Bytes, s.Payload, s.Fates, s.InFlight
 	j := jsonSummary{
-		Type:  "summary",
-		Heaps: t.complete + t.incomplete, CompleteHeaps: t.complete, IncompleteHeaps: t.incomplete,
-		Packets: s.Packets, Bytes: s.Bytes, Fates: map[string]uint64{}, InFlight: s.InFlight, Unaccounted: s.Unaccounted,
-		PayloadBytes: s.Payload, DeliveredHeaps: t.delivered, DiscardedHeaps: t.discarded,
-		EvictedHeaps: t.evicted, AgedHeaps: t.aged, FlushedHeaps: t.flushed, RingFullHeaps: t.ringFull,
-		SinglePacketHeaps: t.singles, StopHeaps: t.stops, OvertakenHeaps: t.overtaken,
+		Type: "summary", jsonCounts: newJSONCounts(&t), Unaccounted: s.Unaccounted, DeliveredBytes: c.got.bytes,
 		VerifiedHeaps: c.verified, MismatchedHeaps: c.mismatched,
 		SuperFrames: s.SuperFrames, KernelDroppedAtLeast: s.KernelDroppedAtLeast,
-		Batches: t.batches, MaxBatch: t.maxBatch, Blocked: t.blocked, BlockedSeconds: t.blockedTime.Seconds(),
-		Seconds: elapsed.Seconds(), Gbps: gbps(s.Payload, elapsed),
-	}
-	for f, n := range s.Fates {
-		j.Fates[heap.Fate(f).String()] = n
+		Seconds: microseconds(c.got.elapsed.Seconds()), FlowSeconds: microseconds(c.got.flow.Seconds()),
+		Gbps: microseconds(gbps(c.got.bytes, c.got.flow)), Devices: []jsonDevice{},
 	}
 	for i := range s.Streams {
 		st := &s.Streams[i]
 		j.Streams = append(j.Streams, jsonStream{
-			Name: st.Name, Packets: st.Packets, Bytes: st.Bytes,
-			CompleteHeaps: st.CompleteHeaps, IncompleteHeaps: st.IncompleteHeaps, OversizeBytes: st.Oversize,
+			Name: st.Name, jsonCounts: newJSONCounts(&st.Stats), OversizeBytes: st.Oversize,
 			Pool: jsonSlots{
 				Live: st.Sum.Live, Ring: st.Sum.Ring, Held: st.Sum.Held, Threads: st.Sum.Threads,
-				HighLive: highLive(st), HighRing: highRing(st), HighHeld: st.Slots.HighHeld, LeastFree: st.Slots.LeastFree,
+				HighLive: highLive(st), HighRing: highRing(st), HighHeld: st.Slots.HighHeld,
+				LeastFree: st.Slots.LeastFree, LeastFreeSmall: st.Slots.LeastFreeSmall,
 			},
 		})
 	}
 	for i := range s.Devices {
-		d := &s.Devices[i]
-		jd := jsonDevice{Name: d.Name, Matched: d.Matched, NoSocket: d.NoSocket, Fragments: d.Fragments, Passed: d.Passed}
-		for k := range d.Queues {
-			q := &d.Queues[k]
-			jd.Queues = append(jd.Queues, jsonQueue{
-				Queue: q.Queue, Matched: q.Matched, NoSocket: q.NoSocket, Packets: q.Packets, ChainTooLong: q.ChainTooLong,
-				RxDropped: q.Kernel.RxDropped, RxRingFull: q.Kernel.RxRingFull, FillEmpty: q.Kernel.RxFillRingEmpty, RingHigh: q.RingHigh,
-			})
-		}
-		j.Devices = append(j.Devices, jd)
+		j.Devices = append(j.Devices, newJSONDevice(&s.Devices[i]))
 	}
 	b, err := json.Marshal(j)
 	if err != nil {
@@ -221,3 +260,22 @@ func (o *jsonOutput) summary(s *speadx.Stats, c *reception, elapsed time.Duratio
 	_, err = o.w.Write(append(b, '\n'))
 	return err
 }
+
+func newJSONDevice(d *speadx.DeviceStats) jsonDevice {
+	j := jsonDevice{Name: d.Name, Matched: d.Matched, NoSocket: d.NoSocket, Fragments: d.Fragments, Missed: d.Missed, Passed: d.Passed}
+	for i := range d.Queues {
+		q := &d.Queues[i]
+		j.Queues = append(j.Queues, jsonQueue{
+			Queue: q.Queue, Matched: q.Matched, NoSocket: q.NoSocket,
+			Packets: q.Packets, Chunks: q.Chunks, Batches: q.Batches,
+			ChainTooLong: q.ChainTooLong, InvalidPackets: q.InvalidPackets, InvalidDescriptors: q.InvalidDesc, LostFrames: q.LostFrames,
+			Kicks: q.Kicks, RingHigh: q.RingHigh,
+			RxDropped: q.Kernel.RxDropped, RxRingFull: q.Kernel.RxRingFull,
+			RxInvalidDescs: q.Kernel.RxInvalidDescs, RxFillRingEmpty: q.Kernel.RxFillRingEmpty,
+		})
+	}
+	return j
+}
+
+// microseconds rounds to six digits behind the point.
+func microseconds(v float64) float64 { return math.Round(v*1e6) / 1e6 }

@@ -13,9 +13,10 @@ import (
 
 // textOutput prints heaps and totals as spead2_recv does, and the ledger.
 type textOutput struct {
-	w     io.Writer
-	quiet bool
-	buf   bytes.Buffer
+	w       io.Writer
+	quiet   bool
+	several bool // streams
+	buf     bytes.Buffer
 }
 
 func (o *textOutput) heap(h *heap.Heap, at time.Duration) error {
@@ -29,6 +30,9 @@ func (o *textOutput) heap(h *heap.Heap, at time.Duration) error {
 		what = "Received incomplete"
 	}
 	fmt.Fprintf(b, "%s heap %d at %.6f", what, h.Cnt(), at.Seconds())
+	if o.several {
+		fmt.Fprintf(b, " from %s", h.Stream())
+	}
 	if !h.Complete() {
 		fmt.Fprintf(b, " (%d of %s bytes)", h.Received(), lengthText(h))
 	}
@@ -52,34 +56,45 @@ func lengthText(h *heap.Heap) string {
 	return fmt.Sprint(h.Length())
 }
 
-func (o *textOutput) summary(s *speadx.Stats, c *reception, elapsed time.Duration) error {
+func (o *textOutput) summary(s *speadx.Stats, c *reception) error {
 	b := &o.buf
 	b.Reset()
-	t := totalsOf(s)
-	fmt.Fprintf(b, "Received %d heaps, %d bytes in %.3f seconds: %.3f Gb/s\n", t.complete, s.Payload, elapsed.Seconds(), gbps(s.Payload, elapsed))
+	t := sum(s)
+	got := &c.got
+	fmt.Fprintf(b, "Received %d %s", got.heaps, plural(int(got.heaps), "heap"))
+	if got.incomplete > 0 {
+		fmt.Fprintf(b, " (%d incomplete)", got.incomplete)
+	}
+	fmt.Fprintf(b, ", %d bytes in %.3f seconds: %.3f Gb/s\n", got.bytes, got.flow.Seconds(), gbps(got.bytes, got.flow))
 	if c.f.verify {
-		fmt.Fprintf(b, "Verified %d heaps: %d wrong\n", c.verified, c.mismatched)
+		fmt.Fprintf(b, "Verified %d %s: %d wrong\n", c.verified, plural(int(c.verified), "heap"), c.mismatched)
 	}
 	for _, v := range []struct {
-		name string
-		n    uint64
+		name   string
+		n      uint64
+		always bool // also if it is 0
 	}{
-		{"heaps", t.complete + t.incomplete},
-		{"complete_heaps", t.complete},
-		{"incomplete_heaps", t.incomplete},
-		{"incomplete_heaps_evicted", t.evicted},
-		{"incomplete_heaps_aged", t.aged},
-		{"incomplete_heaps_flushed", t.flushed},
-		{"single_packet_heaps", t.singles},
-		{"packets", s.Packets},
-		{"batches", t.batches},
-		{"max_batch", t.maxBatch},
-		{"worker_blocked", t.blocked},
+		{"heaps", t.CompleteHeaps + t.IncompleteHeaps, true},
+		{"complete_heaps", t.CompleteHeaps, true},
+		{"incomplete_heaps", t.IncompleteHeaps, true},
+		{"incomplete_heaps_evicted", t.EvictedHeaps, true},
+		{"incomplete_heaps_aged", t.AgedHeaps, false},
+		{"incomplete_heaps_flushed", t.FlushedHeaps, true},
+		{"overtaken_heaps", t.OvertakenHeaps, false},
+		{"ring_full_heaps", t.RingFullHeaps, false},
+		{"shutdown_heaps", t.ShutdownHeaps, false},
+		{"single_packet_heaps", t.SinglePacketHeaps, true},
+		{"packets", s.Packets, true},
+		{"batches", t.Batches, true},
+		{"max_batch", t.MaxBatch, true},
+		{"worker_blocked", t.Blocked, true},
 	} {
-		fmt.Fprintf(b, "%s: %d\n", v.name, v.n)
+		if v.always || v.n > 0 {
+			fmt.Fprintf(b, "%s: %d\n", v.name, v.n)
+		}
 	}
-	if t.blocked > 0 {
-		fmt.Fprintf(b, "blocked for %.3f s by a full ring\n", t.blockedTime.Seconds())
+	if t.Blocked > 0 {
+		fmt.Fprintf(b, "blocked for %.3f s by a full ring\n", t.BlockedTime.Seconds())
 	}
 	writeLedger(b, s)
 	for i := range s.Streams {
@@ -102,6 +117,9 @@ func writeLedger(b *bytes.Buffer, s *speadx.Stats) {
 		note := ""
 		if heap.Fate(f) == heap.KernelDropped && s.KernelDroppedAtLeast {
 			note = " at least (exact with --gro=false)"
+			if len(s.Devices) > 0 {
+				note = " at least (several packets of one frame count as one)"
+			}
 		}
 		fmt.Fprintf(b, "  %12d %v%s\n", n, heap.Fate(f), note)
 	}

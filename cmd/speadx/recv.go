@@ -23,7 +23,7 @@ import (
 const recvLong = `Receive SPEAD heaps from the network or from capture files.
 
 A SOURCE is one of
-  239.1.2.3:7148     an address, of a multicast group or of this machine, and a port
+  239.1.2.3:7148     address, of a multicast group or of this machine, and port
   239.1.2.3+7:7148   this address and the 7 that follow it, all one stream
   [ff15::1]:7148     the same of IPv6
   :7148 or 7148      a port of any address
@@ -36,7 +36,7 @@ are used.
 
 What that was resolved to is printed first, on standard error. Reception ends
 with the stop heap of each stream, or on Ctrl-C, with the totals and the ledger:
-what became of every packet.
+what became of every packet. docs/json.md explains --format json.
 
 Exit status: 0, 1 for an error or a failed verification, 2 for wrong usage.`
 
@@ -56,6 +56,9 @@ func newRecvCommand() *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := f.config(cmd.Flags(), args)
+			if errors.Is(err, os.ErrPermission) {
+				return err // a file is there, and not for us to read
+			}
 			if err != nil {
 				return usageError{err}
 			}
@@ -105,7 +108,7 @@ func runRecv(ctx context.Context, cfg speadx.Config, f *recvFlags, stdout, stder
 	if f.duration > 0 {
 		defer time.AfterFunc(f.duration, r.Stop).Stop()
 	}
-	rec := &reception{r: r, f: f, out: newOutput(stdout, f), stderr: stderr, began: time.Now()}
+	rec := &reception{r: r, f: f, out: newOutput(stdout, f, len(in.Streams)), stderr: stderr, began: time.Now()}
 	if !f.quiet && isTerminal(stderr) {
 		defer rec.progress().stop()
 	}
@@ -121,11 +124,36 @@ type reception struct {
 	began  time.Time
 	live   *liveLine
 
-	heaps      int64
-	verified   int64
-	mismatched int64
+	got        received
+	verified   uint64
+	mismatched uint64
 	items      [][]byte // of the heap being verified
 	words      []byte   // of its immediate items
+}
+
+// received is what was handed over to us.
+type received struct {
+	heaps, incomplete uint64
+	bytes             uint64        // of their payload
+	first             time.Time     // when the first packet of the first of them came
+	flow              time.Duration // from then until the last of them was handed over
+	elapsed           time.Duration // of the whole run
+}
+
+// count adds a heap.
+func (g *received) count(h *heap.Heap, began time.Time) {
+	now := time.Now()
+	if g.heaps++; g.heaps == 1 {
+		g.first = h.ReceiveTime()
+		if g.first.Before(began) || g.first.After(now) {
+			g.first = began // the time is a capture file's
+		}
+	}
+	if !h.Complete() {
+		g.incomplete++
+	}
+	g.bytes += uint64(h.Received())
+	g.flow = now.Sub(g.first)
 }
 
 func (c *reception) run() error {
@@ -136,23 +164,23 @@ func (c *reception) run() error {
 			failed = err
 			break
 		}
-		c.heaps++
+		c.got.count(h, c.began)
 		c.verify(h)
 		failed = c.out.heap(h, time.Since(c.began))
 		h.Release()
-		if failed != nil || c.f.heaps > 0 && c.heaps >= c.f.heaps {
+		if failed != nil || c.f.heaps > 0 && c.got.heaps >= uint64(c.f.heaps) {
 			break
 		}
 	}
-	elapsed := time.Since(c.began)
+	c.got.elapsed = time.Since(c.began)
 	failed = errors.Join(failed, c.r.Close())
 	c.live.stop()
 	s := c.r.Stats()
-	if err := c.out.summary(&s, c, elapsed); err != nil && failed == nil {
+	if err := c.out.summary(&s, c); failed == nil {
 		failed = err
 	}
 	if failed == nil && c.mismatched > 0 {
-		failed = fmt.Errorf("%w: %d of %d heaps", errMismatch, c.mismatched, c.verified)
+		failed = fmt.Errorf("%w: %d of %d heaps are not what send --verify sends", errMismatch, c.mismatched, c.verified)
 	}
 	return failed
 }
@@ -177,8 +205,12 @@ func (c *reception) verify(h *heap.Heap) {
 	}
 	c.verified++
 	if err := pattern.CheckHeap(h.Cnt(), c.items); err != nil {
-		if c.mismatched++; c.mismatched <= 10 {
+		const most = 10 // messages
+		if c.mismatched++; c.mismatched <= most {
 			fmt.Fprintf(c.stderr, "stream %s: %v\n", h.Stream(), err)
+		}
+		if c.mismatched == most {
+			fmt.Fprintln(c.stderr, "what else differs is only counted")
 		}
 	}
 }

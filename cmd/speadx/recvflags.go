@@ -5,7 +5,6 @@ import (
 	"math"
 	"math/bits"
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
 
@@ -161,10 +160,10 @@ func (f *recvFlags) config(fs *pflag.FlagSet, sources []string) (c speadx.Config
 		c.MaxAge = -1
 	}
 	if c.Mode, err = speadx.ParseMode(f.mode); err != nil {
-		return c, fmt.Errorf("--mode: %w", err)
+		return c, fmt.Errorf("--%w", err)
 	}
 	if c.Wait, err = xsk.ParseWait(f.wait); err != nil {
-		return c, fmt.Errorf("--wait: %w", err)
+		return c, fmt.Errorf("--wait %q is none of poll, spin, busy", f.wait)
 	}
 	if c.OnFull, err = heap.ParsePolicy(f.onFull); err != nil {
 		return c, fmt.Errorf("--on-full: %w", err)
@@ -176,8 +175,6 @@ func (f *recvFlags) config(fs *pflag.FlagSet, sources []string) (c speadx.Config
 		if c.Queues, err = netif.ParseCPUs(f.queues); err != nil {
 			return c, fmt.Errorf("--queues: %w", err)
 		}
-		slices.Sort(c.Queues)
-		c.Queues = slices.Compact(c.Queues)
 	}
 	if f.cpus != "auto" {
 		if c.CPUs, err = netif.ParseCPUs(f.cpus); err != nil {

@@ -86,7 +86,7 @@ func JoinSocket(fd int, group netip.Addr, ifindex int) error {
 	case err == nil, errors.Is(err, unix.EADDRINUSE):
 		return nil
 	case errors.Is(err, unix.ENODEV) && ifindex == 0:
-		return fmt.Errorf("netif: join %v: %w (no route leads to the group: name the interface)", group, err)
+		return fmt.Errorf("netif: join %v: %w (no route leads to the group: --interface names the one to receive on)", group, err)
 	case errors.Is(err, unix.ENODEV):
 		return fmt.Errorf("netif: join %v on interface %d: %w (the interface is gone, or in another network namespace)", group, ifindex, err)
 	}

@@ -39,7 +39,7 @@ func ForRoute(dst netip.Addr) (string, error) {
 	routes, err := netlink.RouteGet(dst.AsSlice())
 	switch {
 	case errors.Is(err, unix.ENETUNREACH), errors.Is(err, unix.EHOSTUNREACH), err == nil && len(routes) == 0:
-		return "", fmt.Errorf("netif: no route to %v (name the interface)", dst)
+		return "", fmt.Errorf("netif: no route to %v (--interface names the one to receive on)", dst)
 	case err != nil:
 		return "", fmt.Errorf("netif: route to %v: %w", dst, err)
 	}
