@@ -43,7 +43,7 @@ race: ## run all tests under the race detector
 	CGO_ENABLED=1 $(TEST) -race ./...
 
 .PHONY: soak
-soak: ## open and close a receiver SOAK times, 1000 by default
+soak: ## open and close receivers in full flow SOAK times, 1000 by default
 	SPEADX_SOAK=$(SOAK) $(TEST) -timeout=2h -run='^TestOpenClose$$' .
 
 .PHONY: fuzz

@@ -152,7 +152,7 @@ func (r *Receiver) Close() error {
 		<-r.overCh
 		r.ready.Ring()
 		r.takers.Lock() // every Next has returned, and the next one sees that we are closed
-		r.takers.Unlock()
+		defer r.takers.Unlock()
 		r.contexts.close()
 		var errs []error
 		for _, s := range r.streams {

@@ -101,10 +101,10 @@ func pointersOf(h *spead.Packet) []spead.Pointer {
 // oracle says what must become of traffic if every heap has a place in the
 // window: nothing of it depends on the order, or on how many threads feed.
 type oracle struct {
-	complete             []uint64
-	incomplete           map[uint64][]Range
-	delivered, partial   uint64
-	repeats, partialHeap uint64
+	complete           []uint64
+	incomplete         map[uint64][]Range
+	delivered, partial uint64
+	repeats            uint64
 }
 
 func (tr *traffic) oracle() oracle {

@@ -76,19 +76,6 @@ func (r *ring) pop() int {
 	}
 }
 
-// empty says whether a pop would find nothing. It is exact when nobody pushes.
-func (r *ring) empty() bool {
-	n := uint64(len(r.cells))
-	for {
-		h := r.head.Load()
-		w, lap := r.cells[h%n].Load(), h/n
-		if w>>recordBits == lap {
-			return w == lap<<recordBits
-		}
-		r.head.CompareAndSwap(h, h+1)
-	}
-}
-
 // full says whether a push would have found no room.
 func (r *ring) full() bool {
 	n := uint64(len(r.cells))

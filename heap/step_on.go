@@ -2,7 +2,7 @@
 
 package heap
 
-// StepHook, if set, is called at every step: before and after each atomic
+// StepHook is called, if set, at every step: before and after each atomic
 // operation on shared state. It exists only under the build tag "stepping".
 var StepHook func(point string)
 

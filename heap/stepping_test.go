@@ -9,7 +9,23 @@ import (
 	"time"
 
 	"github.com/speadx/speadx/pool"
+	"github.com/speadx/speadx/spead"
 )
+
+// manyPointers makes a heap of three packets with n different item pointers in
+// each.
+func manyPointers(cnt uint64, n int) [][]byte {
+	f := spead.Flavour48
+	var out [][]byte
+	for i := range int64(3) {
+		var ptrs []spead.Pointer
+		for k := range n {
+			ptrs = append(ptrs, f.Immediate(0x1000+uint64(k), cnt<<8|uint64(i)))
+		}
+		out = append(out, raw(f, cnt, 300, i*100, content(cnt, 300)[i*100:(i+1)*100], ptrs...))
+	}
+	return out
+}
 
 // suspender stops one thread at its k-th step and lets all others pass.
 type suspender struct {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
 	"github.com/speadx/speadx"
@@ -78,6 +79,10 @@ func newRecvCommand() *cobra.Command {
 	return cmd
 }
 
+// consumerNice is the priority of the consumer's thread, between that of the
+// receiving threads (-20) and everybody else's (0).
+const consumerNice = -10
+
 // errMismatch is the end of a run in which --verify found wrong bytes.
 var errMismatch = errors.New("verification failed")
 
@@ -93,8 +98,8 @@ func runRecv(ctx context.Context, cfg speadx.Config, f *recvFlags, stdout, stder
 		return err
 	}
 	defer r.Close()
-	// A thread that polls or spins keeps a processor of Go's scheduler to
-	// itself; the consumer and the garbage collector need some too.
+	// A receiving thread that wakes up needs one of Go's processors at once,
+	// however busy the consumer and the garbage collector are.
 	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), r.Info().Threads+8))
 	in := r.Info()
 	if f.quiet {
@@ -157,6 +162,12 @@ func (g *received) count(h *heap.Heap, began time.Time) {
 }
 
 func (c *reception) run() error {
+	// The consumer comes right behind the receiving threads: if it is late the
+	// ring fills up. Without the privilege it stays as it is.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), consumerNice)
+
 	// Signals end the receiver, not the wait for its last heaps.
 	var failed error
 	for h, err := range c.r.Heaps(context.Background()) {

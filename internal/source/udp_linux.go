@@ -109,13 +109,14 @@ func ListenUDP(c UDPConfig) (*UDP, error) {
 	if len(c.Endpoints) == 0 {
 		return nil, errors.New("udp: no endpoint")
 	}
-	// Two sockets of one group would both get its packets.
-	var list []Endpoint
+	// Two sockets of one group on one interface would both get its packets.
+	byInterface := map[int][]Endpoint{}
 	for _, e := range c.Endpoints {
-		list = append(list, e.Endpoint)
-	}
-	if _, err := NewEndpoints(list); err != nil {
-		return nil, fmt.Errorf("udp: %w", err)
+		list := append(byInterface[e.Interface], e.Endpoint)
+		if _, err := NewEndpoints(list); err != nil {
+			return nil, fmt.Errorf("udp: %w", err)
+		}
+		byInterface[e.Interface] = list
 	}
 	if c.Buffer == 0 {
 		c.Buffer = DefaultSocketBuffer
