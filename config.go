@@ -38,8 +38,7 @@ type Config struct {
 	// Wait says how a queue's thread waits for packets. Default: [WaitPoll].
 	Wait Wait
 	// CPUs are the processors that the receiving threads are pinned to, in turn.
-	// Default: those near the NIC, if there are more of them than threads; else
-	// the threads are not pinned.
+	// Default: each thread may run on all those near its NIC.
 	CPUs []int
 	// NoGRO makes UDP sockets take packets one by one, so that the kernel's
 	// losses are counted exactly, at more cost for each packet.
@@ -52,7 +51,7 @@ type Config struct {
 	// ConcurrentHeaps is how many heaps of a substream may be incomplete at
 	// once; the oldest has to leave when one more starts. Default: 4, and where
 	// several queues feed a stream as many more as one queue's buffers can
-	// hold, so that a thread that lags behind is not overtaken.
+	// hold (1024 at most), so that a thread that lags behind is not overtaken.
 	ConcurrentHeaps int
 	// Substreams divide a stream's heaps by count modulo Substreams, each with
 	// its own concurrent heaps. Default: 1.

@@ -61,9 +61,6 @@ func openDevice(c *Config, p *planDevice) (_ *device, err error) {
 	if f.Features != nil {
 		ic.Features = &xsk.Features{Native: f.Features.Basic, ZeroCopy: f.Features.ZeroCopy, ZCMaxChain: f.Features.ZCMaxSegs}
 	}
-	if d.missed, err = netif.NewMissed(f.Index); err != nil {
-		return nil, err
-	}
 	if d.link, err = xsk.OpenInterface(ic, d.steer); err != nil {
 		return nil, err
 	}
@@ -116,7 +113,11 @@ func defaultFrames(f *netif.Interface, queues int) int {
 
 // enable lets packets arrive. The endpoints come last, so that no packet is
 // counted as ours for which there is no socket yet.
-func (d *device) enable() error {
+func (d *device) enable() (err error) {
+	// Attaching may have reset the NIC, so counting begins here.
+	if d.missed, err = netif.NewMissed(d.plan.facts.Index); err != nil {
+		return err
+	}
 	if err := d.link.Enable(); err != nil {
 		return err
 	}

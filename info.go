@@ -24,7 +24,7 @@ type Info struct {
 	PoolNotes  []string // why not better pages, and the like
 	Threads    int
 	Notes      []string // why something does not go the best way
-	PinnedCPUs []int    // the processor of each thread, -1: any
+	PinnedCPUs []int    // the processor each thread is pinned to, -1: none
 }
 
 // StreamInfo is one stream.
@@ -68,7 +68,11 @@ func (r *Receiver) Info() Info {
 		Threads: len(r.threads), Notes: r.plan.notes,
 	}
 	for _, t := range r.threads {
-		in.PinnedCPUs = append(in.PinnedCPUs, t.cpu)
+		cpu := -1
+		if len(t.cpus) == 1 {
+			cpu = t.cpus[0]
+		}
+		in.PinnedCPUs = append(in.PinnedCPUs, cpu)
 	}
 	udp := 0
 	for _, s := range r.streams {

@@ -108,7 +108,8 @@ func (r *Receiver) openDevices() error {
 			continue
 		}
 		var step *xsk.OpenError
-		settings := errors.As(err, &step) && step.Step == xsk.StepConfig
+		// What is missing is not AF_XDP, but a right setting or memory for it.
+		settings := errors.As(err, &step) && slices.Contains([]string{xsk.StepConfig, xsk.StepMemory, xsk.StepRegister}, step.Step)
 		asked := r.cfg.Mode != ModeAuto || r.cfg.Queues != nil || r.cfg.Frames != 0
 		if asked || settings || errors.Is(err, xsk.ErrNoBusyPoll) {
 			return fmt.Errorf("speadx: %w", err)
@@ -158,10 +159,15 @@ func (r *Receiver) window(queues int) int {
 			info := d.queues[0].Info()
 			ring = max(ring, int64(info.Frames)*int64(info.ChunkBytes))
 		}
-		n += int((ring + r.cfg.HeapSize - 1) / r.cfg.HeapSize)
+		each := r.cfg.HeapSize * int64(r.cfg.Substreams)
+		n += int(min((ring+each-1)/each, maxWindow))
 	}
 	return n
 }
+
+// maxWindow bounds what a window is widened by where several queues feed a
+// stream: small heaps would have it take more memory than it is worth.
+const maxWindow = 1024
 
 // openPool makes the pool and the assemblers.
 func (r *Receiver) openPool() error {
@@ -252,7 +258,7 @@ func (r *Receiver) openThreads() error {
 func (r *Receiver) addThread(src source.Source) *thread {
 	n := len(r.streams)
 	t := &thread{
-		src: src, cpu: -1,
+		src: src, sleeps: r.cfg.Wait == WaitPoll,
 		feeders: make([]*heap.Feeder, n), streams: make([]*stream, n), stops: make([]stop, n),
 		done: make(chan struct{}),
 	}
@@ -266,25 +272,34 @@ func (t *thread) feed(i int, s *stream) {
 	s.feeders++
 }
 
-// pinThreads gives the threads their processors.
+// pinThreads gives the threads their processors: those that were named, one
+// each in turn, or else all near the thread's device, among which the kernel
+// chooses.
 func (r *Receiver) pinThreads() error {
-	cpus := r.cfg.CPUs
-	if cpus == nil {
-		near, err := netif.CPUs(r.plan.node())
-		if err != nil || len(near) <= len(r.threads) {
-			return nil // pinned side by side they would only be in each other's way
+	if r.cfg.CPUs == nil {
+		for _, d := range r.devices {
+			near, err := netif.CPUs(d.plan.facts.Node)
+			if err != nil || d.plan.facts.Node < 0 {
+				continue // it is near to all of them
+			}
+			for _, t := range r.threads {
+				if slices.ContainsFunc(d.sources, func(s *source.AFXDP) bool { return t.src == source.Source(s) }) {
+					t.cpus = near
+				}
+			}
 		}
-		cpus = near
+		return nil
 	}
 	var allowed unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &allowed); err != nil {
 		return fmt.Errorf("speadx: processors of this process: %w", err)
 	}
 	for i, t := range r.threads {
-		t.cpu = cpus[i%len(cpus)]
-		if t.cpu < 0 || !allowed.IsSet(t.cpu) {
-			return fmt.Errorf("speadx: processor %d is not one this process may run on (it has %d, see taskset -cp $$)", t.cpu, runtime.NumCPU())
+		cpu := r.cfg.CPUs[i%len(r.cfg.CPUs)]
+		if cpu < 0 || !allowed.IsSet(cpu) {
+			return fmt.Errorf("speadx: processor %d is not one this process may run on (it has %d, see taskset -cp $$)", cpu, runtime.NumCPU())
 		}
+		t.cpus = []int{cpu}
 	}
 	return nil
 }

@@ -51,7 +51,11 @@ func ParseSource(s string) (ParsedSource, error) {
 		}
 		host, more = base, int(v)
 	}
-	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	bare := host
+	if strings.HasPrefix(host, "[") && strings.HasSuffix(host, "]") {
+		bare = host[1 : len(host)-1]
+	}
+	addr, err := netip.ParseAddr(bare)
 	if err != nil {
 		return ParsedSource{}, fmt.Errorf("source %q: %q is not an IP address (names are not looked up)", s, host)
 	}

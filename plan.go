@@ -127,9 +127,13 @@ func (p *plan) addEndpoint(c *Config, s *planStream, stream int, ep netip.AddrPo
 			if err != nil {
 				return err
 			}
-			d.endpoints = append(d.endpoints, planDeviceEndpoint{planEndpoint{ep, facts.Index}, stream})
+			e := planDeviceEndpoint{planEndpoint{ep, facts.Index}, stream}
+			if slices.Contains(d.endpoints, e) {
+				continue // the interface was named twice
+			}
+			d.endpoints = append(d.endpoints, e)
 			if i == 0 && ep.Addr().IsMulticast() {
-				d.joins = append(d.joins, planEndpoint{ep, facts.Index})
+				d.joins = append(d.joins, e.planEndpoint)
 			}
 			if !slices.Contains(s.devices, d) {
 				s.devices = append(s.devices, d)

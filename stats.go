@@ -4,6 +4,7 @@ package speadx
 
 import (
 	"github.com/speadx/speadx/heap"
+	"github.com/speadx/speadx/internal/source"
 	"github.com/speadx/speadx/pool"
 	"github.com/speadx/speadx/xsk"
 )
@@ -93,21 +94,24 @@ func (r *Receiver) Stats() Stats {
 		s.Fates[heap.PayloadOverflow] += c.Truncated
 		s.Fates[heap.KernelDropped] += c.KernelDropped
 		s.KernelDroppedAtLeast = s.KernelDroppedAtLeast || c.KernelDroppedAtLeast && c.KernelDropped > 0
+		if _, queue := t.src.(*source.AFXDP); queue {
+			// Each of its frames is counted where the program saw it, below, and
+			// not where the thread read it.
+			s.Packets += c.SuperFrames
+			continue
+		}
 		s.Packets += c.Packets + c.NotIPUDP + c.OtherEndpoint + c.Fragment + c.Truncated + c.KernelDropped
 	}
 	over := r.over.Load()
 	for _, d := range r.devices {
 		ds := d.stats()
-		// Each of the device's packets is counted where the program saw it, and
-		// not where the queue's thread read it.
-		var read, dropped, tooLong uint64
+		var dropped, tooLong uint64
 		for i := range ds.Queues {
 			q := &ds.Queues[i]
-			read += q.Packets
 			dropped += q.Kernel.RxDropped + q.Kernel.RxRingFull + q.InvalidPackets
 			tooLong += q.ChainTooLong
 		}
-		s.Packets += ds.Matched + ds.Fragments + ds.Missed - read
+		s.Packets += ds.Matched + ds.Fragments + ds.Missed
 		s.Fates[heap.NICDropped] += ds.Missed
 		s.Fates[heap.NoSocket] += ds.NoSocket
 		s.Fates[heap.Fragment] += ds.Fragments

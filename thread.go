@@ -45,12 +45,14 @@ func (s *stop) over(src source.Source, empty bool) bool {
 // thread reads one source and feeds the streams whose packets come from it.
 type thread struct {
 	src     source.Source
-	cpu     int            // pinned to; -1: not
+	cpus    []int          // may run on; none: wherever the process may
 	feeders []*heap.Feeder // by stream; nil where the source has nothing of it
 	streams []*stream      // by stream, likewise
 
-	stops []stop // by stream: what is left to do before its stop takes effect
-	file  bool   // the source is a file, and its time not ours
+	stops  []stop // by stream: what is left to do before its stop takes effect
+	file   bool   // the source is a file, and its time not ours
+	sleeps bool   // it waits for packets asleep
+	ticked int64  // when its streams last looked for old heaps
 
 	quit atomic.Bool // stop when the source is worked off
 	done chan struct{}
@@ -62,16 +64,20 @@ type thread struct {
 func (t *thread) run() {
 	defer close(t.done)
 	runtime.LockOSThread() // never unlocked: the thread, with its affinity, ends with us
-	if t.cpu >= 0 {
+	if len(t.cpus) > 0 {
 		var set unix.CPUSet
-		set.Set(t.cpu)
+		for _, cpu := range t.cpus {
+			set.Set(cpu)
+		}
 		if err := unix.SchedSetaffinity(0, &set); err != nil {
-			t.err = fmt.Errorf("cannot run on processor %d: %w (see taskset -p $$ for those allowed)", t.cpu, err)
+			t.err = fmt.Errorf("cannot run on processors %v: %w (see taskset -p $$ for those allowed)", t.cpus, err)
 			t.finish()
 			return
 		}
 	}
-	hasten()
+	if t.sleeps {
+		hasten()
+	}
 	batch := source.NewBatch(batchPackets)
 	var quit stop
 	for {
@@ -81,7 +87,7 @@ func (t *thread) run() {
 			for j < n && batch.Streams[j] == batch.Streams[i] {
 				j++
 			}
-			t.feeders[batch.Streams[i]].Feed(batch.Packets[i:j], batch.Now)
+			t.feeders[batch.Streams[i]].Feed(batch.Packets[i:j], batch.Now, batch.Wall)
 			i = j
 		}
 		t.src.Release()
@@ -92,8 +98,8 @@ func (t *thread) run() {
 			break
 		}
 		empty := n == 0 && !t.file
-		if empty {
-			t.idle()
+		if empty || n > 0 && batch.Now-t.ticked >= int64(tick) {
+			t.tick(batch, empty)
 		}
 		t.heedStops(empty)
 		if t.quit.Load() {
@@ -107,7 +113,9 @@ func (t *thread) run() {
 
 // hasten gives the calling thread the highest priority an ordinary one can have,
 // where the process may: a receiving thread works little at a time, but if it
-// comes late its ring overflows. Without the privilege it stays as it is.
+// comes late its ring overflows. Without the privilege it stays as it is. It is
+// not for threads that spin: they would keep the kernel, which brings the
+// packets, from the processor.
 func hasten() { _ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), -20) }
 
 // heedStops ends this thread's part in the streams whose stop has been seen and
@@ -123,11 +131,16 @@ func (t *thread) heedStops(empty bool) {
 	}
 }
 
-func (t *thread) idle() {
-	now := time.Now().UnixNano()
+// tick lets each stream look for heaps that have become too old, also one that
+// nothing comes for while others are busy.
+func (t *thread) tick(batch *source.Batch, empty bool) {
+	t.ticked = batch.Now
+	if empty {
+		t.ticked, _ = source.Clock()
+	}
 	for _, f := range t.feeders {
 		if f != nil {
-			f.Tick(now)
+			f.Tick(t.ticked)
 		}
 	}
 }

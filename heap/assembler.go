@@ -3,13 +3,13 @@ package heap
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/speadx/speadx/internal/bell"
 	"github.com/speadx/speadx/pool"
-	"github.com/speadx/speadx/spead"
 )
 
 // Policy says what happens to a finished heap when the ring is full.
@@ -43,8 +43,8 @@ func ParsePolicy(s string) (Policy, error) {
 // Defaults of Config.
 const (
 	DefaultMaxAge    = 10 * time.Second
-	DefaultMaxItems  = 4096
-	DefaultMaxRanges = 1024
+	DefaultMaxItems  = 4096 // less where slots are small: see [Config]
+	DefaultMaxRanges = 1024 // likewise
 )
 
 // Config says what an assembler is to do. Share must be set; the window, the
@@ -60,8 +60,12 @@ type Config struct {
 	IgnoreStop    bool          // a stop item does not end the stream, and its heap is delivered
 	RefuseUnsized bool          // refuse heaps that do not tell their length
 
-	MaxItems  int // item pointers a heap may have; default DefaultMaxItems
-	MaxRanges int // separate pieces a heap may be in; default DefaultMaxRanges
+	// MaxItems is how many item pointers a heap may have, and MaxRanges in how
+	// many separate pieces it may be. Both take memory for each slot, so that by
+	// default small slots have less: a pointer for each 32 bytes, at least 128
+	// and at most DefaultMaxItems; a piece for each 64, at least 64 and at most
+	// DefaultMaxRanges.
+	MaxItems, MaxRanges int
 
 	// Notify is called when there is a heap to take. It must not wait. May be
 	// nil.
@@ -87,6 +91,7 @@ type Assembler struct {
 		mu    sync.Mutex // Next is not on the packet path
 		count counters
 		board board
+		views []*view // not in use
 	}
 
 	stopping        atomic.Bool
@@ -120,16 +125,24 @@ func New(cfg Config) (*Assembler, error) {
 	if cfg.Substreams < 0 || sum.Live%cfg.Substreams != 0 || sum.Live < cfg.Substreams {
 		return nil, fmt.Errorf("heap: %d live heaps cannot be divided among %d substreams", sum.Live, cfg.Substreams)
 	}
+	if sum.Ring < 1 || sum.Threads < 1 {
+		return nil, fmt.Errorf("heap: a ring of %d heaps and %d feeding threads: at least one of each is needed", sum.Ring, sum.Threads)
+	}
 	if cfg.MaxAge == 0 {
 		cfg.MaxAge = DefaultMaxAge
 	}
-	if cfg.MaxItems == 0 {
-		cfg.MaxItems = DefaultMaxItems
+	largest := cfg.Share.SlotSize()
+	asked := cfg.MaxItems
+	maxItems := func(slot int) int {
+		if asked != 0 {
+			return asked
+		}
+		return min(max(slot/32, 128), DefaultMaxItems)
 	}
 	if cfg.MaxRanges == 0 {
-		cfg.MaxRanges = DefaultMaxRanges
+		cfg.MaxRanges = min(max(largest/64, 64), DefaultMaxRanges)
 	}
-	if cfg.MaxItems < 1 || cfg.MaxRanges < 2 {
+	if maxItems(largest) < 1 || cfg.MaxRanges < 2 {
 		return nil, fmt.Errorf("heap: limits of %d item pointers and %d ranges leave no room for a heap", cfg.MaxItems, cfg.MaxRanges)
 	}
 	if cfg.Notify == nil {
@@ -147,6 +160,10 @@ func New(cfg Config) (*Assembler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("heap: %w", err)
 	}
+	// A sender must not be able to choose counts or pointers that meet in one
+	// place of a hash table.
+	hash := rand.Uint64() | 1
+	cfg.MaxItems = maxItems(largest)
 	a := &Assembler{
 		cfg:       cfg,
 		window:    sum.Live / cfg.Substreams,
@@ -161,14 +178,17 @@ func New(cfg Config) (*Assembler, error) {
 		tickEvery: int64(cfg.MaxAge) / 16,
 	}
 	for i := range a.records {
-		a.records[i].pointers.init(cfg.MaxItems)
+		a.records[i].pointers.init(maxItems(len(cfg.Share.Bytes(i))), hash)
 		a.records[i].state.Store(uint64(complete) << pinBits)
 		a.coverage.reset(&a.records[i].cover, uint64(i))
 	}
 	for s := range a.histories {
 		for k := range a.histories[s] {
-			a.histories[s][k] = newHistory(memoryHeaps*a.window, sum.Threads)
+			a.histories[s][k] = newHistory(memoryHeaps*a.window, sum.Threads, hash)
 		}
+	}
+	for range sum.Held {
+		a.consumed.views = append(a.consumed.views, newView(&cfg))
 	}
 	for i := range a.feeders {
 		f := &a.feeders[i]
@@ -197,24 +217,37 @@ func (a *Assembler) TryNext() *Heap {
 	r := &a.records[rec]
 	a.cfg.Share.MarkHeld(r.slot)
 	h := &r.heap
-	h.open(r)
 	fate := Delivered
 	if !h.complete {
 		fate = DeliveredIncomplete
 	}
-	a.consume(r, fate, cDelivered)
+	h.open(r, a.consume(r, fate, cDelivered))
 	a.room.Ring()
 	return h
 }
 
-// consume settles a heap in the consumers' counters.
-func (a *Assembler) consume(r *record, fate Fate, heaps int) {
+// consume settles a heap in the consumers' counters, and lends it a view.
+func (a *Assembler) consume(r *record, fate Fate, heaps int) *view {
 	c := &a.consumed
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.count[fate] += uint64(r.packets.Swap(0))
 	c.count[heaps]++
 	c.board.publish(&c.count)
-	c.mu.Unlock()
+	n := len(c.views)
+	if n == 0 { // the consumer holds more heaps than it said
+		return newView(&a.cfg)
+	}
+	v := c.views[n-1]
+	c.views = c.views[:n-1]
+	return v
+}
+
+// takeBack takes a view back.
+func (a *Assembler) takeBack(v *view) {
+	a.consumed.mu.Lock()
+	defer a.consumed.mu.Unlock()
+	a.consumed.views = append(a.consumed.views, v)
 }
 
 // Stopping says whether a stop item was seen, so that each thread has to
@@ -237,7 +270,7 @@ func (a *Assembler) Abort() {
 // stay valid until their Release.
 func (a *Assembler) Close() error {
 	for rec := a.ring.pop(); rec >= 0; rec = a.ring.pop() {
-		a.consume(&a.records[rec], Shutdown, cShutdownHeaps)
+		a.takeBack(a.consume(&a.records[rec], Shutdown, cShutdownHeaps))
 		a.giveBack(rec)
 	}
 	return a.room.Close()
@@ -272,13 +305,6 @@ func (a *Assembler) started() uint64 {
 		}
 	}
 	return n
-}
-
-// depth is how many of the last heaps of a substream are remembered: never over
-// a quarter of the count space, so that counts may wrap.
-func (a *Assembler) depth(f spead.Flavour) uint64 {
-	n := uint64(memoryHeaps * a.window)
-	return min(n, max((f.MaxValue()/4+1)/uint64(a.cfg.Substreams), 1))
 }
 
 // giveBack frees the slot of a record that the calling thread alone owns.

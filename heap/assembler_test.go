@@ -492,7 +492,7 @@ func TestNoAllocations(t *testing.T) {
 	feed := func() {
 		r.now += 3 * second // or they would be repeats
 		for _, b := range batches {
-			r.Feeder(0).Feed(b, r.now)
+			r.Feeder(0).Feed(b, r.now, r.now)
 			for h := r.TryNext(); h != nil; h = r.TryNext() {
 				_ = h.Items()
 				h.Release()

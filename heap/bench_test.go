@@ -57,7 +57,7 @@ func benchmarkFeed(b *testing.B, size, packet int) {
 		for _, one := range all {
 			for len(one) > 0 {
 				n := min(len(one), batchSize)
-				f.Feed(one[:n], r.now)
+				f.Feed(one[:n], r.now, r.now)
 				one = one[n:]
 			}
 			for h := r.TryNext(); h != nil; h = r.TryNext() {

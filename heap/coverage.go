@@ -183,8 +183,8 @@ func (c *coverage) insert(dst, src []uint64, cursorEnd, off, end uint64) (uint64
 	return to, claimed
 }
 
-// appendRanges appends the ranges of a record that nobody else uses.
-func (c *coverage) appendRanges(dst []Range, word *atomic.Uint64) []Range {
+// appendRanges appends the ranges below end of a record that nobody else uses.
+func (c *coverage) appendRanges(dst []Range, word *atomic.Uint64, end int64) []Range {
 	w := word.Load()
 	t := c.table(w >> claimedBits)
 	for i := range atomic.LoadUint64(&t[tLen]) {
@@ -192,8 +192,8 @@ func (c *coverage) appendRanges(dst []Range, word *atomic.Uint64) []Range {
 		if i == atomic.LoadUint64(&t[tCursor]) {
 			e = (w + atomic.LoadUint64(&t[tDelta])) & claimedMask
 		}
-		if s < e {
-			dst = append(dst, Range{int64(s), int64(e)})
+		if r := (Range{int64(s), min(int64(e), end)}); r.Start < r.End {
+			dst = append(dst, r)
 		}
 	}
 	return dst

@@ -27,15 +27,17 @@ type Feeder struct {
 	finished bool // Finish was called: what comes now is after the stop
 	lastTick int64
 	lastNow  int64
+	wall     int64 // of the batch
 
 	headers [batchSize]spead.Packet
 }
 
-// Feed places a batch of packets that were received at now (ns, of any clock
-// that does not go back). It has copied what it keeps when it returns. It does
-// not allocate, and it waits only where the ring of finished heaps is full under
-// [Block].
-func (f *Feeder) Feed(packets []Packet, now int64) {
+// Feed places a batch of packets. now is when they were received, ns, by a clock
+// that is never set; wall is the same in ns since 1970. Feed has copied what it
+// keeps when it returns. It does not allocate, and it waits only where the ring
+// of finished heaps is full under [Block].
+func (f *Feeder) Feed(packets []Packet, now, wall int64) {
+	f.wall = wall
 	f.lastNow = now
 	f.count[cBatches]++
 	f.count[cMaxBatch] = max(f.count[cMaxBatch], uint64(len(packets)))
@@ -45,7 +47,7 @@ func (f *Feeder) Feed(packets []Packet, now int64) {
 		packets = packets[n:]
 	}
 	f.release(now)
-	if now-f.lastTick >= f.a.tickEvery {
+	if !f.finished && now-f.lastTick >= f.a.tickEvery {
 		f.evictAged(now)
 	}
 	f.board.publish(&f.count)
@@ -53,6 +55,9 @@ func (f *Feeder) Feed(packets []Packet, now int64) {
 
 // Tick does what time asks for when no packets come: it evicts heaps by age.
 func (f *Feeder) Tick(now int64) {
+	if f.finished {
+		return // the stream may have ended meanwhile
+	}
 	f.evictAged(now)
 	f.board.publish(&f.count)
 }
@@ -98,7 +103,13 @@ func continues(first, last, h *spead.Packet) bool {
 // run places packets of one heap whose payloads follow each other.
 func (f *Feeder) run(packets []Packet, headers []spead.Packet, now int64) {
 	h, last := &headers[0], &headers[len(headers)-1]
-	fate := f.admit(h, last.PayloadOffset+last.PayloadLength)
+	fate := f.admit(h, last.PayloadOffset+last.PayloadLength, now)
+	if fate == OversizeHeap && len(headers) > 1 && h.HeapLength < 0 {
+		for i := range packets { // those that still fit
+			f.run(packets[i:i+1], headers[i:i+1], now)
+		}
+		return
+	}
 	if fate == placed {
 		if h.PayloadLength == h.HeapLength {
 			fate = f.whole(&packets[0], h, now)
@@ -115,7 +126,7 @@ func (f *Feeder) run(packets []Packet, headers []spead.Packet, now int64) {
 const placed = NumFates
 
 // admit checks what needs no heap. end is where the run's payload ends.
-func (f *Feeder) admit(h *spead.Packet, end int64) Fate {
+func (f *Feeder) admit(h *spead.Packet, end, now int64) Fate {
 	a := f.a
 	switch {
 	case f.finished:
@@ -124,9 +135,28 @@ func (f *Feeder) admit(h *spead.Packet, end int64) Fate {
 		return UnsizedRefused
 	case max(h.HeapLength, end) > a.placement.largest():
 		a.oversize.CompareAndSwap(0, max(h.HeapLength, end))
+		if h.HeapLength < 0 {
+			f.extend(h, end, now)
+		}
 		return OversizeHeap
 	}
 	return placed
+}
+
+// extend tells the heap of a packet that finds no room in it, if it is live,
+// that it reaches as far as end: so that it is not taken for complete.
+func (f *Feeder) extend(h *spead.Packet, end, now int64) {
+	f.release(now)
+	hist, _ := f.historyOf(h.Cnt, kindParts)
+	e, found, _ := hist.find(h.Cnt)
+	if !found {
+		return
+	}
+	rec := int(e.ref & recordMask)
+	if r := &f.a.records[rec]; r.pin(e.ref) {
+		atLeast(&r.reach, end)
+		f.cur, f.curRef = r, rec
+	}
 }
 
 // whole places a packet that is a heap by itself. Such a heap takes no place in
@@ -162,10 +192,13 @@ func (f *Feeder) whole(p *Packet, h *spead.Packet, now int64) Fate {
 				return TooManyItems
 			}
 			f.raise(r, h)
+			if h.PayloadLength > 0 { // nobody else claims it: this notes what is there
+				a.coverage.claim(&r.cover, &f.table, 0, uint64(h.PayloadLength))
+			}
 			copyPayload(r.memory[:h.PayloadLength], p, h.HeaderLen)
 			r.committed.Store(h.PayloadLength)
 			r.packets.Store(1)
-			r.hist, r.seq = hist, next
+			r.hist = nil // it has left as soon as it has started
 		}
 		if hist.start(next, h.Cnt, refTo(r.state.Load(), rec), leftAt(now, true), spare) {
 			break
@@ -195,23 +228,37 @@ func (f *Feeder) part(packets []Packet, headers []spead.Packet, now int64) Fate 
 		r.stop.Store(true)
 		a.seeStop()
 	}
+	fate := placed
 	if h.PayloadLength == 0 {
-		return f.empty(r, h)
-	}
-	if v := f.place(r, packets, headers); v != claimed {
-		if len(headers) == 1 {
-			return refusal[v]
-		}
-		for i := range packets {
-			if v := f.place(r, packets[i:i+1], headers[i:i+1]); v != claimed {
-				f.count[refusal[v]]++
-			}
-		}
+		fate = f.empty(r, h)
+	} else {
+		fate = f.placeRun(r, packets, headers)
 	}
 	r.lastSeen.Store(now)
 	if r.length.Load() >= 0 && r.isComplete() {
 		r.close(refTo(r.state.Load(), f.curRef), complete)
 		f.release(now)
+	}
+	return fate
+}
+
+// placeRun places a run at once or, if that cannot be, packet by packet.
+func (f *Feeder) placeRun(r *record, packets []Packet, headers []spead.Packet) Fate {
+	v := f.place(r, packets, headers)
+	if v == claimed {
+		return placed
+	}
+	if len(headers) == 1 {
+		h := &headers[0]
+		if v != claimDuplicate && h.HeapLength < 0 { // what it would have brought is missing
+			atLeast(&r.reach, h.PayloadOffset+h.PayloadLength)
+		}
+		return refusal[v]
+	}
+	for i := range packets {
+		if fate := f.placeRun(r, packets[i:i+1], headers[i:i+1]); fate != placed {
+			f.count[fate]++
+		}
 	}
 	return placed
 }
@@ -307,21 +354,23 @@ func (f *Feeder) acquire(h *spead.Packet, now int64) Fate {
 	var rec int
 	for {
 		e, found, next := hist.find(h.Cnt)
-		if found {
+		if found && f.isOpen(e) {
+			if r != nil { // before the other is pinned: a thread has one slot in hand at most
+				a.giveBack(rec)
+				r = nil
+			}
 			cand := int(e.ref & recordMask)
 			if a.records[cand].pin(e.ref) {
-				if r != nil {
-					a.giveBack(rec)
-				}
 				f.cur, f.curRef = &a.records[cand], cand
 				return placed
 			}
-			if f.remembered(hist, e, next, h, now) {
-				if r != nil {
-					a.giveBack(rec)
-				}
-				return f.repeat(hist, e)
+			continue // it was closed just now
+		}
+		if found && f.remembered(hist, e, next, h, now) {
+			if r != nil {
+				a.giveBack(rec)
 			}
+			return f.repeat(hist, e)
 		}
 		if r == nil {
 			f.beginAgain(hist, h, found, next)
@@ -361,11 +410,13 @@ func (f *Feeder) crowded(hist *history, next uint64) bool {
 		return false
 	}
 	e, ok := hist.at(next - w)
-	if !ok {
-		return false
-	}
-	st := f.a.records[e.ref&recordMask].state.Load()
-	return st>>genShift == e.ref>>recordBits && howOf(st) == open
+	return ok && f.isOpen(e)
+}
+
+// isOpen says whether the heap of an entry is live.
+func (f *Feeder) isOpen(e entry) bool {
+	s := f.a.records[e.ref&recordMask].state.Load()
+	return s>>genShift == e.ref>>recordBits && howOf(s) == open
 }
 
 // evict closes the heap that has to leave the window when heap next starts.
@@ -413,12 +464,15 @@ func (f *Feeder) prepare(h *spead.Packet, now int64, how how) (r *record, rec in
 	r.lastSeen.Store(now)
 	r.stop.Store(false)
 	r.pointers.reset()
-	r.slot, r.cnt, r.flavour, r.firstSeen, r.memory = slot, h.Cnt, h.Flavour, now, memory
+	r.slot, r.cnt, r.flavour, r.firstSeen, r.memory = slot, h.Cnt, h.Flavour, f.wall, memory
 	return r, rec, true
 }
 
 // memoryNs is for how long a heap that has left is remembered.
 const memoryNs = int64(2 * time.Second)
+
+// maxStep is the largest step that a sender's counts are taken to have.
+const maxStep = 64
 
 // remembered says whether a heap that stands in the history, and is not live,
 // still counts: h is then a packet too many of it, and not the first of a new
@@ -427,15 +481,23 @@ func (f *Feeder) remembered(hist *history, e entry, next uint64, h *spead.Packet
 	if e.left == 0 {
 		return true // closed just now
 	}
-	if e.seq < hist.floor.Load() || next-e.seq > f.a.depth(h.Flavour) {
+	if e.seq < hist.floor.Load() || now-e.left >= memoryNs {
 		return false
 	}
-	if now-e.left >= memoryNs {
-		return false
+	window := uint64(f.a.window)
+	if newest, ok := hist.at(next - 1); ok {
+		switch behind := (newest.cnt - e.cnt) & h.Flavour.MaxValue(); {
+		case behind <= h.Flavour.MaxValue()/4: // behind the newest, by less than would be ambiguous
+			if next-e.seq > uint64(memoryHeaps*f.a.window) {
+				return false
+			}
+		case next-e.seq > window && (next-e.seq)*maxStep > h.Flavour.MaxValue():
+			return false // ahead of it, and so far back that the counts can have wrapped
+		}
 	}
 	// A start or end of the stream that comes further behind the last one than
 	// heaps are reordered is another one.
-	return !f.begins(h) || f.a.started()-f.a.begun.Load() <= uint64(f.a.window)
+	return !f.begins(h) || int64(f.a.started()-f.a.begun.Load()) <= int64(window)
 }
 
 // repeat is the fate of a packet whose heap has left.
@@ -461,7 +523,7 @@ func (f *Feeder) repeat(hist *history, e entry) Fate {
 // beginAgain forgets the heaps that have left when h, the first packet of a new
 // heap, shows that the sender counts from somewhere else now.
 func (f *Feeder) beginAgain(hist *history, h *spead.Packet, found bool, next uint64) {
-	if f.begins(h) || !found && hist.behind(h.Cnt, next, f.a.depth(h.Flavour)) {
+	if f.begins(h) || !found && hist.behind(h.Cnt, next, uint64(memoryHeaps*f.a.window)) {
 		f.a.forget()
 	}
 }

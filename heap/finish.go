@@ -7,7 +7,9 @@ import "time"
 func (f *Feeder) finish(r *record, rec int, now int64) {
 	a := f.a
 	whole := r.isComplete()
-	r.hist.leave(r.seq, now, whole)
+	if r.hist != nil {
+		r.hist.leave(r.seq, now, whole)
+	}
 	stopHeap := r.stop.Load()
 	switch {
 	case stopHeap && whole:
@@ -26,7 +28,7 @@ func (f *Feeder) finish(r *record, rec int, now int64) {
 			return
 		}
 	}
-	r.heap.finish(a, r, rec, whole)
+	r.heap.close(a, r, rec, whole)
 	a.cfg.Share.MarkReady(r.slot)
 	if fate := f.enqueue(rec); fate != placed {
 		f.drop(rec, fate)
@@ -42,8 +44,10 @@ func (f *Feeder) enqueue(rec int) Fate {
 		case DropNewest:
 			return RingFull
 		case DropOldest:
-			if old := a.ring.pop(); old >= 0 {
+			if old := a.ring.exchange(rec); old >= 0 {
 				f.drop(old, RingFull)
+				a.cfg.Notify()
+				return placed
 			}
 		default:
 			if !f.waitForRoom() {

@@ -19,14 +19,28 @@ type Heap struct {
 	length   int64
 	received int64
 	payload  []byte
-	ranges   []Range
 	first    int64
 	packets  int64
+	view     *view // lent to a heap that is held
+}
 
+// view is what a consumer sees of a heap, worked out when it takes it. There
+// are as many as heaps may be held, with room for the largest, so that no sender
+// makes them grow.
+type view struct {
 	pointers []spead.Pointer
 	layout   []spead.Item
 	items    []Item
-	held     bool
+	ranges   []Range
+}
+
+func newView(c *Config) *view {
+	return &view{
+		pointers: make([]spead.Pointer, 0, c.MaxItems+1),
+		layout:   make([]spead.Item, 0, c.MaxItems+1),
+		items:    make([]Item, 0, c.MaxItems+1),
+		ranges:   make([]Range, 0, c.MaxRanges),
+	}
 }
 
 // Item is one item of a heap.
@@ -39,8 +53,8 @@ type Item struct {
 	Data []byte
 }
 
-// finish makes the view of a heap that has left, in the finisher's thread.
-func (h *Heap) finish(a *Assembler, r *record, rec int, complete bool) {
+// close notes what a heap has become, in the finisher's thread.
+func (h *Heap) close(a *Assembler, r *record, rec int, complete bool) {
 	h.a, h.rec = a, rec
 	h.cnt, h.flavour, h.complete = r.cnt, r.flavour, complete
 	h.length, h.received = r.length.Load(), r.committed.Load()
@@ -50,35 +64,36 @@ func (h *Heap) finish(a *Assembler, r *record, rec int, complete bool) {
 		size = min(r.reach.Load(), int64(len(r.memory)))
 	}
 	h.payload = r.memory[:size:size]
-	h.ranges = h.ranges[:0]
-	if complete {
-		if size > 0 {
-			h.ranges = append(h.ranges, Range{0, size})
-		}
-		return
-	}
-	h.ranges = a.coverage.appendRanges(h.ranges, &r.cover)
-	at := int64(0)
-	for _, p := range h.ranges {
-		clear(h.payload[min(at, size):min(p.Start, size)])
-		at = p.End
-	}
-	clear(h.payload[min(at, size):])
 }
 
-// open works out the items, in the consumer's goroutine.
-func (h *Heap) open(r *record) {
-	h.pointers = r.pointers.appendTo(h.pointers[:0])
-	h.layout = spead.AppendItems(h.layout[:0], h.flavour, h.pointers, int64(len(h.payload)))
-	h.items = h.items[:0]
-	for _, it := range h.layout {
-		v := Item{Item: it}
-		if !it.Immediate {
-			v.Data = h.payload[it.Offset : it.Offset+it.Length : it.Offset+it.Length]
+// open works out ranges and items, in the consumer's goroutine, and clears what
+// did not come.
+func (h *Heap) open(r *record, v *view) {
+	h.view = v
+	size := int64(len(h.payload))
+	v.ranges = v.ranges[:0]
+	switch {
+	case !h.complete:
+		v.ranges = h.a.coverage.appendRanges(v.ranges, &r.cover, size)
+		at := int64(0)
+		for _, p := range v.ranges {
+			clear(h.payload[at:p.Start])
+			at = p.End
 		}
-		h.items = append(h.items, v)
+		clear(h.payload[at:])
+	case size > 0:
+		v.ranges = append(v.ranges, Range{0, size})
 	}
-	h.held = true
+	v.pointers = r.pointers.appendTo(v.pointers[:0])
+	v.layout = spead.AppendItems(v.layout[:0], h.flavour, v.pointers, size)
+	v.items = v.items[:0]
+	for _, it := range v.layout {
+		item := Item{Item: it}
+		if !it.Immediate {
+			item.Data = h.payload[it.Offset : it.Offset+it.Length : it.Offset+it.Length]
+		}
+		v.items = append(v.items, item)
+	}
 }
 
 // Cnt is the number that the sender gave the heap.
@@ -105,11 +120,11 @@ func (h *Heap) Packets() int64 { return h.packets }
 func (h *Heap) Payload() []byte { return h.payload }
 
 // Ranges are the parts of the payload that came: sorted, disjoint, not adjacent.
-func (h *Heap) Ranges() []Range { return h.ranges }
+func (h *Heap) Ranges() []Range { return h.view.ranges }
 
 // Items are the heap's items: the addressed ones by offset, then the immediate
 // ones by value. Descriptors and stream control items are among them.
-func (h *Heap) Items() []Item { return h.items }
+func (h *Heap) Items() []Item { return h.view.items }
 
 // ReceiveTime is when the heap's first packet was received.
 func (h *Heap) ReceiveTime() time.Time { return time.Unix(0, h.first) }
@@ -120,11 +135,12 @@ func (h *Heap) Stream() string { return h.a.cfg.Name }
 // Release gives the heap's memory back. Releasing a heap twice is a programming
 // error, and panics where it is noticed: until the memory holds another heap.
 func (h *Heap) Release() {
-	if !h.held {
+	if h.view == nil {
 		panic("heap: released twice")
 	}
-	h.held = false
-	h.payload, h.items, h.ranges = nil, h.items[:0], h.ranges[:0]
+	v := h.view
+	h.view, h.payload = nil, nil
+	h.a.takeBack(v)
 	if err := h.a.cfg.Share.Free(h.rec); err != nil {
 		panic("heap: release: " + err.Error())
 	}

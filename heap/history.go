@@ -34,7 +34,8 @@ type history struct {
 	cells []atomic.Uint64
 	index []atomic.Uint64 // bucket → number+1 of the newest heap in it; 0: none
 	nodes []node
-	shift uint // of the hash, to the bucket
+	hash  uint64 // odd: multiplied by it, a count's upper bits are its bucket
+	shift uint
 }
 
 // node is what is remembered of a heap.
@@ -60,13 +61,15 @@ type entry struct {
 }
 
 // newHistory remembers at least size heaps and serves the given number of
-// threads, whose spare nodes are spare(0) … spare(threads-1).
-func newHistory(size, threads int) *history {
+// threads; hash is any odd number. The spare nodes to begin with are spare(0)
+// … spare(threads-1).
+func newHistory(size, threads int, hash uint64) *history {
 	n := 1 << bits.Len(uint(size-1))
 	h := &history{
 		cells: make([]atomic.Uint64, n),
 		index: make([]atomic.Uint64, 2*n),
 		nodes: make([]node, n+threads),
+		hash:  hash,
 		shift: uint(64 - bits.Len(uint(2*n-1))),
 	}
 	for i := range h.cells {
@@ -78,7 +81,7 @@ func newHistory(size, threads int) *history {
 func (h *history) spare(thread int) uint64 { return uint64(len(h.cells) + thread) }
 
 func (h *history) bucket(cnt uint64) *atomic.Uint64 {
-	return &h.index[cnt*0x9e3779b97f4a7c15>>h.shift]
+	return &h.index[cnt*h.hash>>h.shift]
 }
 
 func (h *history) cell(seq uint64) *atomic.Uint64 { return &h.cells[seq&uint64(len(h.cells)-1)] }

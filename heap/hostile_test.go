@@ -43,7 +43,7 @@ func TestHeapInPacketsOfOneByte(t *testing.T) {
 				copy(q, p)
 				batch[j] = Packet{First: q, Len: len(q)}
 			}
-			r.Feeder(0).Feed(batch, r.now)
+			r.Feeder(0).Feed(batch, r.now, r.now)
 		}
 	}
 	grow(t, func() {

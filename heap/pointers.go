@@ -24,6 +24,7 @@ type pointerSet struct {
 	list  [16]atomic.Uint64
 	ones  atomic.Bool
 	n     atomic.Uint32 // places taken in table
+	hash  uint64        // odd: multiplied by it, a pointer's upper bits are its place
 	table []atomic.Uint64
 	order []atomic.Uint32
 }
@@ -31,8 +32,9 @@ type pointerSet struct {
 // unused marks an entry of order whose thread found its pointer there already.
 const unused = ^uint32(0)
 
-// init makes room for at least limit pointers.
-func (p *pointerSet) init(limit int) {
+// init makes room for at least limit pointers; hash is any odd number.
+func (p *pointerSet) init(limit int, hash uint64) {
+	p.hash = hash
 	if more := limit - len(p.list); more > 0 {
 		p.table = make([]atomic.Uint64, 2<<bits.Len(uint(more-1)))
 		p.order = make([]atomic.Uint32, more)
@@ -100,7 +102,7 @@ func (p *pointerSet) room() int {
 }
 
 func (p *pointerSet) slot(v uint64) uint64 {
-	return v * 0x9e3779b97f4a7c15 >> (64 - uint(bits.Len(uint(len(p.table)-1))))
+	return v * p.hash >> (64 - uint(bits.Len(uint(len(p.table)-1))))
 }
 
 func (p *pointerSet) has(q spead.Pointer) bool {

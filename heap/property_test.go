@@ -198,7 +198,7 @@ func TestAgainstOracle(t *testing.T) {
 		tr := drawTraffic(rt, 12)
 		tr.sizeTail()
 		threads := rapid.IntRange(1, 4).Draw(rt, "threads")
-		r := newRig(t, pool.ShareConfig{Live: 12, Ring: 12, Threads: threads, Largest: 8192, SmallBelow: 512}, Config{Incomplete: true})
+		r := newRig(t, pool.ShareConfig{Live: 12, Ring: 12, Threads: threads, Largest: 8192, SmallBelow: 512}, Config{Incomplete: true, MaxItems: 64})
 		turns := rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "turns"), 2))
 		c := collector{incomplete: map[uint64][]Range{}}
 		queues := make([][]sent, threads)
@@ -225,6 +225,7 @@ func TestAgainstOracle(t *testing.T) {
 			c.take(r)
 		}
 		r.balance()
+		defer r.close()
 		o := tr.oracle()
 		o.compare(rt, &c, r.Stats())
 	})
@@ -236,7 +237,7 @@ func TestAgainstOracleConcurrently(t *testing.T) {
 		tr := drawTraffic(rt, 40)
 		tr.sizeTail()
 		const threads = 3
-		r := newRig(t, pool.ShareConfig{Live: 40, Ring: 3, Threads: threads, Largest: 8192, SmallBelow: 512}, Config{Incomplete: true})
+		r := newRig(t, pool.ShareConfig{Live: 40, Ring: 3, Threads: threads, Largest: 8192, SmallBelow: 512}, Config{Incomplete: true, MaxItems: 64})
 		var wg sync.WaitGroup
 		for i := range threads {
 			wg.Add(1)
@@ -265,6 +266,7 @@ func TestAgainstOracleConcurrently(t *testing.T) {
 		c.take(r)
 		wg.Wait()
 		r.balance()
+		defer r.close()
 		o := tr.oracle()
 		o.compare(rt, &c, r.Stats())
 	})
@@ -278,7 +280,7 @@ func TestSmallWindow(t *testing.T) {
 		threads := rapid.IntRange(1, 3).Draw(rt, "threads")
 		policy := rapid.SampledFrom([]Policy{DropNewest, DropOldest}).Draw(rt, "policy")
 		r := newRig(t, pool.ShareConfig{Live: rapid.IntRange(1, 3).Draw(rt, "live"), Ring: rapid.IntRange(1, 3).Draw(rt, "ring"), Threads: threads, Largest: 8192},
-			Config{Incomplete: rapid.Bool().Draw(rt, "incomplete"), OnFull: policy})
+			Config{Incomplete: rapid.Bool().Draw(rt, "incomplete"), OnFull: policy, MaxItems: 64})
 		turns := rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "turns"), 2))
 		c := collector{incomplete: map[uint64][]Range{}}
 		for left := tr.packets; len(left) > 0; {
@@ -298,6 +300,7 @@ func TestSmallWindow(t *testing.T) {
 		}
 		c.take(r)
 		r.balance()
+		defer r.close()
 		slices.Sort(c.complete)
 		if n := len(slices.Compact(slices.Clone(c.complete))); n != len(c.complete) {
 			rt.Errorf("a heap came twice: %v", c.complete)

@@ -45,10 +45,10 @@ type record struct {
 	slot      int
 	cnt       uint64
 	flavour   spead.Flavour
-	firstSeen int64
-	memory    []byte // where payload goes: the slot, or the part of it for this heap
-	hist      *history
-	seq       uint64 // its number in hist
+	firstSeen int64    // when its first packet was received, ns since 1970
+	memory    []byte   // where payload goes: the slot, or the part of it for this heap
+	hist      *history // nil for a heap of one packet
+	seq       uint64   // its number in hist
 
 	heap Heap // the consumer's view
 }

@@ -46,13 +46,16 @@ func newRig(tb testing.TB, share pool.ShareConfig, cfg Config) *rig {
 		tb.Fatal(err)
 	}
 	r := &rig{Assembler: a, pool: p, tb: tb, now: 1e9}
-	tb.Cleanup(func() {
-		a.Close()
-		if err := p.Close(); err != nil {
-			tb.Error(err)
-		}
-	})
+	tb.Cleanup(r.close)
 	return r
+}
+
+// close may be called early, where a test makes many rigs.
+func (r *rig) close() {
+	r.Close()
+	if err := r.pool.Close(); err != nil {
+		r.tb.Error(err)
+	}
 }
 
 // feed feeds packets through feeder i, as one batch.
@@ -61,7 +64,7 @@ func (r *rig) feed(i int, packets ...[]byte) {
 	for j, p := range packets {
 		batch[j] = split(p, j)
 	}
-	r.Feeder(i).Feed(batch, r.now)
+	r.Feeder(i).Feed(batch, r.now, r.now)
 }
 
 // split makes a Packet of p: every third in two or three segments, as frames of

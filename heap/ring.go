@@ -9,6 +9,7 @@ import "sync/atomic"
 // that lap or nothing yet.
 //
 //	(lap, empty) ──push──► (lap, record) ──pop──► (lap+1, empty)
+//	                                     ──exchange──► (lap+1, record)
 //
 // Each change is one compare-and-swap, and it is the moment at which a heap
 // enters or leaves the ring. tail and head only say where to look: whoever
@@ -47,6 +48,33 @@ func (r *ring) push(rec int) bool {
 			r.tail.CompareAndSwap(t, t+1)
 		case r.tail.Load() == t: // still holds what the last lap put there
 			return false
+		}
+	}
+}
+
+// exchange puts a record in and takes the oldest out, in one step, if the ring
+// is full; -1, with nothing changed, if it is not. In a full ring the cell to
+// fill is the one that holds the oldest.
+func (r *ring) exchange(rec int) int {
+	n := uint64(len(r.cells))
+	for {
+		step("ring.exchange.tail")
+		t := r.tail.Load()
+		cell, lap := &r.cells[t%n], t/n
+		w := cell.Load()
+		switch {
+		case w == lap<<recordBits:
+			return -1
+		case w>>recordBits >= lap: // filled by another thread: help it on
+			r.tail.CompareAndSwap(t, t+1)
+		default:
+			step("ring.exchange.cas")
+			if cell.CompareAndSwap(w, lap<<recordBits|uint64(rec+1)) {
+				step("ring.exchange.help")
+				r.tail.CompareAndSwap(t, t+1)
+				r.head.CompareAndSwap(t-n, t-n+1)
+				return int(w&recordMask) - 1
+			}
 		}
 	}
 }

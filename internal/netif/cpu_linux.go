@@ -29,7 +29,11 @@ func CPUs(node int) ([]int, error) {
 	if err != nil {
 		return nil, fmt.Errorf("processors of NUMA node %d: %w", node, err)
 	}
-	list, err := ParseCPUs(strings.TrimSpace(string(text)))
+	trimmed := strings.TrimSpace(string(text))
+	if trimmed == "" {
+		return nil, nil // a node of memory alone
+	}
+	list, err := ParseCPUs(trimmed)
 	if err != nil {
 		return nil, fmt.Errorf("processors of NUMA node %d: %w", node, err)
 	}

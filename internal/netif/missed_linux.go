@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // Missed counts the packets that a device had to drop because the host did not
@@ -22,7 +23,7 @@ type Missed struct {
 // NewMissed starts to count for the device with that index, in the network
 // namespace of the calling thread.
 func NewMissed(index int) (*Missed, error) {
-	h, err := netlink.NewHandle()
+	h, err := netlink.NewHandle(unix.NETLINK_ROUTE) // one socket; without families there are three
 	if err != nil {
 		return nil, fmt.Errorf("netlink: %w", err)
 	}
@@ -34,6 +35,9 @@ func NewMissed(index int) (*Missed, error) {
 // Count is how many there were since NewMissed; what it was last once the
 // device is gone, or after Close.
 func (m *Missed) Count() uint64 {
+	if m == nil { // has not begun
+		return 0
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if n := m.read(); n > m.base {

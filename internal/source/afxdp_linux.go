@@ -77,7 +77,7 @@ func (a *AFXDP) Receive(b *Batch, timeout time.Duration) (int, error) {
 			return 0, nil
 		}
 	}
-	b.Now = time.Now().UnixNano()
+	b.Now, b.Wall = Clock()
 	a.fill(b)
 	b.count(&a.counters)
 	return len(b.Packets), nil

@@ -113,7 +113,7 @@ func (p *PCAP) Receive(b *Batch, _ time.Duration) (int, error) {
 		p.arena = p.arena[:0]
 	}
 	p.fill(b)
-	b.Now = p.now
+	b.Now, b.Wall = p.now, p.now
 	b.count(&p.counters)
 	if len(b.Packets) == 0 && p.err != nil {
 		return 0, p.err

@@ -95,8 +95,19 @@ func (c *counters) snapshot() Counts {
 type Batch struct {
 	Packets []heap.Packet
 	Streams []int32 // Packets[i] belongs to stream Streams[i]
-	Now     int64   // when they were received, ns since 1970; of a file's, when they were captured
+	Now     int64   // when they were received, by Clock; of a file's, when they were captured
+	Wall    int64   // the same, ns since 1970
 	bytes   uint64
+}
+
+// epoch is where Clock begins.
+var epoch = time.Now()
+
+// Clock reads a clock that nobody sets, in ns, and the time since 1970 besides:
+// a step of the latter must not make heaps look old.
+func Clock() (now, wall int64) {
+	t := time.Now()
+	return int64(t.Sub(epoch)), t.UnixNano()
 }
 
 // NewBatch is a batch that holds up to n packets.

@@ -189,7 +189,7 @@ func (u *UDP) Receive(b *Batch, timeout time.Duration) (int, error) {
 			return 0, nil
 		}
 	}
-	b.Now = time.Now().UnixNano()
+	b.Now, b.Wall = Clock()
 	u.fill(b)
 	b.count(&u.counters)
 	u.position += uint64(len(b.Packets))
