@@ -10,12 +10,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/speadx/speadx"
 	"github.com/speadx/speadx/heap"
+	"github.com/speadx/speadx/internal/netif"
 	"github.com/speadx/speadx/internal/send"
 	"github.com/speadx/speadx/internal/testnet"
 	"github.com/speadx/speadx/spead"
@@ -140,6 +142,55 @@ func TestLoopback(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestPinned: the receiving thread runs on the processor that was asked for.
+func TestPinned(t *testing.T) {
+	n := newWire(t, testnet.Options{})
+	all, err := netif.CPUs(-1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := all[len(all)-1]
+	cfg := one(n)
+	cfg.CPUs = []int{last}
+	r := open(t, n, cfg)
+	if got := r.Info().PinnedCPUs; !slices.Equal(got, []int{last}) {
+		t.Errorf("pinned to %d, want %d", got, last)
+	}
+	list := receiveAside(t, r)
+	sendHeaps(t, n, send.Config{Heaps: 3, HeapSize: 100_000, NoStop: true})
+	awaitStats(t, r, "heaps", func(s *speadx.Stats) bool { return s.Streams[0].DeliveredHeaps == 3 })
+	if pinned := threadsOn(t, last); len(all) > 1 && pinned != 1 {
+		t.Errorf("%d threads are pinned", pinned)
+	}
+	r.Stop()
+	checkHeaps(t, list(), 3)
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+	// The thread ends with its goroutine, some time after Close.
+	for deadline := time.Now().Add(patience); len(all) > 1 && threadsOn(t, last) > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the pinned thread goes on")
+		}
+	}
+}
+
+// threadsOn is how many threads of this process may run on one processor only.
+func threadsOn(t *testing.T, cpu int) (n int) {
+	t.Helper()
+	tasks, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, task := range tasks {
+		text, err := os.ReadFile("/proc/self/task/" + task.Name() + "/status")
+		if err == nil && strings.Contains(string(text), fmt.Sprintf("Cpus_allowed_list:\t%d\n", cpu)) {
+			n++
+		}
+	}
+	return n
 }
 
 // TestFlavours: the wire's widths are the sender's choice.
@@ -293,7 +344,9 @@ func TestSeveralQueues(t *testing.T) {
 			cfg.Streams[0] = portRange(n)
 			r := open(t, n, cfg)
 			list := receiveAside(t, r)
-			sent := sendHeaps(t, n, send.Config{Destinations: destinations(n), Heaps: heaps, HeapSize: 200_000, MaxPacket: 8972})
+			sent := sendHeaps(t, n, send.Config{Destinations: destinations(n), Heaps: heaps, HeapSize: 200_000, MaxPacket: 8972, NoStop: true})
+			awaitPackets(t, r, sent.Packets) // a stop heap could overtake packets on another queue
+			r.Stop()
 			checkHeaps(t, list(), heaps)
 			s := settle(t, r)
 			if s.Packets != sent.Packets {

@@ -69,6 +69,7 @@ func one(n *testnet.Net) speadx.Config {
 		Interfaces: []string{n.B.Name},
 		Mode:       speadx.ModeNative,
 		HeapSize:   1 << 20,
+		Frames:     8192,          // 24 MB of jumbo packets, 12 MB of small ones
 		Hugepages:  pool.PagesOff, // those of the machine are for others
 	}
 }
@@ -125,8 +126,9 @@ func openSender(t testing.TB, n *testnet.Net, c send.Config) *send.Sender {
 func sendHeaps(t testing.TB, n *testnet.Net, c send.Config) send.Result {
 	t.Helper()
 	c.Verify = true
-	res, err := openSender(t, n, c).Run(t.Context())
-	if err != nil {
+	s := openSender(t, n, c)
+	res, err := s.Run(t.Context())
+	if err := errors.Join(err, s.Close()); err != nil {
 		t.Fatal(err)
 	}
 	return res
@@ -327,4 +329,13 @@ func checkEnd(t testing.TB, r *speadx.Receiver) {
 	if h, err := r.Next(ctx); h != nil || !errors.Is(err, io.EOF) {
 		t.Errorf("Next after the end: %v, %v; want io.EOF", h, err)
 	}
+}
+
+func linkByName(t testing.TB, name string) netlink.Link {
+	t.Helper()
+	link, err := netlink.LinkByName(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return link
 }
