@@ -68,6 +68,11 @@ type Config struct {
 	// Default: the largest there are.
 	Hugepages pool.Pages
 
+	// MaxItems is how many item pointers a heap may have, MaxRanges in how many
+	// separate pieces it may be while it is assembled. Both take memory besides
+	// the pool. Default: by heap size, at most 4096 and 1024.
+	MaxItems, MaxRanges int
+
 	// OnFull says what happens to a finished heap when the ring is full.
 	// Default: [heap.Block].
 	OnFull heap.Policy
@@ -179,6 +184,8 @@ func (c Config) withDefaults() (Config, error) {
 		{"substreams", int64(c.Substreams), 1, many},
 		{"concurrent heaps", int64(c.ConcurrentHeaps), 0, many},
 		{"frames", int64(c.Frames), 0, 1 << 30},
+		{"item pointers", int64(c.MaxItems), 0, many},
+		{"ranges", int64(c.MaxRanges), 0, many},
 		{"socket buffer", int64(c.SocketBuffer), 0, 1 << 31},
 	} {
 		if v.n < v.least {

@@ -13,6 +13,7 @@ import (
 	"github.com/speadx/speadx/bpf"
 	"github.com/speadx/speadx/internal/netif"
 	"github.com/speadx/speadx/internal/source"
+	"github.com/speadx/speadx/pool"
 	"github.com/speadx/speadx/xsk"
 )
 
@@ -57,6 +58,9 @@ func openDevice(c *Config, p *planDevice) (_ *device, err error) {
 		Ifindex: f.Index, Ifname: f.Name, Queues: queues, MTU: f.MTU,
 		Want:   map[Mode]xsk.Want{ModeAuto: xsk.WantAuto, ModeZeroCopy: xsk.WantZeroCopy, ModeNative: xsk.WantNative, ModeGeneric: xsk.WantGeneric}[c.Mode],
 		Frames: frames, Wait: c.Wait, Pages: c.Hugepages, Node: f.Node,
+	}
+	if c.Hugepages == pool.Pages1G { // no UMEM fills such a page
+		ic.Pages = pool.PagesAuto
 	}
 	if f.Features != nil {
 		ic.Features = &xsk.Features{Native: f.Features.Basic, ZeroCopy: f.Features.ZeroCopy, ZCMaxChain: f.Features.ZCMaxSegs}

@@ -4,6 +4,7 @@ package speadx
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/speadx/speadx/heap"
 	"github.com/speadx/speadx/pool"
@@ -79,7 +80,7 @@ func (r *Receiver) Info() Info {
 		in.PoolSlots += s.share.Slots()
 		in.Streams = append(in.Streams, StreamInfo{
 			Name: s.plan.name, Sum: s.share.Config(), SlotSize: s.share.SlotSize(), SmallSize: s.share.SmallSize(), Files: s.plan.files,
-			Blocks: r.cfg.OnFull == heap.Block && len(s.plan.files) == 0, SharesThreads: len(s.plan.devices) > 0 && len(r.streams) > 1,
+			Blocks: r.cfg.OnFull == heap.Block && len(s.plan.files) == 0, SharesThreads: r.sharesThreads(s),
 		})
 		if len(s.plan.udp) == 0 {
 			continue
@@ -104,4 +105,14 @@ func (r *Receiver) Info() Info {
 		in.Devices = append(in.Devices, di)
 	}
 	return in
+}
+
+// sharesThreads says whether a thread that feeds the stream feeds others too.
+func (r *Receiver) sharesThreads(s *stream) bool {
+	for _, other := range r.streams {
+		if other != s && slices.ContainsFunc(other.plan.devices, func(d *planDevice) bool { return slices.Contains(s.plan.devices, d) }) {
+			return true
+		}
+	}
+	return false
 }

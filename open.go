@@ -85,6 +85,9 @@ func (r *Receiver) giveBack() {
 	for _, d := range r.devices {
 		d.close()
 	}
+	for _, l := range r.links {
+		l.Close()
+	}
 	for _, s := range r.streams {
 		if s.assembler != nil {
 			s.assembler.Close()
@@ -187,12 +190,18 @@ func (r *Receiver) openPool() error {
 		return fmt.Errorf("speadx: %w", err)
 	}
 	for i := range r.plan.streams {
+		maxAge := r.cfg.MaxAge
+		if ps := &r.plan.streams[i]; len(ps.files) > 0 && pc.Shares[i].Threads > 1 {
+			maxAge = -1 // the times of a file are not those of another source
+		}
 		a, err := heap.New(heap.Config{
 			Name:          r.plan.streams[i].name,
 			Share:         r.pool.Share(i),
 			Substreams:    r.cfg.Substreams,
 			OnFull:        r.cfg.OnFull,
-			MaxAge:        r.cfg.MaxAge,
+			MaxAge:        maxAge,
+			MaxItems:      r.cfg.MaxItems,
+			MaxRanges:     r.cfg.MaxRanges,
 			Incomplete:    r.cfg.Incomplete,
 			IgnoreStop:    r.cfg.IgnoreStop,
 			RefuseUnsized: r.cfg.RefuseUnsized,
@@ -248,6 +257,14 @@ func (r *Receiver) openThreads() error {
 		src, err := source.ListenUDP(uc)
 		if err != nil {
 			return fmt.Errorf("speadx: %w", err)
+		}
+		for index, name := range s.plan.links {
+			l, err := netif.NewLink(index, name)
+			if err != nil {
+				src.Close()
+				return fmt.Errorf("speadx: %w", err)
+			}
+			r.links = append(r.links, l)
 		}
 		r.udp = append(r.udp, src)
 		r.addThread(src).feed(i, s)

@@ -23,6 +23,7 @@ type planStream struct {
 	name    string
 	files   []string
 	udp     []planEndpoint // received on UDP sockets
+	links   map[int]string // interfaces that the latter come in on, by index
 	devices []*planDevice  // that carry the others
 }
 
@@ -115,7 +116,7 @@ func (p *plan) addEndpoint(c *Config, s *planStream, stream int, ep netip.AddrPo
 			return fmt.Errorf("speadx: interface %s is down (ip link set %s up)", name, name)
 		}
 		if c.Mode == ModeUDP {
-			s.addUDP(planEndpoint{ep, facts.Index})
+			s.addUDP(planEndpoint{ep, facts.Index}, name)
 			continue
 		}
 		lowers, err := netif.Lowers(name)
@@ -145,8 +146,12 @@ func (p *plan) addEndpoint(c *Config, s *planStream, stream int, ep netip.AddrPo
 
 // addUDP adds an endpoint to be received on a socket. One socket serves an
 // address that is no group on every interface.
-func (s *planStream) addUDP(ep planEndpoint) {
-	if !ep.addr.Addr().IsMulticast() {
+func (s *planStream) addUDP(ep planEndpoint, link string) {
+	if s.links == nil {
+		s.links = map[int]string{}
+	}
+	s.links[ep.ifindex] = link
+	if a := ep.addr.Addr(); !a.IsMulticast() && !a.IsLinkLocalUnicast() {
 		ep.ifindex = 0
 	}
 	if !slices.Contains(s.udp, ep) {
@@ -175,7 +180,7 @@ func (p *plan) device(name string) (*planDevice, error) {
 func (p *plan) useSockets() {
 	for _, d := range p.devices {
 		for _, ep := range d.endpoints {
-			p.streams[ep.stream].addUDP(ep.planEndpoint)
+			p.streams[ep.stream].addUDP(ep.planEndpoint, d.facts.Name)
 		}
 	}
 	for i := range p.streams {

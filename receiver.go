@@ -14,6 +14,7 @@ import (
 
 	"github.com/speadx/speadx/heap"
 	"github.com/speadx/speadx/internal/bell"
+	"github.com/speadx/speadx/internal/netif"
 	"github.com/speadx/speadx/internal/source"
 	"github.com/speadx/speadx/pool"
 )
@@ -28,7 +29,8 @@ type Receiver struct {
 	streams []*stream
 	threads []*thread
 	udp     []*source.UDP
-	ready   *bell.Bell // rung when there is a heap to take, or an end
+	links   []*netif.Link // that UDP sockets depend on
+	ready   *bell.Bell    // rung when there is a heap to take, or an end
 	log     *watch
 
 	contexts contexts
@@ -191,9 +193,26 @@ wait:
 			}
 		case <-housekeeping.C:
 			r.log.look(r)
+			if err := r.checkLinks(); err != nil {
+				failed = fmt.Errorf("speadx: %w", err)
+				break wait
+			}
 		}
 	}
 	r.shutdown(alive, threadDone, failed)
+}
+
+// checkLinks looks after the interfaces that sockets receive on: a socket does
+// not tell when its interface is gone.
+func (r *Receiver) checkLinks() error {
+	for _, l := range r.links {
+		carrier, err := l.Check()
+		if err != nil {
+			return err
+		}
+		r.log.carrier(l.Name(), carrier)
+	}
+	return nil
 }
 
 // awaitStreams tells when every stream has ended.
@@ -230,6 +249,9 @@ func (r *Receiver) shutdown(alive int, threadDone <-chan *thread, failed error) 
 	}
 	for _, t := range r.threads {
 		errs = append(errs, t.src.Close())
+	}
+	for _, l := range r.links {
+		l.Close()
 	}
 	for _, d := range r.devices {
 		r.leftover.Add(d.unread())

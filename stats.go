@@ -74,8 +74,10 @@ type QueueStats struct {
 // parts are not of the same instant; at rest they add up.
 func (r *Receiver) Stats() Stats {
 	var s Stats
+	var fed, handed uint64 // packets that assemblers have counted, and that sources have handed on
 	for _, st := range r.streams {
 		h := st.assembler.Stats()
+		fed += h.Packets
 		s.Streams = append(s.Streams, StreamStats{Name: st.plan.name, Stats: h, Sum: st.share.Config(), Slots: st.share.Counts()})
 		s.Bytes += h.Bytes
 		s.Payload += h.Payload
@@ -86,6 +88,7 @@ func (r *Receiver) Stats() Stats {
 	}
 	for _, t := range r.threads {
 		c := t.src.Counts()
+		handed += c.Packets
 		s.SuperFrames += c.SuperFrames
 		s.Fates[heap.NotIPUDP] += c.NotIPUDP
 		s.Fates[heap.OtherEndpoint] += c.OtherEndpoint
@@ -103,6 +106,9 @@ func (r *Receiver) Stats() Stats {
 		s.Packets += c.Packets + c.NotIPUDP + c.OtherEndpoint + c.Fragment + c.Truncated + c.KernelDropped
 	}
 	over := r.over.Load()
+	if !over {
+		s.InFlight += handed - fed // in the threads' hands
+	}
 	for _, d := range r.devices {
 		ds := d.stats()
 		var dropped, tooLong uint64

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -21,25 +22,38 @@ const (
 	batchPackets = 256
 	// tick is how long a thread waits for packets before it looks around.
 	tick = 100 * time.Millisecond
-	// workOff is for how long, at most, a thread goes on reading after a stop.
+	// workOff is for how long, at most, a thread goes on reading a socket after a
+	// stop.
 	workOff = time.Second
+	// stalled is how long a thread must not have read for its streams to be told.
+	stalled = int64(time.Second)
 )
 
 // stop is what a source held when a stop was seen.
 type stop struct {
+	seen     bool
 	mark     uint64    // the position up to which it is to be worked off
-	deadline time.Time // zero: none was seen
+	deadline time.Time // of a source that cannot tell its position
+	waited   bool      // a Receive has begun since
 }
 
-func (s *stop) see(src source.Source) {
-	if s.deadline.IsZero() {
-		s.mark, s.deadline = src.Mark(), time.Now().Add(workOff)
-	}
-}
-
-// over says whether the source is worked off; empty that it was just found so.
+// over says whether the source is worked off since the stop was seen, which is
+// now at the latest; empty that the last Receive found nothing.
 func (s *stop) over(src source.Source, empty bool) bool {
-	return empty || src.Position() >= s.mark || time.Now().After(s.deadline)
+	if !s.seen {
+		s.seen, s.mark = true, src.Mark()
+		if s.mark == math.MaxUint64 {
+			s.deadline = time.Now().Add(workOff)
+		}
+	} else {
+		s.waited = true
+	}
+	if s.mark != math.MaxUint64 {
+		return src.Position() >= s.mark
+	}
+	// What a socket holds cannot be known: it is worked off when it was found
+	// empty after the stop, and others may go on sending to it.
+	return s.waited && (empty || time.Now().After(s.deadline))
 }
 
 // thread reads one source and feeds the streams whose packets come from it.
@@ -53,6 +67,7 @@ type thread struct {
 	file   bool   // the source is a file, and its time not ours
 	sleeps bool   // it waits for packets asleep
 	ticked int64  // when its streams last looked for old heaps
+	looked int64  // when it last looked for packets
 
 	quit atomic.Bool // stop when the source is worked off
 	done chan struct{}
@@ -82,6 +97,9 @@ func (t *thread) run() {
 	var quit stop
 	for {
 		n, err := t.src.Receive(batch, tick)
+		if n > 0 && !t.file {
+			t.notice(batch.Now)
+		}
 		for i := 0; i < n; {
 			j := i + 1
 			for j < n && batch.Streams[j] == batch.Streams[i] {
@@ -103,7 +121,7 @@ func (t *thread) run() {
 		}
 		t.heedStops(empty)
 		if t.quit.Load() {
-			if quit.see(t.src); t.file || quit.over(t.src, empty) {
+			if t.file || quit.over(t.src, empty) {
 				break
 			}
 		}
@@ -125,10 +143,25 @@ func (t *thread) heedStops(empty bool) {
 		if f == nil || f.Finished() || !t.streams[i].assembler.Stopping() {
 			continue
 		}
-		if t.stops[i].see(t.src); t.stops[i].over(t.src, empty) {
+		// Of several files that are one stream each is read to its end, but for
+		// the one that the stop is in.
+		if (!t.file || f.SawStop()) && t.stops[i].over(t.src, empty) {
 			f.Finish()
 		}
 	}
+}
+
+// notice tells the streams when this thread has come back from waiting for room
+// in a ring for long: their packets waited too, and no heap is old for that.
+func (t *thread) notice(now int64) {
+	if t.looked != 0 && now-t.looked > stalled {
+		for _, f := range t.feeders {
+			if f != nil {
+				f.Stalled(now)
+			}
+		}
+	}
+	t.looked = now
 }
 
 // tick lets each stream look for heaps that have become too old, also one that
@@ -137,6 +170,7 @@ func (t *thread) tick(batch *source.Batch, empty bool) {
 	t.ticked = batch.Now
 	if empty {
 		t.ticked, _ = source.Clock()
+		t.notice(t.ticked)
 	}
 	for _, f := range t.feeders {
 		if f != nil {

@@ -5,6 +5,7 @@ package speadx
 import (
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/speadx/speadx/heap"
 )
@@ -15,6 +16,7 @@ type watch struct {
 	log      *slog.Logger
 	last     Stats
 	oversize bool
+	lost     map[string]bool // interfaces without a carrier
 }
 
 func newWatch(l *slog.Logger) *watch { return &watch{log: l} }
@@ -51,7 +53,56 @@ func (w *watch) look(r *Receiver) {
 	if n := rose(heap.Fragment); n > 0 {
 		w.log.Warn(fmt.Sprintf("%d IP fragments for our endpoints went to the kernel: the sender's packets are larger than a link's MTU on the way", n))
 	}
+	w.losses(r, &s)
 	w.last = s
+}
+
+// blockedLong is how long a thread must have waited for the consumer within a
+// second for that to be worth a word.
+const blockedLong = 10 * time.Millisecond
+
+// losses tells of packets that were there and could not be kept.
+func (w *watch) losses(r *Receiver, s *Stats) {
+	for _, v := range []struct {
+		fate   heap.Fate
+		remedy string
+	}{
+		{heap.KernelDropped, "the receiving thread came too late; --frames holds more, as does a larger socket buffer with --mode udp"},
+		{heap.NICDropped, "its ring was full, or it is somebody else's loss; ethtool -G makes the ring larger"},
+		{heap.RingFull, "the consumer is too slow; --ring-heaps holds more"},
+		{heap.ChainTooLong, "larger than 64 KiB: not a UDP datagram"},
+	} {
+		if n := s.Fates[v.fate] - w.last.Fates[v.fate]; n > 0 {
+			w.log.Warn(fmt.Sprintf("%d packets %v: %s", n, v.fate, v.remedy))
+		}
+	}
+	for i := range s.Streams {
+		st := &s.Streams[i]
+		var before heap.Stats
+		if i < len(w.last.Streams) {
+			before = w.last.Streams[i].Stats
+		}
+		live := len(r.streams[i].plan.udp)+len(r.streams[i].plan.devices) > 0 // a file waits
+		if d := st.BlockedTime - before.BlockedTime; live && d >= blockedLong {
+			w.log.Warn(fmt.Sprintf("a full ring kept receiving threads waiting for %v: the consumer is too slow (--ring-heaps, --on-full)", d.Round(time.Millisecond)), "stream", st.Name)
+		}
+	}
+}
+
+// carrier tells when an interface has lost its carrier, and when it is back.
+func (w *watch) carrier(name string, up bool) {
+	if w.lost == nil {
+		w.lost = map[string]bool{}
+	}
+	if w.lost[name] == !up {
+		return
+	}
+	w.lost[name] = !up
+	if up {
+		w.log.Info(fmt.Sprintf("interface %s has a carrier again", name))
+	} else {
+		w.log.Warn(fmt.Sprintf("interface %s has no carrier: cable, switch port, or the other end of a veth pair", name))
+	}
 }
 
 // unserved is how many packets came on each queue of a device that has no

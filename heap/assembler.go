@@ -85,7 +85,6 @@ type Assembler struct {
 	ring      *ring
 	feeders   []Feeder
 	room      *bell.Bell // rung when a heap was taken from a full ring
-	tickEvery int64      // ns between looks for aged heaps
 
 	consumed struct { // what consumers have taken
 		mu    sync.Mutex // Next is not on the packet path
@@ -99,6 +98,8 @@ type Assembler struct {
 	done            chan struct{} // closed when the stream has ended
 	finishedFeeders atomic.Int64
 	oversize        atomic.Int64
+	blocked         atomic.Int64  // threads that wait for room in the ring
+	resumed         atomic.Int64  // when a thread could go on that had stalled
 	begun           atomic.Uint64 // started() when the memory was cleared last
 }
 
@@ -175,7 +176,6 @@ func New(cfg Config) (*Assembler, error) {
 		feeders:   make([]Feeder, sum.Threads),
 		room:      room,
 		done:      make(chan struct{}),
-		tickEvery: int64(cfg.MaxAge) / 16,
 	}
 	for i := range a.records {
 		a.records[i].pointers.init(maxItems(len(cfg.Share.Bytes(i))), hash)
@@ -192,7 +192,7 @@ func New(cfg Config) (*Assembler, error) {
 	}
 	for i := range a.feeders {
 		f := &a.feeders[i]
-		f.a, f.thread, f.table = a, i, uint64(records+i)
+		f.a, f.table = a, uint64(records+i)
 		f.spareNodes = make([][numKinds]uint64, cfg.Substreams)
 		for s := range f.spareNodes {
 			for k := range f.spareNodes[s] {

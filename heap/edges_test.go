@@ -141,3 +141,38 @@ func TestTickAfterFinish(t *testing.T) {
 	}
 	wantCounts(t, r.end(), 1)
 }
+
+// One packet without a length, beyond the slot, does not spoil a heap that has
+// one.
+func TestOversizePacketOfASizedHeap(t *testing.T) {
+	f := spead.Flavour48
+	r := newRig(t, pool.ShareConfig{Largest: 4096}, Config{})
+	p := parts(1, 2, 100)
+	r.feed(0, p[0], raw(f, 1, -1, 1<<30, make([]byte, 10)), p[1])
+	wantCounts(t, r.take(), 1)
+	r.end()
+}
+
+// The far part of an unsized heap that is too long for its slot may come first.
+func TestUnsizedHeapFarPartFirst(t *testing.T) {
+	f := spead.Flavour48
+	r := newRig(t, pool.ShareConfig{Largest: 4096}, Config{})
+	r.feed(0, raw(f, 1, -1, 12200, make([]byte, 200)))
+	for off := int64(0); off < 12200; off += 200 {
+		r.feed(0, raw(f, 1, -1, off, make([]byte, 200)))
+	}
+	wantCounts(t, r.end())
+	r.wantFate(OversizeHeap, 1)
+}
+
+// A consumer that makes a thread wait for long does not make heaps old.
+func TestBlockedIsNotOld(t *testing.T) {
+	r := newRig(t, pool.ShareConfig{}, Config{})
+	p := parts(1, 2, 100)
+	r.feed(0, p[0])
+	r.now += 20 * second
+	r.Feeder(0).Stalled(r.now)
+	r.Feeder(0).Tick(r.now + second)
+	r.feed(0, p[1])
+	wantCounts(t, r.end(), 1)
+}

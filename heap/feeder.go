@@ -13,8 +13,7 @@ const batchSize = 64
 
 // Feeder is one thread's way into an [Assembler]. It belongs to one goroutine.
 type Feeder struct {
-	a      *Assembler
-	thread int
+	a *Assembler
 
 	cur    *record // pinned, until release
 	curRef int     // its number
@@ -25,7 +24,7 @@ type Feeder struct {
 	count    counters // as published, plus what this batch added
 	board    board
 	finished bool // Finish was called: what comes now is after the stop
-	lastTick int64
+	sawStop  bool
 	lastNow  int64
 	wall     int64 // of the batch
 
@@ -47,13 +46,11 @@ func (f *Feeder) Feed(packets []Packet, now, wall int64) {
 		packets = packets[n:]
 	}
 	f.release(now)
-	if !f.finished && now-f.lastTick >= f.a.tickEvery {
-		f.evictAged(now)
-	}
 	f.board.publish(&f.count)
 }
 
-// Tick does what time asks for when no packets come: it evicts heaps by age.
+// Tick does what time asks for, whether packets come or not: it evicts heaps by
+// age. now is by the clock of Feed.
 func (f *Feeder) Tick(now int64) {
 	if f.finished {
 		return // the stream may have ended meanwhile
@@ -66,7 +63,6 @@ func (f *Feeder) feed(packets []Packet, now int64) {
 	headers := f.headers[:len(packets)]
 	for i := range packets {
 		p, h := &packets[i], &headers[i]
-		f.count[cPackets]++
 		f.count[cBytes] += uint64(p.Len)
 		reason := h.Decode(p.First, p.Len)
 		if reason == spead.OK && h.Size() != p.Len {
@@ -74,7 +70,7 @@ func (f *Feeder) feed(packets []Packet, now int64) {
 		}
 		if reason != spead.OK {
 			h.HeaderLen = 0 // not to be placed
-			f.count[fateOf[reason]]++
+			f.judge(fateOf[reason], 1)
 		}
 	}
 	for i := 0; i < len(packets); {
@@ -118,8 +114,16 @@ func (f *Feeder) run(packets []Packet, headers []spead.Packet, now int64) {
 		}
 	}
 	if fate != placed {
-		f.count[fate] += uint64(len(packets))
+		f.judge(fate, len(packets))
 	}
+}
+
+// judge gives packets a fate of their own. A packet is counted together with its
+// fate, or with its heap's packets, so that the accounts close also while a thread
+// waits in the middle of a batch.
+func (f *Feeder) judge(fate Fate, packets int) {
+	f.count[fate] += uint64(packets)
+	f.count[cPackets] += uint64(packets)
 }
 
 // placed stands for the fate of the heap, which is not yet known.
@@ -135,7 +139,7 @@ func (f *Feeder) admit(h *spead.Packet, end, now int64) Fate {
 		return UnsizedRefused
 	case max(h.HeapLength, end) > a.placement.largest():
 		a.oversize.CompareAndSwap(0, max(h.HeapLength, end))
-		if h.HeapLength < 0 {
+		if h.HeapLength < 0 && end <= 1<<claimedBits {
 			f.extend(h, end, now)
 		}
 		return OversizeHeap
@@ -143,20 +147,24 @@ func (f *Feeder) admit(h *spead.Packet, end, now int64) Fate {
 	return placed
 }
 
-// extend tells the heap of a packet that finds no room in it, if it is live,
-// that it reaches as far as end: so that it is not taken for complete.
+// extend tells the heap of a packet that finds no room in it, if its length is
+// not known, that it reaches as far as end: so that it is not taken for complete.
 func (f *Feeder) extend(h *spead.Packet, end, now int64) {
-	f.release(now)
-	hist, _ := f.historyOf(h.Cnt, kindParts)
-	e, found, _ := hist.find(h.Cnt)
-	if !found {
-		return
+	if f.cur == nil || f.cur.cnt != h.Cnt || howOf(f.cur.state.Load()) != open {
+		f.release(now)
+		if f.acquire(h, now) != placed {
+			return
+		}
 	}
-	rec := int(e.ref & recordMask)
-	if r := &f.a.records[rec]; r.pin(e.ref) {
-		atLeast(&r.reach, end)
-		f.cur, f.curRef = r, rec
+	if f.cur.length.Load() < 0 {
+		atLeast(&f.cur.reach, end)
 	}
+}
+
+// seeStop notes that a stop item was seen.
+func (f *Feeder) seeStop() {
+	f.sawStop = true
+	f.a.seeStop()
 }
 
 // whole places a packet that is a heap by itself. Such a heap takes no place in
@@ -165,7 +173,7 @@ func (f *Feeder) extend(h *spead.Packet, end, now int64) {
 func (f *Feeder) whole(p *Packet, h *spead.Packet, now int64) Fate {
 	a := f.a
 	if h.Control == spead.CtrlStop && !a.cfg.IgnoreStop {
-		a.seeStop()
+		f.seeStop()
 		f.count[cStopHeaps]++
 		return StreamControl
 	}
@@ -204,6 +212,7 @@ func (f *Feeder) whole(p *Packet, h *spead.Packet, now int64) Fate {
 			break
 		}
 	}
+	f.count[cPackets]++
 	f.count[cSinglePacket]++
 	f.count[cPayload] += uint64(h.PayloadLength)
 	f.finish(r, rec, now)
@@ -226,7 +235,7 @@ func (f *Feeder) part(packets []Packet, headers []spead.Packet, now int64) Fate 
 	}
 	if h.Control == spead.CtrlStop && !a.cfg.IgnoreStop {
 		r.stop.Store(true)
-		a.seeStop()
+		f.seeStop()
 	}
 	fate := placed
 	if h.PayloadLength == 0 {
@@ -257,7 +266,7 @@ func (f *Feeder) placeRun(r *record, packets []Packet, headers []spead.Packet) F
 	}
 	for i := range packets {
 		if fate := f.placeRun(r, packets[i:i+1], headers[i:i+1]); fate != placed {
-			f.count[fate]++
+			f.judge(fate, 1)
 		}
 	}
 	return placed
@@ -302,9 +311,10 @@ func (f *Feeder) place(r *record, packets []Packet, headers []spead.Packet) clai
 			n++
 			bytes += h.PayloadLength
 		} else {
-			f.count[TooManyItems]++
+			f.judge(TooManyItems, 1)
 		}
 	}
+	f.count[cPackets] += uint64(n)
 	f.count[cPayload] += uint64(bytes)
 	step("feeder.commit.packets")
 	r.packets.Add(int64(n))
@@ -551,12 +561,19 @@ func (f *Feeder) release(now int64) {
 
 // evictAged evicts the heaps for which no packet has come for too long.
 func (f *Feeder) evictAged(now int64) {
-	f.lastTick = now
-	if f.a.cfg.MaxAge < 0 {
-		return
+	if f.a.cfg.MaxAge < 0 || f.a.blocked.Load() > 0 {
+		return // a thread that waits for the consumer has packets waiting behind it
 	}
-	f.eachLive(func(r *record) bool { return now-r.lastSeen.Load() > int64(f.a.cfg.MaxAge) }, aged, now)
+	resumed := f.a.resumed.Load()
+	f.eachLive(func(r *record) bool { return now-max(r.lastSeen.Load(), resumed) > int64(f.a.cfg.MaxAge) }, aged, now)
 }
+
+// Stalled says that this thread could not feed until now, so that heaps are no
+// older than that.
+func (f *Feeder) Stalled(now int64) { atLeast(&f.a.resumed, now) }
+
+// SawStop says whether a stop item came through this feeder.
+func (f *Feeder) SawStop() bool { return f.sawStop }
 
 // eachLive closes the live heaps for which the condition holds, oldest first.
 func (f *Feeder) eachLive(cond func(*record) bool, why how, now int64) {

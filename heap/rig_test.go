@@ -113,6 +113,9 @@ func (r *rig) check(h *Heap) {
 			}
 		}
 	}
+	if whole := (Range{0, int64(len(h.Payload()))}); h.Complete() && whole.End > 0 && (len(h.Ranges()) != 1 || h.Ranges()[0] != whole) {
+		r.tb.Errorf("heap %d of %d bytes is complete and has the ranges %v", h.Cnt(), whole.End, h.Ranges())
+	}
 	at := int64(0)
 	for _, g := range append(h.Ranges(), Range{int64(len(h.Payload())), int64(len(h.Payload()))}) {
 		for i, b := range h.Payload()[at:g.Start] {

@@ -102,8 +102,8 @@ func TestAFXDP(t *testing.T) {
 	if len(list) == 3 && (list[0].stream != 4 || list[1].stream != 5 || list[2].stream != 4) {
 		t.Errorf("streams %d, %d, %d; want 4, 5, 4", list[0].stream, list[1].stream, list[2].stream)
 	}
-	if now := time.Now().UnixNano(); b.Now < before || b.Now > now {
-		t.Errorf("batch time %d is not between %d and %d", b.Now, before, now)
+	if now := time.Now().UnixNano(); b.Wall < before || b.Wall > now {
+		t.Errorf("batch time %d is not between %d and %d", b.Wall, before, now)
 	}
 	want := Counts{Packets: 3, Bytes: uint64(5 + len(jumbo)), NotIPUDP: 1, OtherEndpoint: 1, Fragment: 1, Truncated: 1}
 	if c := s.Counts(); c != want {

@@ -108,8 +108,8 @@ func TestUDP(t *testing.T) {
 					t.Fatalf("a packet of stream %d, want 7", g.stream)
 				}
 			}
-			if b.Now < before || b.Now > time.Now().UnixNano() {
-				t.Errorf("batch time %d", b.Now)
+			if b.Wall < before || b.Now > time.Now().UnixNano() {
+				t.Errorf("batch time %d", b.Wall)
 			}
 			c := u.Counts()
 			if c.Packets != 300 || c.Bytes != uint64(len(bytes.Join(want, nil))) || c.KernelDropped != 0 || c.SuperFrames != 0 || c.Truncated != 0 {
