@@ -95,8 +95,13 @@ func (t *thread) run() {
 	}
 	batch := source.NewBatch(batchPackets)
 	var quit stop
+	working := false // a stop is being worked off
 	for {
-		n, err := t.src.Receive(batch, tick)
+		wait := tick
+		if working || t.quit.Load() {
+			wait = 0 // what is not there yet came after the stop
+		}
+		n, err := t.src.Receive(batch, wait)
 		if n > 0 && !t.file {
 			t.notice(batch.Now)
 		}
@@ -119,7 +124,7 @@ func (t *thread) run() {
 		if empty || n > 0 && batch.Now-t.ticked >= int64(tick) {
 			t.tick(batch, empty)
 		}
-		t.heedStops(empty)
+		working = t.heedStops(empty)
 		if t.quit.Load() {
 			if t.file || quit.over(t.src, empty) {
 				break
@@ -137,18 +142,25 @@ func (t *thread) run() {
 func hasten() { _ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), -20) }
 
 // heedStops ends this thread's part in the streams whose stop has been seen and
-// of which it has worked off what its source held then.
-func (t *thread) heedStops(empty bool) {
+// of which it has worked off what its source held then; working says that it has
+// not yet for some.
+func (t *thread) heedStops(empty bool) (working bool) {
 	for i, f := range t.feeders {
 		if f == nil || f.Finished() || !t.streams[i].assembler.Stopping() {
 			continue
 		}
 		// Of several files that are one stream each is read to its end, but for
 		// the one that the stop is in.
-		if (!t.file || f.SawStop()) && t.stops[i].over(t.src, empty) {
+		if t.file && !f.SawStop() {
+			continue
+		}
+		if t.stops[i].over(t.src, empty) {
 			f.Finish()
+		} else {
+			working = true
 		}
 	}
+	return working
 }
 
 // notice tells the streams when this thread has come back from waiting for room
