@@ -31,7 +31,7 @@ import (
 // everything is given back.
 func TestInterfaceFails(t *testing.T) {
 	const heaps = 5
-	for _, mode := range []speadx.Mode{speadx.ModeNative, speadx.ModeGeneric} {
+	for _, mode := range []speadx.Mode{speadx.ModeNative, speadx.ModeGeneric, speadx.ModeUDP} {
 		for _, gone := range []bool{false, true} {
 			name := mode.String() + "/down"
 			if gone {

@@ -17,6 +17,7 @@ import (
 	"github.com/speadx/speadx/internal/netif"
 	"github.com/speadx/speadx/internal/source"
 	"github.com/speadx/speadx/pool"
+	"github.com/speadx/speadx/xsk"
 )
 
 // Receiver receives streams until they have ended, its context is cancelled, or
@@ -48,6 +49,10 @@ type Receiver struct {
 	takers    sync.RWMutex // held for reading by each Next under way
 	err       error        // why it ended, once over
 }
+
+// ErrDown is in the error of [Receiver.Next] when an interface was set down or
+// is gone.
+var ErrDown = xsk.ErrDown
 
 // stream is one stream and what it is assembled with.
 type stream struct {
@@ -206,11 +211,16 @@ wait:
 // not tell when its interface is gone.
 func (r *Receiver) checkLinks() error {
 	for _, l := range r.links {
-		carrier, err := l.Check()
-		if err != nil {
+		state, err := l.State()
+		switch {
+		case err != nil:
 			return err
+		case !state.Present:
+			return fmt.Errorf("%s: %w (it was removed)", l.Name(), ErrDown)
+		case !state.Up:
+			return fmt.Errorf("%s: %w (ip link set %s up)", l.Name(), ErrDown, l.Name())
 		}
-		r.log.carrier(l.Name(), carrier)
+		r.log.carrier(l.Name(), state.Carrier)
 	}
 	return nil
 }

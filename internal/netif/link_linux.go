@@ -27,24 +27,25 @@ func NewLink(index int, name string) (*Link, error) {
 	return &Link{handle: h, index: index, name: name}, nil
 }
 
-// ErrLinkDown is in the error of [Link.Check] for an interface that is set down
-// or gone.
-var ErrLinkDown = errors.New("interface is down or gone")
+// LinkState is what an interface can do now.
+type LinkState struct {
+	Present bool // it is there
+	Up      bool // switched on by the administrator
+	Carrier bool // the link is there
+}
 
-// Check says whether the interface is there and up, and whether it has a
-// carrier.
-func (l *Link) Check() (carrier bool, err error) {
+// State asks the kernel.
+func (l *Link) State() (LinkState, error) {
 	link, err := l.handle.LinkByIndex(l.index)
 	var missing netlink.LinkNotFoundError
-	switch {
-	case errors.As(err, &missing):
-		return false, fmt.Errorf("%s: %w (it was removed)", l.name, ErrLinkDown)
-	case err != nil:
-		return false, fmt.Errorf("%s: %w", l.name, err)
-	case link.Attrs().Flags&net.FlagUp == 0:
-		return false, fmt.Errorf("%s: %w (ip link set %s up)", l.name, ErrLinkDown, l.name)
+	if errors.As(err, &missing) {
+		return LinkState{}, nil
 	}
-	return link.Attrs().RawFlags&unix.IFF_LOWER_UP != 0, nil
+	if err != nil {
+		return LinkState{}, fmt.Errorf("%s: %w", l.name, err)
+	}
+	a := link.Attrs()
+	return LinkState{Present: true, Up: a.Flags&net.FlagUp != 0, Carrier: a.RawFlags&unix.IFF_LOWER_UP != 0}, nil
 }
 
 // Name is the interface's name.
