@@ -7,7 +7,8 @@ import (
 	"github.com/speadx/speadx/spead"
 )
 
-// an unsized heap longer than a slot is delivered as complete, cut off.
+// An unsized heap that is longer than its slot is not complete, however its
+// packets come.
 func TestUnsizedHeapLongerThanASlot(t *testing.T) {
 	f := spead.Flavour48
 	for _, batch := range []int{1, 1000} {
@@ -38,7 +39,7 @@ func TestUnsizedHeapLongerThanASlot(t *testing.T) {
 	}
 }
 
-// the same by too_many_ranges.
+// Nor is one of which a packet was refused for want of room for pieces.
 func TestUnsizedHeapInTooManyPieces(t *testing.T) {
 	f := spead.Flavour48
 	r := newRig(t, pool.ShareConfig{Largest: 60000}, Config{MaxRanges: 2})
@@ -92,7 +93,7 @@ func TestCountsWrapWithAStep(t *testing.T) {
 	r.end()
 }
 
-// a ring of no depth.
+// A ring of no depth is refused, not divided by.
 func TestRingOfNoDepth(t *testing.T) {
 	p, err := pool.New(pool.Config{Shares: []pool.ShareConfig{{Live: 1, Ring: 0, Held: 1, Threads: 1, Largest: 100}}, Pages: pool.PagesOff, Node: -1, NoLock: true})
 	if err != nil {
@@ -111,7 +112,7 @@ func TestRingOfNoDepth(t *testing.T) {
 	a.Feeder(0).Feed([]Packet{{First: b, Len: len(b)}}, 1, 1)
 }
 
-// the length told last, by a packet without payload or a repeat.
+// The length may be told last, by a packet without payload or a repeat.
 func TestLengthToldLast(t *testing.T) {
 	f := spead.Flavour48
 	data := content(1, 300)

@@ -55,7 +55,8 @@ func (r *runner) end() { close(r.resume); <-r.done }
 
 func point(want string) func(string) bool { return func(p string) bool { return p == want } }
 
-// drop-oldest holds two slots: its own heap and the one it popped.
+// A thread that drops the oldest heap never has that and its own at once: the
+// pool does not run dry while the consumer keeps to its slack.
 func TestSlotsDropOldest(t *testing.T) {
 	defer unhook()
 	r := newRig(t, pool.ShareConfig{Live: 2, Ring: 2, Held: 1, Threads: 2, Largest: 4096}, Config{OnFull: DropOldest})
@@ -75,7 +76,7 @@ func TestSlotsDropOldest(t *testing.T) {
 	h.Release()
 }
 
-// acquire pins the other's heap before it gives its own prepared slot back.
+// Nor does one that prepared a heap which another thread started.
 func TestSlotsPinAndPrepared(t *testing.T) {
 	defer unhook()
 	r := newRig(t, pool.ShareConfig{Live: 2, Ring: 2, Held: 1, Threads: 3, Largest: 4096}, Config{OnFull: DropNewest})
@@ -98,7 +99,8 @@ func TestSlotsPinAndPrepared(t *testing.T) {
 	h.Release()
 }
 
-// a length told while another thread places beyond it.
+// A length may be told while another thread places beyond it: the ranges stay
+// within the payload.
 func TestRangesBeyondPayload(t *testing.T) {
 	defer unhook()
 	f := spead.Flavour48
@@ -119,7 +121,8 @@ func TestRangesBeyondPayload(t *testing.T) {
 	h.Release()
 }
 
-// whole notes the leave of another heap.
+// A heap of one packet that lost the race to start notes nothing of the heap
+// that won it.
 func TestWholeSeq(t *testing.T) {
 	defer unhook()
 	f := spead.Flavour48

@@ -12,7 +12,7 @@ import (
 // Bell exists on Linux only.
 type Bell struct{}
 
-// New fails: eventfd(2) is Linux's.
+// New fails: futex(2) is Linux's.
 func New() (*Bell, error) { return nil, errors.New("bell: not available on " + runtime.GOOS) }
 
 // Ring does nothing.
