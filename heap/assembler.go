@@ -58,6 +58,7 @@ type Config struct {
 	MaxAge        time.Duration // evict a heap for which no packet came for so long; 0: DefaultMaxAge, negative: never
 	Incomplete    bool          // deliver incomplete heaps too
 	IgnoreStop    bool          // a stop item does not end the stream, and its heap is delivered
+	Stops         int           // the stream ends with the stop item of this number; default 1: the first
 	RefuseUnsized bool          // refuse heaps that do not tell their length
 
 	// MaxItems is how many item pointers a heap may have, and MaxRanges in how
@@ -66,6 +67,11 @@ type Config struct {
 	// and at most DefaultMaxItems; a piece for each 64, at least 64 and at most
 	// DefaultMaxRanges.
 	MaxItems, MaxRanges int
+
+	// BySender makes heaps of different senders different heaps, also where their
+	// counts are the same. They share the window. The stream then ends when each
+	// sender that was heard has sent its stop item, and at least Stops have.
+	BySender bool
 
 	// Notify is called when there is a heap to take. It must not wait. May be
 	// nil.
@@ -92,6 +98,10 @@ type Assembler struct {
 		board board
 		views []*view // not in use
 	}
+
+	senders  *senders
+	stops    atomic.Int64 // stop items seen, of BySender senders that have stopped
+	conflict atomic.Pointer[Conflict]
 
 	stopping        atomic.Bool
 	aborted         atomic.Bool
@@ -128,6 +138,12 @@ func New(cfg Config) (*Assembler, error) {
 	}
 	if sum.Ring < 1 || sum.Threads < 1 {
 		return nil, fmt.Errorf("heap: a ring of %d heaps and %d feeding threads: at least one of each is needed", sum.Ring, sum.Threads)
+	}
+	if cfg.Stops == 0 {
+		cfg.Stops = 1
+	}
+	if cfg.Stops < 0 {
+		return nil, fmt.Errorf("heap: the stop item of number %d cannot end a stream (the first has number 1)", cfg.Stops)
 	}
 	if cfg.MaxAge == 0 {
 		cfg.MaxAge = DefaultMaxAge
@@ -175,6 +191,7 @@ func New(cfg Config) (*Assembler, error) {
 		ring:      newRing(sum.Ring),
 		feeders:   make([]Feeder, sum.Threads),
 		room:      room,
+		senders:   newSenders(hash),
 		done:      make(chan struct{}),
 	}
 	for i := range a.records {
@@ -185,6 +202,7 @@ func New(cfg Config) (*Assembler, error) {
 	for s := range a.histories {
 		for k := range a.histories[s] {
 			a.histories[s][k] = newHistory(memoryHeaps*a.window, sum.Threads, hash)
+			a.histories[s][k].bySender = cfg.BySender
 		}
 	}
 	for range sum.Held {
@@ -279,9 +297,20 @@ func (a *Assembler) Close() error {
 // Config returns the configuration with its defaults filled in.
 func (a *Assembler) Config() Config { return a.cfg }
 
-// seeStop notes that a stop item was seen.
-func (a *Assembler) seeStop() {
-	if a.stopping.CompareAndSwap(false, true) {
+// seeStop notes that a stop item of a sender was seen.
+func (a *Assembler) seeStop(from uint32) {
+	var n int64
+	if a.cfg.BySender {
+		if a.senders.list[from].stopped.Swap(true) {
+			return
+		}
+		if n = a.stops.Add(1); n < a.senders.heard.Load() {
+			return
+		}
+	} else {
+		n = a.stops.Add(1)
+	}
+	if n >= int64(a.cfg.Stops) && a.stopping.CompareAndSwap(false, true) {
 		a.cfg.OnStop()
 	}
 }

@@ -18,6 +18,12 @@ type Feeder struct {
 	cur    *record // pinned, until release
 	curRef int     // its number
 
+	inRun     int    // packets of the run in hand
+	from      uint32 // number of their sender
+	spareFrom uint32 // our spare entry of senders, 0: none
+	lastFrom  Sender // the sender of the last packet, whose number is lastNo
+	lastNo    uint32
+
 	table      uint64             // our spare table of coverage
 	spareNodes [][numKinds]uint64 // our spare node of each history: [substream][kind]
 
@@ -29,6 +35,7 @@ type Feeder struct {
 	wall     int64 // of the batch
 
 	headers [batchSize]spead.Packet
+	numbers [batchSize]uint32 // of their senders
 }
 
 // Feed places a batch of packets. now is when they were received, ns, by a clock
@@ -71,7 +78,12 @@ func (f *Feeder) feed(packets []Packet, now int64) {
 		if reason != spead.OK {
 			h.HeaderLen = 0 // not to be placed
 			f.judge(fateOf[reason], 1)
+			continue
 		}
+		if p.From != f.lastFrom || f.lastNo == 0 {
+			f.lastFrom, f.lastNo = p.From, f.a.senders.number(p.From, &f.spareFrom)
+		}
+		f.numbers[i] = f.lastNo
 	}
 	for i := 0; i < len(packets); {
 		h := &headers[i]
@@ -80,9 +92,10 @@ func (f *Feeder) feed(packets []Packet, now int64) {
 			continue
 		}
 		j := i + 1
-		for j < len(packets) && continues(h, &headers[j-1], &headers[j]) {
+		for j < len(packets) && f.numbers[j] == f.numbers[i] && continues(h, &headers[j-1], &headers[j]) {
 			j++
 		}
+		f.from = f.numbers[i]
 		f.run(packets[i:j], headers[i:j], now)
 		i = j
 	}
@@ -99,6 +112,7 @@ func continues(first, last, h *spead.Packet) bool {
 // run places packets of one heap whose payloads follow each other.
 func (f *Feeder) run(packets []Packet, headers []spead.Packet, now int64) {
 	h, last := &headers[0], &headers[len(headers)-1]
+	f.inRun = len(headers)
 	fate := f.admit(h, last.PayloadOffset+last.PayloadLength, now)
 	if fate == OversizeHeap && len(headers) > 1 && h.HeapLength < 0 {
 		for i := range packets { // those that still fit
@@ -150,7 +164,7 @@ func (f *Feeder) admit(h *spead.Packet, end, now int64) Fate {
 // extend tells the heap of a packet that finds no room in it, if its length is
 // not known, that it reaches as far as end: so that it is not taken for complete.
 func (f *Feeder) extend(h *spead.Packet, end, now int64) {
-	if f.cur == nil || f.cur.cnt != h.Cnt || howOf(f.cur.state.Load()) != open {
+	if !f.has(h) {
 		f.release(now)
 		if f.acquire(h, now) != placed {
 			return
@@ -161,10 +175,36 @@ func (f *Feeder) extend(h *spead.Packet, end, now int64) {
 	}
 }
 
+// has says whether the heap that h belongs to is the one we have pinned.
+func (f *Feeder) has(h *spead.Packet) bool {
+	r := f.cur
+	return r != nil && r.cnt == h.Cnt && (r.from == f.from || !f.a.cfg.BySender) && howOf(r.state.Load()) == open
+}
+
 // seeStop notes that a stop item was seen.
 func (f *Feeder) seeStop() {
 	f.sawStop = true
-	f.a.seeStop()
+	f.a.seeStop(f.from)
+}
+
+// stopHeap takes a stop heap of one packet. It is not delivered; its count is
+// remembered, so that a repeat of it is not the stop of another sender.
+func (f *Feeder) stopHeap(h *spead.Packet, now int64) Fate {
+	hist, spare := f.historyOf(h.Cnt, kindWhole)
+	for {
+		e, found, next := hist.find(h.Cnt, f.from)
+		if found && e.left&leftStop != 0 && f.remembered(hist, e, next, h, now) {
+			f.checkOwner(e.cnt, e.from)
+			return StreamControl
+		}
+		f.beginAgain(hist, h, found, next)
+		if hist.start(next, h.Cnt, f.from, 0, leftAt(now, true)|leftStop, spare) {
+			break
+		}
+	}
+	f.count[cStopHeaps]++
+	f.seeStop()
+	return StreamControl
 }
 
 // whole places a packet that is a heap by itself. Such a heap takes no place in
@@ -172,17 +212,15 @@ func (f *Feeder) seeStop() {
 // is copied first and then started and finished at once.
 func (f *Feeder) whole(p *Packet, h *spead.Packet, now int64) Fate {
 	a := f.a
-	if h.Control == spead.CtrlStop && !a.cfg.IgnoreStop {
-		f.seeStop()
-		f.count[cStopHeaps]++
-		return StreamControl
-	}
 	f.release(now)
+	if h.Control == spead.CtrlStop && !a.cfg.IgnoreStop {
+		return f.stopHeap(h, now)
+	}
 	hist, spare := f.historyOf(h.Cnt, kindWhole)
 	var r *record
 	var rec int
 	for {
-		e, found, next := hist.find(h.Cnt)
+		e, found, next := hist.find(h.Cnt, f.from)
 		if found && f.remembered(hist, e, next, h, now) {
 			if r != nil {
 				a.giveBack(rec)
@@ -208,7 +246,8 @@ func (f *Feeder) whole(p *Packet, h *spead.Packet, now int64) Fate {
 			r.packets.Store(1)
 			r.hist = nil // it has left as soon as it has started
 		}
-		if hist.start(next, h.Cnt, refTo(r.state.Load(), rec), leftAt(now, true), spare) {
+		if hist.start(next, h.Cnt, f.from, refTo(r.state.Load(), rec), leftAt(now, true), spare) {
+			f.noteStart(h.Cnt)
 			break
 		}
 	}
@@ -222,20 +261,22 @@ func (f *Feeder) whole(p *Packet, h *spead.Packet, now int64) Fate {
 // part places a run of packets of a heap that has more than one.
 func (f *Feeder) part(packets []Packet, headers []spead.Packet, now int64) Fate {
 	a, h := f.a, &headers[0]
-	if f.cur == nil || f.cur.cnt != h.Cnt || howOf(f.cur.state.Load()) != open {
+	if !f.has(h) {
 		f.release(now)
 		if fate := f.acquire(h, now); fate != placed {
 			return fate
 		}
 	}
 	r := f.cur
+	f.checkOwner(r.cnt, r.from)
 	last := &headers[len(headers)-1]
 	if fate := f.agree(r, h, last.PayloadOffset+last.PayloadLength); fate != placed {
 		return fate
 	}
 	if h.Control == spead.CtrlStop && !a.cfg.IgnoreStop {
-		r.stop.Store(true)
-		f.seeStop()
+		if !r.stop.Swap(true) {
+			f.seeStop()
+		}
 	}
 	fate := placed
 	if h.PayloadLength == 0 {
@@ -310,6 +351,9 @@ func (f *Feeder) place(r *record, packets []Packet, headers []spead.Packet) clai
 		if r.pointers.addAll(h) {
 			n++
 			bytes += h.PayloadLength
+			if h.Extra > 0 && h.PayloadLength > fullPayload {
+				atLeast(&r.whole, int64(h.Extra))
+			}
 		} else {
 			f.judge(TooManyItems, 1)
 		}
@@ -322,6 +366,10 @@ func (f *Feeder) place(r *record, packets []Packet, headers []spead.Packet) clai
 	r.committed.Add(bytes)
 	return claimed
 }
+
+// fullPayload is the payload of a packet that a sender has filled with item
+// pointers, in bytes: more of it shows that the sender had no pointers left.
+const fullPayload = 8
 
 var refusal = [...]Fate{claimDuplicate: Duplicate, claimOverlap: Overlap, claimFull: TooManyRanges}
 
@@ -363,7 +411,7 @@ func (f *Feeder) acquire(h *spead.Packet, now int64) Fate {
 	var r *record
 	var rec int
 	for {
-		e, found, next := hist.find(h.Cnt)
+		e, found, next := hist.find(h.Cnt, f.from)
 		if found && f.isOpen(e) {
 			if r != nil { // before the other is pinned: a thread has one slot in hand at most
 				a.giveBack(rec)
@@ -405,7 +453,8 @@ func (f *Feeder) acquire(h *spead.Packet, now int64) Fate {
 			continue
 		}
 		r.hist, r.seq = hist, next
-		if hist.start(next, h.Cnt, refTo(r.state.Load(), rec), 0, spare) {
+		if hist.start(next, h.Cnt, f.from, refTo(r.state.Load(), rec), 0, spare) {
+			f.noteStart(h.Cnt)
 			f.cur, f.curRef = r, rec
 			return placed
 		}
@@ -473,8 +522,9 @@ func (f *Feeder) prepare(h *spead.Packet, now int64, how how) (r *record, rec in
 	r.reach.Store(0)
 	r.lastSeen.Store(now)
 	r.stop.Store(false)
+	r.whole.Store(0)
 	r.pointers.reset()
-	r.slot, r.cnt, r.flavour, r.firstSeen, r.memory = slot, h.Cnt, h.Flavour, f.wall, memory
+	r.slot, r.cnt, r.from, r.flavour, r.firstSeen, r.memory = slot, h.Cnt, f.from, h.Flavour, f.wall, memory
 	return r, rec, true
 }
 
@@ -495,8 +545,8 @@ func (f *Feeder) remembered(hist *history, e entry, next uint64, h *spead.Packet
 		return false
 	}
 	window := uint64(f.a.window)
-	if newest, ok := hist.at(next - 1); ok {
-		switch behind := (newest.cnt - e.cnt) & h.Flavour.MaxValue(); {
+	if newest, ok := f.newest(hist, next); ok {
+		switch behind := (newest - e.cnt) & h.Flavour.MaxValue(); {
 		case behind <= h.Flavour.MaxValue()/4: // behind the newest, by less than would be ambiguous
 			if next-e.seq > uint64(memoryHeaps*f.a.window) {
 				return false
@@ -510,8 +560,29 @@ func (f *Feeder) remembered(hist *history, e entry, next uint64, h *spead.Packet
 	return !f.begins(h) || int64(f.a.started()-f.a.begun.Load()) <= int64(window)
 }
 
-// repeat is the fate of a packet whose heap has left.
+// newest is the count of the heap that started last; of our sender, if senders are
+// told apart.
+func (f *Feeder) newest(hist *history, next uint64) (uint64, bool) {
+	if f.a.cfg.BySender {
+		s := &f.a.senders.list[f.from]
+		return s.newest.Load(), s.started.Load()
+	}
+	e, ok := hist.at(next - 1)
+	return e.cnt, ok
+}
+
+// noteStart notes the count of a heap that our sender has started.
+func (f *Feeder) noteStart(cnt uint64) {
+	if f.a.cfg.BySender {
+		s := &f.a.senders.list[f.from]
+		s.newest.Store(cnt)
+		s.started.Store(true)
+	}
+}
+
+// repeat is the fate of packets whose heap has left.
 func (f *Feeder) repeat(hist *history, e entry) Fate {
+	f.checkOwner(e.cnt, e.from)
 	if e.left == 0 { // when it was looked up: it was closed, and is perhaps gone by now
 		s := f.a.records[e.ref&recordMask].state.Load()
 		if s>>genShift == e.ref>>recordBits && howOf(s) == complete {
@@ -533,7 +604,7 @@ func (f *Feeder) repeat(hist *history, e entry) Fate {
 // beginAgain forgets the heaps that have left when h, the first packet of a new
 // heap, shows that the sender counts from somewhere else now.
 func (f *Feeder) beginAgain(hist *history, h *spead.Packet, found bool, next uint64) {
-	if f.begins(h) || !found && hist.behind(h.Cnt, next, uint64(memoryHeaps*f.a.window)) {
+	if f.begins(h) || !found && hist.behind(h.Cnt, f.from, next, uint64(memoryHeaps*f.a.window)) {
 		f.a.forget()
 	}
 }

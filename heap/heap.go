@@ -1,6 +1,8 @@
 package heap
 
 import (
+	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"github.com/speadx/speadx/spead"
@@ -21,44 +23,40 @@ type Heap struct {
 	payload  []byte
 	first    int64
 	packets  int64
+	sender   Sender
+	lease    atomic.Uint64
 	view     *view // lent to a heap that is held
 }
+
+var _ spead.Heap = (*Heap)(nil)
 
 // view is what a consumer sees of a heap, worked out when it takes it. There
 // are as many as heaps may be held, with room for the largest, so that no sender
 // makes them grow.
 type view struct {
-	pointers []spead.Pointer
-	layout   []spead.Item
+	pointers orderedPointers
 	items    []Item
 	ranges   []Range
 }
 
 func newView(c *Config) *view {
 	return &view{
-		pointers: make([]spead.Pointer, 0, c.MaxItems+1),
-		layout:   make([]spead.Item, 0, c.MaxItems+1),
+		pointers: orderedPointers{make([]spead.Pointer, 0, c.MaxItems+1), make([]uint32, 0, c.MaxItems+1)},
 		items:    make([]Item, 0, c.MaxItems+1),
 		ranges:   make([]Range, 0, c.MaxRanges),
 	}
 }
 
-// Item is one item of a heap.
-type Item struct {
-	spead.Item
-
-	// Data is the item's part of the payload, nil for an immediate item. It
-	// is a view into the pool, valid until the heap's Release. In an
-	// incomplete heap the bytes that did not come are zero.
-	Data []byte
-}
+// Item is one item of a heap. Its Data is a view into the pool, valid until the
+// heap's Release.
+type Item = spead.RawItem
 
 // close notes what a heap has become, in the finisher's thread.
 func (h *Heap) close(a *Assembler, r *record, rec int, complete bool) {
 	h.a, h.rec = a, rec
 	h.cnt, h.flavour, h.complete = r.cnt, r.flavour, complete
 	h.length, h.received = r.length.Load(), r.committed.Load()
-	h.first, h.packets = r.firstSeen, r.packets.Load()
+	h.first, h.packets, h.sender = r.firstSeen, r.packets.Load(), a.senders.list[r.from].Sender
 	size := h.length
 	if size < 0 {
 		size = min(r.reach.Load(), int64(len(r.memory)))
@@ -84,15 +82,28 @@ func (h *Heap) open(r *record, v *view) {
 	case size > 0:
 		v.ranges = append(v.ranges, Range{0, size})
 	}
-	v.pointers = r.pointers.appendTo(v.pointers[:0])
-	v.layout = spead.AppendItems(v.layout[:0], h.flavour, v.pointers, size)
-	v.items = v.items[:0]
-	for _, it := range v.layout {
-		item := Item{Item: it}
-		if !it.Immediate {
-			item.Data = h.payload[it.Offset : it.Offset+it.Length : it.Offset+it.Length]
+	v.pointers.read(&r.pointers)
+	pointers := len(v.pointers.list)
+	v.items = spead.AppendItems(v.items[:0], h.flavour, v.pointers.list, h.payload)
+	if !h.complete {
+		h.markMissing(r.whole.Load() >= int64(pointers))
+	}
+}
+
+// markMissing marks the addressed items of an incomplete heap of which bytes did not
+// come. Unless one packet had all the pointers that came, and room for more, a
+// lost packet may have had others: then the end of no item is certain.
+func (h *Heap) markMissing(allPointers bool) {
+	ranges := h.view.ranges
+	for i := range h.view.items { // by rising offset
+		it := &h.view.items[i]
+		if it.Immediate {
+			continue
 		}
-		v.items = append(v.items, item)
+		for len(ranges) > 0 && ranges[0].End <= it.Offset {
+			ranges = ranges[1:]
+		}
+		it.Missing = !allPointers || len(ranges) == 0 || it.Offset < ranges[0].Start || it.Offset+it.Length > ranges[0].End
 	}
 }
 
@@ -115,6 +126,25 @@ func (h *Heap) Received() int64 { return h.received }
 // packets without payload not counted.
 func (h *Heap) Packets() int64 { return h.packets }
 
+// Sender is the address and port that the heap's first packet came from. It is not
+// valid if the source does not know, or if the stream has more than 1024 senders.
+func (h *Heap) Sender() netip.AddrPort { return h.sender.AddrPort() }
+
+// HasControl says whether one of the heap's items is the stream control item with
+// this value: [spead.CtrlStart] and so on.
+func (h *Heap) HasControl(code uint64) bool {
+	for _, it := range h.view.items {
+		if it.ID == spead.IDStreamCtrl && it.Immediate && it.Value == code {
+			return true
+		}
+	}
+	return false
+}
+
+// Lease is another number after Release: see [spead.Heap]. It may be called
+// after it.
+func (h *Heap) Lease() uint64 { return h.lease.Load() }
+
 // Payload is the whole payload. In an incomplete heap the bytes outside Ranges
 // are zero.
 func (h *Heap) Payload() []byte { return h.payload }
@@ -123,7 +153,8 @@ func (h *Heap) Payload() []byte { return h.payload }
 func (h *Heap) Ranges() []Range { return h.view.ranges }
 
 // Items are the heap's items: the addressed ones by offset, then the immediate
-// ones by value. Descriptors and stream control items are among them.
+// ones by value. Descriptors and stream control items are among them. In an
+// incomplete heap those of which bytes did not come, or may not have, are Missing.
 func (h *Heap) Items() []Item { return h.view.items }
 
 // ReceiveTime is when the heap's first packet was received.
@@ -140,6 +171,7 @@ func (h *Heap) Release() {
 	}
 	v := h.view
 	h.view, h.payload = nil, nil
+	h.lease.Add(1)
 	h.a.takeBack(v)
 	if err := h.a.cfg.Share.Free(h.rec); err != nil {
 		panic("heap: release: " + err.Error())

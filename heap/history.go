@@ -36,6 +36,8 @@ type history struct {
 	nodes []node
 	hash  uint64 // odd: multiplied by it, a count's upper bits are its bucket
 	shift uint
+
+	bySender bool // heaps of several senders with one count are different heaps
 }
 
 // node is what is remembered of a heap.
@@ -43,6 +45,7 @@ type node struct {
 	cnt  atomic.Uint64
 	prev atomic.Uint64 // number+1 of the next older heap in the bucket; 0: none
 	ref  atomic.Uint64 // generation and record it was assembled in
+	from atomic.Uint32 // number of the sender that started it
 	left atomic.Int64  // when it left, ns, with the lowest bit set if it was complete; 0: it has not
 }
 
@@ -57,6 +60,7 @@ type entry struct {
 	cnt  uint64
 	prev uint64
 	ref  uint64
+	from uint32
 	left int64
 }
 
@@ -80,7 +84,10 @@ func newHistory(size, threads int, hash uint64) *history {
 
 func (h *history) spare(thread int) uint64 { return uint64(len(h.cells) + thread) }
 
-func (h *history) bucket(cnt uint64) *atomic.Uint64 {
+func (h *history) bucket(cnt uint64, from uint32) *atomic.Uint64 {
+	if h.bySender {
+		cnt += uint64(from) * 0x9e3779b97f4a7c15
+	}
 	return &h.index[cnt*h.hash>>h.shift]
 }
 
@@ -105,13 +112,13 @@ func (h *history) next() uint64 {
 // succeed only once.
 func (h *history) link(s, w uint64) {
 	nd := &h.nodes[w&nodeMask]
-	cnt, prev := nd.cnt.Load(), nd.prev.Load()
+	cnt, from, prev := nd.cnt.Load(), nd.from.Load(), nd.prev.Load()
 	step("history.link.check")
 	if h.cell(s).Load() != w || h.head.Load() != s {
 		return // linked long ago, and the node may have been reused
 	}
 	step("history.link.index")
-	h.bucket(cnt).CompareAndSwap(prev, s+1)
+	h.bucket(cnt, from).CompareAndSwap(prev, s+1)
 	step("history.link.head")
 	h.head.CompareAndSwap(s, s+1)
 }
@@ -125,17 +132,18 @@ func (h *history) at(s uint64) (entry, bool) {
 		return entry{}, false
 	}
 	nd := &h.nodes[w&nodeMask]
-	e := entry{seq: s, cnt: nd.cnt.Load(), prev: nd.prev.Load(), ref: nd.ref.Load(), left: nd.left.Load()}
+	e := entry{seq: s, cnt: nd.cnt.Load(), prev: nd.prev.Load(), ref: nd.ref.Load(), from: nd.from.Load(), left: nd.left.Load()}
 	step("history.at.check")
 	return e, cell.Load() == w
 }
 
-// find looks for the newest heap with the given count. next is the number that
-// a new heap would have; start fails if another heap has started since.
-func (h *history) find(cnt uint64) (e entry, found bool, next uint64) {
+// find looks for the newest heap with the given count, of that sender if senders
+// are told apart. next is the number that a new heap would have; start fails if
+// another heap has started since.
+func (h *history) find(cnt uint64, from uint32) (e entry, found bool, next uint64) {
 again:
 	next = h.next()
-	for s := h.bucket(cnt).Load(); s != 0; s = e.prev {
+	for s := h.bucket(cnt, from).Load(); s != 0; s = e.prev {
 		if s > next {
 			goto again // a heap has started meanwhile
 		}
@@ -143,7 +151,7 @@ again:
 		if e, ok = h.at(s - 1); !ok {
 			break // so old that it is overwritten, as are all behind it
 		}
-		if e.cnt == cnt {
+		if e.cnt == cnt && (!h.bySender || e.from == from) {
 			return e, true, next
 		}
 	}
@@ -152,7 +160,7 @@ again:
 
 // start makes the heap number next, in the calling thread's spare node; false,
 // with nothing changed, if another heap has started since next was read.
-func (h *history) start(next, cnt, ref uint64, left int64, spare *uint64) bool {
+func (h *history) start(next, cnt uint64, from uint32, ref uint64, left int64, spare *uint64) bool {
 	cell := h.cell(next)
 	step("history.start.load")
 	old := cell.Load()
@@ -162,8 +170,9 @@ func (h *history) start(next, cnt, ref uint64, left int64, spare *uint64) bool {
 	nd := &h.nodes[*spare]
 	nd.cnt.Store(cnt)
 	nd.ref.Store(ref)
+	nd.from.Store(from)
 	nd.left.Store(left)
-	nd.prev.Store(h.bucket(cnt).Load())
+	nd.prev.Store(h.bucket(cnt, from).Load())
 	step("history.start.cas")
 	w := h.lap(next)<<nodeBits | *spare
 	if !cell.CompareAndSwap(old, w) {
@@ -185,10 +194,11 @@ func (h *history) leave(s uint64, now int64, complete bool) {
 	h.nodes[w&nodeMask].left.Store(leftAt(now, complete))
 }
 
-// The two lowest bits of node.left.
+// The lowest bits of node.left.
 const (
 	leftComplete  = 1 << iota
 	leftOvertaken // late packets came, and were noted, after the window had evicted it
+	leftStop      // it was a stop heap of one packet
 	leftFlags     = 1<<iota - 1
 )
 
@@ -221,20 +231,26 @@ func (h *history) forget() {
 	}
 }
 
-// behind says whether cnt lies below everything remembered by more than depth:
-// further than reordering reaches, as when a sender has begun again.
-func (h *history) behind(cnt, next, depth uint64) bool {
+// behind says whether cnt lies below everything remembered, of that sender if
+// senders are told apart, by more than depth: further than reordering reaches, as
+// when a sender has begun again.
+func (h *history) behind(cnt uint64, from uint32, next, depth uint64) bool {
 	first := next - min(next-h.floor.Load(), depth, next)
 	if first == next {
 		return false
 	}
-	if e, ok := h.at(next - 1); !ok || cnt+depth >= e.cnt {
+	if e, ok := h.at(next - 1); !ok || cnt+depth >= e.cnt && (!h.bySender || e.from == from) {
 		return false // ahead of the newest, or near it: the usual case
 	}
+	any := false
 	for s := first; s < next; s++ {
-		if e, ok := h.at(s); ok && cnt+depth >= e.cnt {
+		e, ok := h.at(s)
+		if !ok || h.bySender && e.from != from {
+			continue
+		}
+		if any = true; cnt+depth >= e.cnt {
 			return false
 		}
 	}
-	return true
+	return any
 }

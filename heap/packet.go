@@ -7,4 +7,5 @@ type Packet struct {
 	First []byte   // begins with the SPEAD header; holds all item pointers
 	Rest  [][]byte // the segments after First, nil for most packets
 	Len   int      // bytes in First and Rest together
+	From  Sender   // who sent it
 }

@@ -1,7 +1,9 @@
 package heap
 
 import (
+	"math"
 	"math/bits"
+	"sort"
 	"sync/atomic"
 
 	"github.com/speadx/speadx/spead"
@@ -20,13 +22,35 @@ import (
 // (an addressed NULL at offset 0) is common in small heaps. The pointer of all
 // ones is kept as a flag: it is an immediate, of the highest value there is, so
 // it comes last in a heap whenever it came.
+//
+// Beside each pointer stands where in the heap its packet belongs. Pointers spill
+// over several packets, and those may come in any order; but of two items at the same
+// offset, one of which is empty, the first is the one that the sender put first.
+// Within a packet, and so within packets that repeat all pointers, the order in
+// which they came is the sender's. For that to hold for every two pointers, whoever
+// adds one of a packet's pointers lowers the places of them all.
 type pointerSet struct {
 	list  [16]atomic.Uint64
+	at    [16]atomic.Uint32 // places of those in list
 	ones  atomic.Bool
 	n     atomic.Uint32 // places taken in table
 	hash  uint64        // odd: multiplied by it, a pointer's upper bits are its place
 	table []atomic.Uint64
+	tabAt []atomic.Uint32 // places of those in table
 	order []atomic.Uint32
+}
+
+// placeOf is the place of a packet: its offset in words, from 1 as 0 means none yet.
+func placeOf(offset int64) uint32 { return uint32(min(offset>>3+1, math.MaxUint32)) }
+
+// lower makes a pointer's place at most place.
+func lower(at *atomic.Uint32, place uint32) {
+	for {
+		old := at.Load()
+		if old != 0 && old <= place || at.CompareAndSwap(old, place) {
+			return
+		}
+	}
 }
 
 // unused marks an entry of order whose thread found its pointer there already.
@@ -37,6 +61,7 @@ func (p *pointerSet) init(limit int, hash uint64) {
 	p.hash = hash
 	if more := limit - len(p.list); more > 0 {
 		p.table = make([]atomic.Uint64, 2<<bits.Len(uint(more-1)))
+		p.tabAt = make([]atomic.Uint32, len(p.table))
 		p.order = make([]atomic.Uint32, more)
 	}
 }
@@ -48,10 +73,12 @@ func (p *pointerSet) reset() {
 			break
 		}
 		p.list[i].Store(0)
+		p.at[i].Store(0)
 	}
 	for i := range p.n.Load() {
 		if at := p.order[i].Load(); at != unused {
 			p.table[at].Store(0)
+			p.tabAt[at].Store(0)
 		}
 	}
 	p.n.Store(0)
@@ -84,8 +111,9 @@ func (p *pointerSet) addAll(h *spead.Packet) bool {
 	if missing > p.room() {
 		return false
 	}
+	place := placeOf(h.PayloadOffset)
 	for i := range n {
-		if q := h.Pointer(i); kept(h.Flavour, q) && !p.add(q) {
+		if q := h.Pointer(i); kept(h.Flavour, q) && !p.add(q, place) {
 			return false
 		}
 	}
@@ -131,8 +159,8 @@ func (p *pointerSet) has(q spead.Pointer) bool {
 	}
 }
 
-// add adds one pointer; false if there is no room.
-func (p *pointerSet) add(q spead.Pointer) bool {
+// add adds one pointer of a packet with that place; false if there is no room.
+func (p *pointerSet) add(q spead.Pointer, place uint32) bool {
 	v := ^uint64(q)
 	if v == 0 {
 		p.ones.Store(true)
@@ -141,6 +169,7 @@ func (p *pointerSet) add(q spead.Pointer) bool {
 	for i := range p.list {
 		step("pointers.list")
 		if w := p.list[i].Load(); w == v || w == 0 && p.list[i].CompareAndSwap(0, v) || p.list[i].Load() == v {
+			lower(&p.at[i], place)
 			return true
 		}
 	}
@@ -162,6 +191,7 @@ func (p *pointerSet) add(q spead.Pointer) bool {
 			step("pointers.cas")
 			if p.table[i].CompareAndSwap(0, v) {
 				p.order[k].Store(uint32(i))
+				lower(&p.tabAt[i], place)
 				return true
 			}
 			w = p.table[i].Load()
@@ -170,28 +200,50 @@ func (p *pointerSet) add(q spead.Pointer) bool {
 			if k >= 0 {
 				p.order[k].Store(unused)
 			}
+			lower(&p.tabAt[i], place)
 			return true
 		}
 	}
 }
 
-// appendTo appends the pointers of a set that nobody else uses, in the order
-// they came.
-func (p *pointerSet) appendTo(dst []spead.Pointer) []spead.Pointer {
+// orderedPointers are the pointers of a heap in the sender's order.
+type orderedPointers struct {
+	list []spead.Pointer
+	at   []uint32
+}
+
+func (o *orderedPointers) Len() int           { return len(o.list) }
+func (o *orderedPointers) Less(i, j int) bool { return o.at[i] < o.at[j] }
+func (o *orderedPointers) Swap(i, j int) {
+	o.list[i], o.list[j] = o.list[j], o.list[i]
+	o.at[i], o.at[j] = o.at[j], o.at[i]
+}
+
+// read fills o with the pointers of a set that nobody else uses.
+func (o *orderedPointers) read(p *pointerSet) {
+	o.list, o.at = o.list[:0], o.at[:0]
+	sorted := true
+	add := func(v uint64, at uint32) {
+		sorted = sorted && (len(o.at) == 0 || o.at[len(o.at)-1] <= at)
+		o.list = append(o.list, spead.Pointer(^v))
+		o.at = append(o.at, at)
+	}
 	for i := range p.list {
 		v := p.list[i].Load()
 		if v == 0 {
 			break
 		}
-		dst = append(dst, spead.Pointer(^v))
+		add(v, p.at[i].Load())
 	}
 	for i := range p.n.Load() {
 		if at := p.order[i].Load(); at != unused {
-			dst = append(dst, spead.Pointer(^p.table[at].Load()))
+			add(p.table[at].Load(), p.tabAt[at].Load())
 		}
 	}
-	if p.ones.Load() {
-		dst = append(dst, ^spead.Pointer(0))
+	if !sorted {
+		sort.Stable(o)
 	}
-	return dst
+	if p.ones.Load() {
+		o.list = append(o.list, ^spead.Pointer(0))
+	}
 }

@@ -39,11 +39,13 @@ type record struct {
 	reach     atomic.Int64  // the furthest that an unsized packet or an item pointer goes
 	lastSeen  atomic.Int64  // when a packet was placed last, ns
 	stop      atomic.Bool   // a stop item was in it
+	whole     atomic.Int64  // most pointers in a packet that had room for more
 	pointers  pointerSet
 
 	// Set by the preparer.
 	slot      int
 	cnt       uint64
+	from      uint32 // number of the sender that started it
 	flavour   spead.Flavour
 	firstSeen int64    // when its first packet was received, ns since 1970
 	memory    []byte   // where payload goes: the slot, or the part of it for this heap

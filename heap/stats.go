@@ -25,6 +25,7 @@ const (
 	cRingFullHeaps
 	cShutdownHeaps
 	cOvertaken
+	cConflicts
 	cBlocked
 	cBlockedNs
 	numCounters
@@ -106,6 +107,14 @@ type Stats struct {
 	ShutdownHeaps     uint64 // finished heaps that nobody took before the receiver closed
 	OvertakenHeaps    uint64 // heaps evicted that a lagging thread or sender then still fed
 
+	// Conflicts are packets of a heap, or with the count of a heap, that another
+	// sender had started: senders whose counts collide, if not one that uses
+	// several ports. Their fates are those of any packet. Conflict is the first.
+	// With BySender there are none.
+	Conflicts uint64
+	Conflict  Conflict
+	Senders   int // senders heard; the 1025th and all after it are one
+
 	Blocked     uint64        // times a thread found the ring full and waited
 	BlockedTime time.Duration // time that threads have waited so
 
@@ -137,9 +146,14 @@ func (a *Assembler) Stats() Stats {
 		RingFullHeaps:     c[cRingFullHeaps],
 		ShutdownHeaps:     c[cShutdownHeaps],
 		OvertakenHeaps:    c[cOvertaken],
+		Conflicts:         c[cConflicts],
+		Senders:           int(a.senders.heard.Load()),
 		Blocked:           c[cBlocked],
 		BlockedTime:       time.Duration(c[cBlockedNs]),
 		Oversize:          a.oversize.Load(),
+	}
+	if first := a.conflict.Load(); first != nil {
+		s.Conflict = *first
 	}
 	copy(s.Fates[:], c[:NumFates])
 	for i := range a.records {

@@ -36,7 +36,7 @@ func TestDescriptorCapture(t *testing.T) {
 		{ID: 0x2008, Name: "bits", Description: "a bit and a 7-bit integer", Format: []spead.FormatField{{Type: 'b', Bits: 1}, {Type: 'i', Bits: 7}}, Shape: []int64{2}},
 		{ID: 0x2000, Name: "f4", Description: "big-endian floats", Shape: []int64{3, 2}, DType: dtypeOf(sent[0x2000])},
 	} {
-		got, err := d.Item(spead.Flavour48)
+		got, err := d.Item(spead.Flavour48, 0)
 		if err != nil {
 			t.Errorf("%s: %v", d.Name, err)
 			continue
@@ -63,7 +63,7 @@ func TestDescriptorErrors(t *testing.T) {
 		{8, spead.Descriptor{ID: 1, Shape: []int64{256}}, "a dimension of 256"},
 		{8, spead.Descriptor{ID: 1, Description: strings.Repeat("x", 256)}, "too long"},
 	} {
-		if _, err := tt.d.Item(tt.flavour); err == nil || !strings.Contains(err.Error(), tt.want) {
+		if _, err := tt.d.Item(tt.flavour, 0); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%v: error %v, want one about %q", tt.flavour, err, tt.want)
 		}
 	}

@@ -2,6 +2,7 @@ package spead_test
 
 import (
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"sort"
 	"testing"
@@ -11,60 +12,83 @@ import (
 
 func TestAppendItems(t *testing.T) {
 	const f = spead.Flavour48
-	addressed := func(id uint64, offset, length int64) spead.Item {
-		return spead.Item{ID: id, Offset: offset, Length: length}
+	addressed := func(id uint64, offset, length int64) spead.RawItem {
+		return spead.RawItem{ID: id, Offset: offset, Length: length}
 	}
-	immediate := func(id, value uint64) spead.Item {
-		return spead.Item{ID: id, Immediate: true, Value: value}
+	immediate := func(id, value uint64) spead.RawItem {
+		return spead.RawItem{ID: id, Immediate: true, Value: value}
 	}
 	for _, tt := range []struct {
 		name string
 		in   []spead.Pointer
 		end  int64
-		want []spead.Item
+		want []spead.RawItem
 	}{
 		{"none", nil, 10, nil},
-		{"one to the end", []spead.Pointer{f.Addressed(9, 0)}, 10, []spead.Item{addressed(9, 0, 10)}},
-		{"payload before the first", []spead.Pointer{f.Addressed(9, 4)}, 10, []spead.Item{addressed(9, 4, 6)}},
+		{"one to the end", []spead.Pointer{f.Addressed(9, 0)}, 10, []spead.RawItem{addressed(9, 0, 10)}},
+		{"payload before the first", []spead.Pointer{f.Addressed(9, 4)}, 10, []spead.RawItem{addressed(9, 4, 6)}},
 		{"sorted by offset",
 			[]spead.Pointer{f.Addressed(9, 6), f.Addressed(8, 2), f.Addressed(7, 0)}, 10,
-			[]spead.Item{addressed(7, 0, 2), addressed(8, 2, 4), addressed(9, 6, 4)}},
+			[]spead.RawItem{addressed(7, 0, 2), addressed(8, 2, 4), addressed(9, 6, 4)}},
 		{"immediates after, by value",
 			[]spead.Pointer{f.Immediate(5, 9), f.Addressed(9, 6), f.Immediate(6, 2), f.Addressed(8, 0)}, 10,
-			[]spead.Item{addressed(8, 0, 6), addressed(9, 6, 4), immediate(6, 2), immediate(5, 9)}},
+			[]spead.RawItem{addressed(8, 0, 6), addressed(9, 6, 4), immediate(6, 2), immediate(5, 9)}},
 		{"equal keys keep their order",
 			[]spead.Pointer{f.Immediate(9, 1), f.Immediate(7, 1), f.Immediate(8, 1)}, 0,
-			[]spead.Item{immediate(9, 1), immediate(7, 1), immediate(8, 1)}},
+			[]spead.RawItem{immediate(9, 1), immediate(7, 1), immediate(8, 1)}},
 		{"same offset: the earlier is empty",
 			[]spead.Pointer{f.Addressed(9, 3), f.Addressed(8, 3)}, 10,
-			[]spead.Item{addressed(8, 3, 7)}},
+			[]spead.RawItem{addressed(8, 3, 7)}},
 		{"a NULL ends the item before it",
 			[]spead.Pointer{f.Addressed(9, 0), f.Addressed(spead.IDNull, 7)}, 8,
-			[]spead.Item{addressed(9, 0, 7)}},
+			[]spead.RawItem{addressed(9, 0, 7)}},
 		{"an immediate NULL is nothing",
 			[]spead.Pointer{f.Addressed(9, 0), f.Immediate(spead.IDNull, 7)}, 8,
-			[]spead.Item{addressed(9, 0, 8)}},
+			[]spead.RawItem{addressed(9, 0, 8)}},
 		{"items 1 to 4 end nothing",
 			[]spead.Pointer{f.Addressed(9, 0), f.Addressed(1, 2), f.Addressed(4, 3), f.Immediate(2, 8)}, 8,
-			[]spead.Item{addressed(9, 0, 8)}},
-		{"at the end is empty", []spead.Pointer{f.Addressed(9, 0), f.Addressed(8, 10)}, 10, []spead.Item{addressed(9, 0, 10)}},
+			[]spead.RawItem{addressed(9, 0, 8)}},
+		{"at the end is empty", []spead.Pointer{f.Addressed(9, 0), f.Addressed(8, 10)}, 10, []spead.RawItem{addressed(9, 0, 10)}},
 		{"beyond the end",
 			[]spead.Pointer{f.Addressed(9, 5), f.Addressed(8, 11), f.Addressed(7, 12)}, 10,
-			[]spead.Item{addressed(9, 5, 5)}},
+			[]spead.RawItem{addressed(9, 5, 5)}},
 		{"descriptors and stream control are items",
 			[]spead.Pointer{f.Addressed(spead.IDDescriptor, 0), f.Addressed(spead.IDDescriptor, 4), f.Immediate(spead.IDStreamCtrl, 2)}, 10,
-			[]spead.Item{addressed(5, 0, 4), addressed(5, 4, 6), immediate(6, 2)}},
+			[]spead.RawItem{addressed(5, 0, 4), addressed(5, 4, 6), immediate(6, 2)}},
 		{"largest id and value",
 			[]spead.Pointer{f.Immediate(f.MaxID(), f.MaxValue()), f.Addressed(f.MaxID(), 0)}, 1,
-			[]spead.Item{addressed(f.MaxID(), 0, 1), immediate(f.MaxID(), f.MaxValue())}},
+			[]spead.RawItem{addressed(f.MaxID(), 0, 1), immediate(f.MaxID(), f.MaxValue())}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got := spead.AppendItems(nil, f, slices.Clone(tt.in), tt.end)
-			if !slices.Equal(got, tt.want) {
+			got := bare(t, spead.AppendItems(nil, f, slices.Clone(tt.in), ramp(tt.end)))
+			if !reflect.DeepEqual(got, tt.want) {
 				t.Errorf("AppendItems = %+v, want %+v", got, tt.want)
 			}
 		})
 	}
+}
+
+// ramp is a payload of n bytes that tell their place.
+func ramp(n int64) []byte {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(i)
+	}
+	return b
+}
+
+// bare checks that the items of a ramp have the data that their places say, and
+// takes it out.
+func bare(t *testing.T, items []spead.RawItem) []spead.RawItem {
+	t.Helper()
+	for i := range items {
+		it := &items[i]
+		if int64(len(it.Data)) != it.Length || it.Length > 0 && (it.Data[0] != byte(it.Offset) || it.Data[it.Length-1] != byte(it.Offset+it.Length-1)) {
+			t.Errorf("item %+v has other data than its place says", *it)
+		}
+		it.Data = nil
+	}
+	return items
 }
 
 // TestAppendItemsOrder compares with a plain stable sort over many pointers.
@@ -96,9 +120,9 @@ func TestAppendItemsOrder(t *testing.T) {
 			return a.at < b.at
 		})
 		const end = 0x40
-		var items []spead.Item
+		var items []spead.RawItem
 		for i, k := range want {
-			it := spead.Item{ID: f.ID(k.p), Immediate: k.p.IsImmediate()}
+			it := spead.RawItem{ID: f.ID(k.p), Immediate: k.p.IsImmediate()}
 			if it.Immediate {
 				it.Value = f.Value(k.p)
 			} else {
@@ -112,8 +136,8 @@ func TestAppendItemsOrder(t *testing.T) {
 				items = append(items, it)
 			}
 		}
-		got := make([]spead.Item, 0, len(ptrs))
-		if got = spead.AppendItems(got, f, ptrs, end); !slices.Equal(got, items) {
+		got := make([]spead.RawItem, 0, len(ptrs))
+		if got = bare(t, spead.AppendItems(got, f, ptrs, ramp(end))); !reflect.DeepEqual(got, items) {
 			t.Errorf("%v: items differ: %v, want %v", f, got, items)
 		}
 	}
@@ -126,10 +150,10 @@ func TestAppendItemsAllocatesNothing(t *testing.T) {
 		in[i] = f.Addressed(uint64(i)+5, uint64(i*7919%300))
 	}
 	ptrs := make([]spead.Pointer, len(in))
-	items := make([]spead.Item, 0, len(in))
+	items, payload := make([]spead.RawItem, 0, len(in)), ramp(301)
 	if n := testing.AllocsPerRun(20, func() {
 		copy(ptrs, in)
-		items = spead.AppendItems(items[:0], f, ptrs, 301)
+		items = spead.AppendItems(items[:0], f, ptrs, payload)
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}

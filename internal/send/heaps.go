@@ -54,7 +54,7 @@ func newHeapSource(c *Config) (*heapSource, error) {
 				Description: "Item of a test heap",
 				DType:       fmt.Sprintf("{'descr': '>u4', 'fortran_order': False, 'shape': (%d,)}", c.itemSize()/wordSize),
 			}
-			item, err := d.Item(c.Flavour)
+			item, err := d.Item(c.Flavour, 0)
 			if err != nil {
 				return nil, err
 			}

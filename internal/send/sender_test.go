@@ -146,12 +146,12 @@ func receive(t testing.TB, e *fakeEngine) []*received {
 
 // items gives the items of the pattern, and how many descriptors there are.
 func (h *received) items(f spead.Flavour) (data [][]byte, descriptors int) {
-	for _, it := range spead.AppendItems(nil, f, slices.Clone(h.ptrs), int64(len(h.payload))) {
+	for _, it := range spead.AppendItems(nil, f, slices.Clone(h.ptrs), h.payload) {
 		switch {
 		case it.ID == spead.IDDescriptor:
 			descriptors++
 		case it.ID >= pattern.FirstID:
-			data = append(data, h.payload[it.Offset:][:it.Length])
+			data = append(data, it.Data)
 		}
 	}
 	return data, descriptors

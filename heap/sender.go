@@ -1,0 +1,139 @@
+package heap
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"sync/atomic"
+)
+
+// Sender is the address and port that a packet came from. It can be compared, and
+// holds no pointers, as there is one in each packet of a batch. The zero value
+// stands for a sender that is not known.
+type Sender struct {
+	hi, lo uint64 // the address; that of IPv4 as it is mapped into IPv6
+	port   uint16
+}
+
+// SenderOf is the sender at a.
+func SenderOf(a netip.AddrPort) Sender {
+	if !a.IsValid() {
+		return Sender{}
+	}
+	b := a.Addr().As16()
+	return Sender{binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:]), a.Port()}
+}
+
+// AddrPort is the sender's address and port; it is not valid if they are not known.
+func (s Sender) AddrPort() netip.AddrPort {
+	if s == (Sender{}) {
+		return netip.AddrPort{}
+	}
+	var b [16]byte
+	binary.BigEndian.PutUint64(b[:8], s.hi)
+	binary.BigEndian.PutUint64(b[8:], s.lo)
+	return netip.AddrPortFrom(netip.AddrFrom16(b).Unmap(), s.port)
+}
+
+// String is the address and port, "unknown" if they are not known.
+func (s Sender) String() string {
+	if s == (Sender{}) {
+		return "unknown"
+	}
+	return s.AddrPort().String()
+}
+
+// maxSenders is how many senders a stream tells apart. Those that come when there
+// are so many share the number 0, so that nobody can fill memory by sending from
+// ever other addresses.
+const maxSenders = 1024
+
+// senders are the senders that a stream has heard, by numbers from 1.
+//
+// A feeder that meets a new one writes it into an entry of its own, and publishes
+// that by one compare-and-swap of an empty place of the index, on which open
+// addressing finds it. Who loses looks again: two feeders that bring one sender meet
+// at one place, so no sender has two numbers. Entries never change afterwards.
+type senders struct {
+	index []atomic.Uint32 // number of the sender whose hash leads here; 0: none
+	list  []senderEntry   // by number
+	taken atomic.Uint32   // entries given to feeders
+	heard atomic.Int64    // senders published, the others as one
+	hash  uint64          // odd
+}
+
+type senderEntry struct {
+	Sender
+	newest  atomic.Uint64 // count of the heap it started last
+	started atomic.Bool   // whether there is one
+	stopped atomic.Bool   // its stop item was seen
+	others  atomic.Bool   // of entry 0: it is in use
+}
+
+func newSenders(hash uint64) *senders {
+	return &senders{index: make([]atomic.Uint32, 4*maxSenders), list: make([]senderEntry, maxSenders+1), hash: hash}
+}
+
+// number is that of a sender, which is given one if need be. spare is the calling
+// feeder's entry, 0 if it has none.
+func (s *senders) number(who Sender, spare *uint32) uint32 {
+	mask := uint64(len(s.index) - 1)
+	place := (who.hi ^ who.lo*s.hash ^ uint64(who.port)<<48) * s.hash >> 40
+	for ; ; place++ {
+		cell := &s.index[place&mask]
+		step("senders.load")
+		n := cell.Load()
+		if n == 0 {
+			if *spare == 0 && !s.take(spare) {
+				if !s.list[0].others.Swap(true) {
+					s.heard.Add(1)
+				}
+				return 0
+			}
+			s.list[*spare].Sender = who
+			step("senders.cas")
+			if cell.CompareAndSwap(0, *spare) {
+				s.heard.Add(1)
+				n, *spare = *spare, 0
+				return n
+			}
+			n = cell.Load()
+		}
+		if s.list[n].Sender == who {
+			return n
+		}
+	}
+}
+
+// take gives a feeder an entry; false if there are no more.
+func (s *senders) take(spare *uint32) bool {
+	for {
+		n := s.taken.Load()
+		if int(n) == maxSenders {
+			return false
+		}
+		step("senders.take")
+		if s.taken.CompareAndSwap(n, n+1) {
+			*spare = n + 1
+			return true
+		}
+	}
+}
+
+// Conflict is two senders that sent heaps of one count, or parts of one heap.
+type Conflict struct {
+	Cnt     uint64
+	Senders [2]netip.AddrPort
+}
+
+// checkOwner notes a conflict if the run in hand is of a heap, with that count, that
+// another sender has started.
+func (f *Feeder) checkOwner(cnt uint64, owner uint32) {
+	if owner == f.from {
+		return
+	}
+	a := f.a
+	f.count[cConflicts] += uint64(f.inRun)
+	if a.conflict.Load() == nil {
+		a.conflict.CompareAndSwap(nil, &Conflict{cnt, [2]netip.AddrPort{a.senders.list[owner].AddrPort(), a.senders.list[f.from].AddrPort()}})
+	}
+}
