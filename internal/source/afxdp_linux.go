@@ -136,13 +136,13 @@ func (a *AFXDP) fill(b *Batch) {
 		switch {
 		case a.cutter.split:
 		case d.Len <= len(first):
-			b.add(heap.Packet{First: first[:d.Len:d.Len], Len: d.Len}, stream)
+			b.add(heap.Packet{First: first[:d.Len:d.Len], Len: d.Len, From: heap.SenderOf(d.Src)}, stream)
 			continue
 		case d.Offset+d.Len == p.Len && headerLies(first):
-			b.add(heap.Packet{First: first, Rest: p.Rest, Len: d.Len}, stream)
+			b.add(heap.Packet{First: first, Rest: p.Rest, Len: d.Len, From: heap.SenderOf(d.Src)}, stream)
 			continue
 		}
-		a.cutter.begin(first, p.Rest, d.Len, stream)
+		a.cutter.begin(first, p.Rest, d.Len, stream, heap.SenderOf(d.Src))
 	}
 }
 

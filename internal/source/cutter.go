@@ -42,6 +42,7 @@ type cutter struct {
 	rest   [][]byte
 	left   int
 	stream int32
+	from   heap.Sender
 
 	arena   [][]byte // len is what packets of this batch use
 	scratch []byte   // likewise
@@ -57,8 +58,8 @@ func (c *cutter) reset() { c.arena, c.scratch = c.arena[:0], c.scratch[:0] }
 
 // begin takes a datagram of length bytes in hand, which are in first and rest
 // and may be followed by others.
-func (c *cutter) begin(first []byte, rest [][]byte, length int, stream int32) {
-	c.active, c.first, c.rest, c.left, c.stream = true, first, rest, length, stream
+func (c *cutter) begin(first []byte, rest [][]byte, length int, stream int32, from heap.Sender) {
+	c.active, c.first, c.rest, c.left, c.stream, c.from = true, first, rest, length, stream, from
 }
 
 // next moves one packet of the datagram in hand to b, which has room for it. It
@@ -90,7 +91,7 @@ func (c *cutter) next(b *Batch) bool {
 			size = c.packet.Size()
 		}
 	}
-	p := heap.Packet{Len: size}
+	p := heap.Packet{Len: size, From: c.from}
 	if straddles > 0 {
 		c.scratch = c.scratch[:len(c.scratch)+straddles]
 		p.First = header

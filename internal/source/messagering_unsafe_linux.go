@@ -2,9 +2,12 @@ package source
 
 import (
 	"encoding/binary"
+	"net/netip"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/speadx/speadx/heap"
 )
 
 // groControlSize holds the one control message that is asked for: the size of
@@ -19,6 +22,7 @@ type messageRing struct {
 	vectors  [udpMessages]unix.Iovec
 	controls [udpMessages][groControlSize]byte
 	buffers  [udpMessages][]byte
+	names    [udpMessages]unix.RawSockaddrAny
 	streams  [udpMessages]int32 // of the messages received
 }
 
@@ -33,6 +37,7 @@ func newMessageRing(memory []byte) *messageRing {
 		r.headers[i].Hdr.Iov = &r.vectors[i]
 		r.headers[i].Hdr.SetIovlen(1)
 		r.headers[i].Hdr.Control = &r.controls[i][0]
+		r.headers[i].Hdr.Name = (*byte)(unsafe.Pointer(&r.names[i]))
 	}
 	return r
 }
@@ -42,6 +47,7 @@ func newMessageRing(memory []byte) *messageRing {
 func (r *messageRing) receive(fd, from, limit int) (int, error) {
 	for i := from; i < limit; i++ {
 		r.headers[i].Hdr.SetControllen(groControlSize) // the kernel wrote how much it used
+		r.headers[i].Hdr.Namelen = unix.SizeofSockaddrAny
 	}
 	for {
 		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&r.headers[from])),
@@ -65,6 +71,21 @@ func (r *messageRing) message(i int) (data []byte, segment int, whole bool) {
 	h := &r.headers[i]
 	n := min(int(h.Len), udpBufferSize)
 	return r.buffers[i][:n], groSize(r.controls[i][:min(int(h.Hdr.Controllen), groControlSize)]), h.Hdr.Flags&unix.MSG_TRUNC == 0
+}
+
+// sender is who sent message i.
+func (r *messageRing) sender(i int) heap.Sender {
+	name := &r.names[i]
+	port := func(p *uint16) uint16 { return binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(p))[:]) }
+	switch n := r.headers[i].Hdr.Namelen; {
+	case name.Addr.Family == unix.AF_INET && n >= unix.SizeofSockaddrInet4:
+		a := (*unix.RawSockaddrInet4)(unsafe.Pointer(name))
+		return heap.SenderOf(netip.AddrPortFrom(netip.AddrFrom4(a.Addr), port(&a.Port)))
+	case name.Addr.Family == unix.AF_INET6 && n >= unix.SizeofSockaddrInet6:
+		a := (*unix.RawSockaddrInet6)(unsafe.Pointer(name))
+		return heap.SenderOf(netip.AddrPortFrom(netip.AddrFrom16(a.Addr), port(&a.Port)))
+	}
+	return heap.Sender{}
 }
 
 // groSize finds the size of a train's packets in the control data of a message,

@@ -13,6 +13,7 @@ import (
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
 	"github.com/gopacket/gopacket/pcapgo"
+	"github.com/speadx/speadx/heap"
 	"github.com/speadx/speadx/internal/frame"
 )
 
@@ -176,7 +177,7 @@ func (p *PCAP) parse() {
 	}
 	from := len(p.arena)
 	p.arena = append(p.arena, p.data[d.Offset:d.Offset+d.Len]...)
-	p.cutter.begin(p.arena[from:], nil, d.Len, stream)
+	p.cutter.begin(p.arena[from:], nil, d.Len, stream, heap.SenderOf(d.Src))
 }
 
 // parseLink parses a captured frame behind its link layer.

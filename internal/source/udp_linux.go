@@ -243,7 +243,7 @@ func (u *UDP) fill(b *Batch) {
 			size = segment
 			u.counters.superFrames.Add(1)
 		}
-		b.add(heap.Packet{First: data[u.offset : u.offset+size : u.offset+size], Len: size}, u.ring.streams[u.next])
+		b.add(heap.Packet{First: data[u.offset : u.offset+size : u.offset+size], Len: size, From: u.ring.sender(u.next)}, u.ring.streams[u.next])
 		if u.offset += size; u.offset == len(data) {
 			u.next++
 			u.offset = 0
