@@ -79,12 +79,26 @@ type Config struct {
 	// MaxAge evicts a heap for which no packet came for so long. Default: 10 s;
 	// negative: never.
 	MaxAge time.Duration
-	// IgnoreStop makes a stream go on after its stop item.
+	// IgnoreStop makes a stream go on after its stop item, and hands over the heap
+	// that it is in.
 	IgnoreStop bool
+	// Stops is with which stop item a stream ends, where several senders feed it
+	// and each sends one. Default: 1, the first.
+	Stops int
+	// BySender tells heaps of different senders apart, by address and port, also
+	// where their counts are the same. They share the concurrent heaps. A stream
+	// then ends when each sender it has heard has sent its stop item, and at least
+	// Stops of them have.
+	BySender bool
 	// Incomplete hands over incomplete heaps too.
 	Incomplete bool
 	// RefuseUnsized refuses heaps that do not tell their length.
 	RefuseUnsized bool
+
+	// GuardReleased makes the memory of a heap inaccessible when it is released: a
+	// program that still uses it gets a fault at that very place. For finding such
+	// a use: it costs system calls for each heap, and huge pages.
+	GuardReleased bool
 
 	// Logger is told what somebody ought to know while packets flow, at most
 	// once a second of each kind. Default: nobody is.
@@ -182,6 +196,7 @@ func (c Config) withDefaults() (Config, error) {
 		{"ring heaps", int64(c.RingHeaps), 1, many},
 		{"consumer heaps", int64(c.ConsumerHeaps), 1, many},
 		{"substreams", int64(c.Substreams), 1, many},
+		{"stop items", int64(c.Stops), 0, many},
 		{"concurrent heaps", int64(c.ConcurrentHeaps), 0, many},
 		{"frames", int64(c.Frames), 0, 1 << 30},
 		{"item pointers", int64(c.MaxItems), 0, many},

@@ -174,7 +174,7 @@ const maxWindow = 1024
 
 // openPool makes the pool and the assemblers.
 func (r *Receiver) openPool() error {
-	pc := pool.Config{Pages: r.cfg.Hugepages, Node: r.plan.node()}
+	pc := pool.Config{Pages: r.cfg.Hugepages, Node: r.plan.node(), Guard: r.cfg.GuardReleased}
 	for i := range r.plan.streams {
 		ps := &r.plan.streams[i]
 		threads, queues := r.feedingThreads(ps)
@@ -204,6 +204,8 @@ func (r *Receiver) openPool() error {
 			MaxRanges:     r.cfg.MaxRanges,
 			Incomplete:    r.cfg.Incomplete,
 			IgnoreStop:    r.cfg.IgnoreStop,
+			Stops:         r.cfg.Stops,
+			BySender:      r.cfg.BySender,
 			RefuseUnsized: r.cfg.RefuseUnsized,
 			Notify:        r.ready.Ring,
 			OnStop:        r.wakeThreads,

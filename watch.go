@@ -16,6 +16,7 @@ type watch struct {
 	log      *slog.Logger
 	last     Stats
 	oversize bool
+	conflict map[string]bool // streams whose conflict was told
 	lost     map[string]bool // interfaces without a carrier
 }
 
@@ -53,8 +54,26 @@ func (w *watch) look(r *Receiver) {
 	if n := rose(heap.Fragment); n > 0 {
 		w.log.Warn(fmt.Sprintf("%d IP fragments for our endpoints went to the kernel: the sender's packets are larger than a link's MTU on the way", n))
 	}
+	w.conflicts(&s)
 	w.losses(r, &s)
 	w.last = s
+}
+
+// conflicts names, once, the senders of a stream whose heap counts collide.
+func (w *watch) conflicts(s *Stats) {
+	for i := range s.Streams {
+		st := &s.Streams[i]
+		if st.Conflicts == 0 || w.conflict[st.Name] {
+			continue
+		}
+		if w.conflict == nil {
+			w.conflict = map[string]bool{}
+		}
+		w.conflict[st.Name] = true
+		c := st.Conflict
+		w.log.Warn(fmt.Sprintf("heap %d came from %v and from %v: their heap counts collide, and their packets mix or are lost; --by-source tells them apart (if it is one sender with several ports, all is well)",
+			c.Cnt, c.Senders[0], c.Senders[1]), "stream", st.Name)
+	}
 }
 
 // blockedLong is how long a thread must have waited for the consumer within a

@@ -30,6 +30,9 @@ const (
 	// maxSlots bounds the slots of a share, both classes together, to what the
 	// fields of its words can count.
 	maxSlots = 1<<fieldBits - 1
+	// maxGuarded bounds the slots of a guarded pool: each may be a mapping of its
+	// own, of which the kernel allows 65530 (vm.max_map_count).
+	maxGuarded = 30000
 )
 
 // ShareConfig sizes one stream's part of the pool.
@@ -54,6 +57,12 @@ type Config struct {
 	Pages  Pages // which pages; the zero value takes the largest there are
 	Node   int   // NUMA node, that of the NIC; -1: do not bind
 	NoLock bool  // do not mlock
+
+	// Guard makes the memory of each free slot inaccessible, so that whoever uses
+	// it after it was freed gets a fault at that very place, and not another's data.
+	// It costs two system calls for each slot taken, and ordinary pages: it is for
+	// finding such a use, not for production.
+	Guard bool
 }
 
 // layout is what a ShareConfig comes to.

@@ -12,6 +12,7 @@ import (
 type Pool struct {
 	shares  []Share
 	mapping *pages.Mapping
+	guard   bool
 
 	closed   atomic.Bool // set by Close; no slot is taken after it
 	unmapped atomic.Bool // won by the one goroutine that unmaps
@@ -24,6 +25,12 @@ func New(c Config) (*Pool, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.Guard {
+		c.Pages = PagesOff
+		if slots > maxGuarded {
+			return nil, fmt.Errorf("pool: %d slots are too many to be guarded (%d at most)", slots, maxGuarded)
+		}
+	}
 	mapping, err := pages.Map(bytes, pages.Options{Choice: c.Pages, Node: c.Node, Lock: !c.NoLock, Name: "the pool"})
 	if errors.Is(err, pages.ErrMemory) {
 		return nil, fmt.Errorf("pool: %d slots: %w (%s)", slots, err, remedy)
@@ -31,11 +38,16 @@ func New(c Config) (*Pool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pool: %d slots: %w", slots, err)
 	}
-	p := &Pool{shares: make([]Share, len(layouts)), mapping: mapping}
+	p := &Pool{shares: make([]Share, len(layouts)), mapping: mapping, guard: c.Guard}
 	mem := mapping.Bytes
 	for i, l := range layouts {
 		p.shares[i].init(p, c.Shares[i], l, mem[:l.bytes:l.bytes])
 		mem = mem[l.bytes:]
+	}
+	if c.Guard {
+		if err := mapping.Allow(mapping.Bytes, false); err != nil {
+			return nil, fmt.Errorf("pool: guard: %w", errors.Join(err, mapping.Unmap()))
+		}
 	}
 	return p, nil
 }

@@ -111,6 +111,7 @@ func (s *Share) Take(size int64) (slot int, ok bool) {
 		step("take.empty")
 		return 0, false
 	}
+	s.allow(slot, true)
 	step("take.free")
 	// The slot is on no list and its state still free: nobody else can change
 	// it. It is counted before it is owned, and Free uncounts it before it is
@@ -130,6 +131,17 @@ func (s *Share) Take(size int64) (slot int, ok bool) {
 	raise(&s.high[filling], count(counts, filling))
 	step("take.done")
 	return slot, true
+}
+
+// allow makes the memory of a slot, which the caller has in hand, accessible or not,
+// if the pool is guarded.
+func (s *Share) allow(slot int, yes bool) {
+	if !s.pool.guard {
+		return
+	}
+	if err := s.pool.mapping.Allow(s.Bytes(slot), yes); err != nil {
+		panic(fmt.Sprintf("pool: guarding slot %d of share %s: %v", slot, s.config.Name, err))
+	}
 }
 
 // MarkReady says that slot, which is being filled, is finished and goes to the
@@ -171,6 +183,7 @@ func (s *Share) Free(slot int) error {
 	if was == free || !word.CompareAndSwap(uint32(was), uint32(free)) {
 		return fmt.Errorf("pool: slot %d of share %s: %w", slot, s.config.Name, ErrNotTaken)
 	}
+	s.allow(slot, false)
 	list := &s.large
 	if slot >= s.layout.slots {
 		list = &s.small

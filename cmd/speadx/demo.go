@@ -120,7 +120,7 @@ func runDemo(ctx context.Context, duration time.Duration, rate float64, w io.Wri
 	}()
 	f := newRecvFlags()
 	f.verify, f.quiet = true, true
-	c := &reception{r: r, f: f, out: newOutput(w, f, 1), stderr: w, began: time.Now()}
+	c := &reception{r: r, f: f, out: newOutput(w, w, f, 1), stderr: w, began: time.Now()}
 	defer c.progress().stop()
 	// The stop heap ends reception; should it be lost, the time does.
 	defer time.AfterFunc(duration+5*time.Second, r.Stop).Stop()

@@ -6,6 +6,7 @@ import (
 
 	"github.com/speadx/speadx"
 	"github.com/speadx/speadx/heap"
+	"github.com/speadx/speadx/spead"
 )
 
 // output is a format in which heaps and totals are printed. Each call writes
@@ -15,11 +16,15 @@ type output interface {
 	summary(s *speadx.Stats, c *reception) error
 }
 
-func newOutput(w io.Writer, f *recvFlags, streams int) output {
-	if f.format == "json" {
-		return &jsonOutput{w: w, hash: f.hash, quiet: f.quiet}
+func newOutput(stdout, stderr io.Writer, f *recvFlags, streams int) output {
+	d := decoder{bySource: f.bySource, stderr: stderr}
+	if f.pyspead {
+		d.compat = spead.CompatPySPEAD
 	}
-	return &textOutput{w: w, quiet: f.quiet, several: streams > 1}
+	if f.format == "json" {
+		return &jsonOutput{w: stdout, decoder: d, hash: f.hash, values: f.values, quiet: f.quiet}
+	}
+	return &textOutput{w: stdout, decoder: d, descriptors: f.descriptors, values: f.values, quiet: f.quiet, several: streams > 1}
 }
 
 // sum adds up the counters of all streams.
@@ -44,6 +49,7 @@ func sum(s *speadx.Stats) heap.Stats {
 		t.RingFullHeaps += st.RingFullHeaps
 		t.ShutdownHeaps += st.ShutdownHeaps
 		t.OvertakenHeaps += st.OvertakenHeaps
+		t.Conflicts += st.Conflicts
 		t.Blocked += st.Blocked
 		t.BlockedTime += st.BlockedTime
 	}

@@ -18,11 +18,13 @@ import (
 // jsonOutput prints one object a line. Names and meanings are in docs/json.md;
 // they are an interface.
 type jsonOutput struct {
-	w     io.Writer
-	hash  bool
-	quiet bool
-	buf   []byte
-	items []heap.Item
+	w       io.Writer
+	decoder decoder
+	hash    bool
+	values  bool
+	quiet   bool
+	buf     []byte
+	items   []heap.Item
 }
 
 // heap is written by hand, as it is done for every heap and has to cost little.
@@ -30,6 +32,7 @@ func (o *jsonOutput) heap(h *heap.Heap, _ time.Duration) error {
 	if o.quiet {
 		return nil
 	}
+	g := o.decoder.decode(h)
 	b := append(o.buf[:0], `{"type":"heap","stream":`...)
 	b = appendString(b, h.Stream())
 	b = append(b, `,"cnt":`...)
@@ -42,8 +45,13 @@ func (o *jsonOutput) heap(h *heap.Heap, _ time.Duration) error {
 	b = strconv.AppendInt(b, h.Length(), 10)
 	b = append(b, `,"received":`...)
 	b = strconv.AppendInt(b, h.Received(), 10)
+	if s := h.Sender(); s.IsValid() {
+		b = append(b, `,"sender":"`...)
+		b = append(s.AppendTo(b), '"')
+	}
 	b = append(b, `,"items":[`...)
-	for i, it := range o.byID(h.Items()) {
+	items := o.byID(h.Items())
+	for i, it := range items {
 		if i > 0 {
 			b = append(b, ',')
 		}
@@ -63,6 +71,16 @@ func (o *jsonOutput) heap(h *heap.Heap, _ time.Duration) error {
 				b = hex.AppendEncode(b, sum[:])
 				b = append(b, '"')
 			}
+			if it.Missing {
+				b = append(b, `,"missing":true`...)
+			}
+		}
+		if known := g.ByID(it.ID); known != nil && known.Descriptor() != nil {
+			b = appendDescriptor(b, known)
+		}
+		if named := valueOf(g, items, i); named != nil && o.values {
+			b = append(b, `,"value":`...)
+			b = appendValue(b, named.Value())
 		}
 		b = append(b, '}')
 	}
@@ -147,6 +165,7 @@ type jsonCounts struct {
 	StopHeaps         uint64    `json:"stop_heaps"`
 	Batches           uint64    `json:"batches"`
 	MaxBatch          uint64    `json:"max_batch"`
+	SourceConflicts   uint64    `json:"source_conflicts"`
 	Blocked           uint64    `json:"blocked"`
 	BlockedSeconds    float64   `json:"blocked_seconds"`
 }
@@ -159,7 +178,7 @@ func newJSONCounts(s *heap.Stats) jsonCounts {
 		RingFullHeaps: s.RingFullHeaps, ShutdownHeaps: s.ShutdownHeaps,
 		EvictedHeaps: s.EvictedHeaps, AgedHeaps: s.AgedHeaps, FlushedHeaps: s.FlushedHeaps, OvertakenHeaps: s.OvertakenHeaps,
 		SinglePacketHeaps: s.SinglePacketHeaps, StopHeaps: s.StopHeaps,
-		Batches: s.Batches, MaxBatch: s.MaxBatch, Blocked: s.Blocked, BlockedSeconds: microseconds(s.BlockedTime.Seconds()),
+		Batches: s.Batches, MaxBatch: s.MaxBatch, SourceConflicts: s.Conflicts, Blocked: s.Blocked, BlockedSeconds: microseconds(s.BlockedTime.Seconds()),
 	}
 }
 
@@ -183,8 +202,24 @@ func (f jsonFates) MarshalJSON() ([]byte, error) {
 type jsonStream struct {
 	Name string `json:"stream"`
 	jsonCounts
-	OversizeBytes int64     `json:"oversize_bytes"`
-	Pool          jsonSlots `json:"pool"`
+	OversizeBytes int64         `json:"oversize_bytes"`
+	Senders       int           `json:"senders"`
+	Conflict      *jsonConflict `json:"source_conflict,omitempty"`
+	Pool          jsonSlots     `json:"pool"`
+}
+
+// jsonConflict is the first conflict of a stream.
+type jsonConflict struct {
+	Cnt     uint64   `json:"cnt"`
+	Senders []string `json:"senders"`
+}
+
+func newJSONConflict(s *heap.Stats) *jsonConflict {
+	if s.Conflicts == 0 {
+		return nil
+	}
+	c := &s.Conflict
+	return &jsonConflict{Cnt: c.Cnt, Senders: []string{c.Senders[0].String(), c.Senders[1].String()}}
 }
 
 type jsonSlots struct {
@@ -243,6 +278,7 @@ func (o *jsonOutput) summary(s *speadx.Stats, c *reception) error {
 		st := &s.Streams[i]
 		j.Streams = append(j.Streams, jsonStream{
 			Name: st.Name, jsonCounts: newJSONCounts(&st.Stats), OversizeBytes: st.Oversize,
+			Senders: st.Senders, Conflict: newJSONConflict(&st.Stats),
 			Pool: jsonSlots{
 				Live: st.Sum.Live, Ring: st.Sum.Ring, Held: st.Sum.Held, Threads: st.Sum.Threads,
 				HighLive: highLive(st), HighRing: highRing(st), HighHeld: st.Slots.HighHeld,

@@ -107,7 +107,7 @@ func TestSummaryText(t *testing.T) {
 	}}}
 	var b bytes.Buffer
 	c := &reception{f: &recvFlags{verify: true}, got: received{heaps: 1, bytes: 1e9, flow: 2 * time.Second}, verified: 1}
-	if err := newOutput(&b, c.f, 1).summary(&s, c); err != nil {
+	if err := newOutput(&b, &b, c.f, 1).summary(&s, c); err != nil {
 		t.Fatal(err)
 	}
 	want := `Received 1 heap, 1000000000 bytes in 2.000 seconds: 4.000 Gb/s

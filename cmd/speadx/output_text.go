@@ -13,10 +13,13 @@ import (
 
 // textOutput prints heaps and totals as spead2_recv does, and the ledger.
 type textOutput struct {
-	w       io.Writer
-	quiet   bool
-	several bool // streams
-	buf     bytes.Buffer
+	w           io.Writer
+	decoder     decoder
+	descriptors bool
+	values      bool
+	quiet       bool
+	several     bool // streams
+	buf         bytes.Buffer
 }
 
 func (o *textOutput) heap(h *heap.Heap, at time.Duration) error {
@@ -36,17 +39,59 @@ func (o *textOutput) heap(h *heap.Heap, at time.Duration) error {
 	if !h.Complete() {
 		fmt.Fprintf(b, " (%d of %s bytes)", h.Received(), lengthText(h))
 	}
-	b.WriteByte('\n')
-	width := h.Flavour().AddrBits() / 8
-	for _, it := range h.Items() {
-		if it.Immediate {
-			fmt.Fprintf(b, "  %#x = [%d bytes] = %#x\n", it.ID, width, it.Value)
-		} else if it.ID != spead.IDDescriptor {
-			fmt.Fprintf(b, "  %#x = [%d bytes]\n", it.ID, it.Length)
-		}
+	if o.decoder.bySource {
+		fmt.Fprintf(b, " from %v", h.Sender())
 	}
+	b.WriteByte('\n')
+	o.writeItems(b, h)
 	_, err := o.w.Write(b.Bytes())
 	return err
+}
+
+// writeItems writes the descriptors of a heap, if they are wanted, and its items.
+func (o *textOutput) writeItems(b *bytes.Buffer, h *heap.Heap) {
+	var g *spead.ItemGroup
+	if o.descriptors || o.values {
+		g = o.decoder.decode(h)
+	}
+	if o.descriptors {
+		for _, it := range g.Described() {
+			writeDescriptor(b, it)
+		}
+	}
+	width := int64(h.Flavour().AddrBits() / 8)
+	items := h.Items()
+	for i := range items {
+		it := &items[i]
+		if it.ID == spead.IDDescriptor {
+			continue
+		}
+		fmt.Fprintf(b, "  %#x", it.ID)
+		var known *spead.Item
+		if g != nil {
+			if known = g.ByID(it.ID); known != nil && known.Descriptor() == nil {
+				known = nil
+			}
+		}
+		if known != nil {
+			fmt.Fprintf(b, " %s", known.Name())
+		}
+		if o.values && known != nil && known.HasValue() && !it.Missing {
+			v := known.Value()
+			fmt.Fprintf(b, " %s = ", typeText(known, v.Shape()))
+			writeValue(b, v)
+			b.WriteByte('\n')
+			continue
+		}
+		switch {
+		case it.Immediate:
+			fmt.Fprintf(b, " = [%d bytes] = %#x\n", width, it.Value)
+		case it.Missing:
+			fmt.Fprintf(b, " = [%d bytes, some missing]\n", it.Length)
+		default:
+			fmt.Fprintf(b, " = [%d bytes]\n", it.Length)
+		}
+	}
 }
 
 func lengthText(h *heap.Heap) string {
@@ -87,6 +132,7 @@ func (o *textOutput) summary(s *speadx.Stats, c *reception) error {
 		{"packets", s.Packets, true},
 		{"batches", t.Batches, true},
 		{"max_batch", t.MaxBatch, true},
+		{"source_conflicts", t.Conflicts, false},
 		{"worker_blocked", t.Blocked, true},
 	} {
 		if v.always || v.n > 0 {

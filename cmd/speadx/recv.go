@@ -113,7 +113,7 @@ func runRecv(ctx context.Context, cfg speadx.Config, f *recvFlags, stdout, stder
 	if f.duration > 0 {
 		defer time.AfterFunc(f.duration, r.Stop).Stop()
 	}
-	rec := &reception{r: r, f: f, out: newOutput(stdout, f, len(in.Streams)), stderr: stderr, began: time.Now()}
+	rec := &reception{r: r, f: f, out: newOutput(stdout, stderr, f, len(in.Streams)), stderr: stderr, began: time.Now()}
 	if !f.quiet && isTerminal(stderr) {
 		defer rec.progress().stop()
 	}

@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/bits"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 
@@ -44,16 +45,23 @@ type recvFlags struct {
 	onFull     string
 	maxAge     time.Duration
 	joint      bool
+	bySource   bool
+	pyspead    bool
+	sized      bool
 	heaps      int64
 	duration   time.Duration
 	stopOnStop bool
+	stops      string
 	incomplete bool
 	verify     bool
 	hash       bool
 	quiet      bool
-	format     string
-	spead2     spead2Flags
-	changed    func(flag string) bool // whether it was given
+
+	descriptors, values bool
+
+	format  string
+	spead2  spead2Flags
+	changed func(flag string) bool // whether it was given
 }
 
 func newRecvFlags() *recvFlags {
@@ -68,11 +76,15 @@ func (f *recvFlags) groups() []flagGroup {
 	fs.StringVar(&f.mode, "mode", "auto", "receive in `MODE` auto, zerocopy, native, generic or udp")
 	fs.StringVar(&f.queues, "queues", "all", "take packets from the receive queues in `LIST`, such as 0,2-3, or all")
 	fs.BoolVar(&f.joint, "joint", false, "all sources are one stream")
+	fs.BoolVar(&f.bySource, "by-source", false, "tell heaps of different senders apart, also where their counts are the same; a stream then ends when each sender has sent its stop heap")
+	fs.BoolVar(&f.pyspead, "pyspead", false, "read descriptors as PySPEAD up to 0.5.2 sends them")
+	fs.BoolVar(&f.sized, "require-heap-length", false, "refuse heaps that do not tell their length")
 	fs.BoolVar(&f.incomplete, "incomplete", false, "deliver incomplete heaps too")
 
 	until := newFlagGroup("Until when")
 	fs = until.flags
 	fs.BoolVar(&f.stopOnStop, "stop-on-stop", true, "end a stream with its stop heap")
+	fs.StringVar(&f.stops, "stop-after-stops", "1", "end a stream with its stop heap of number `N`, or never")
 	fs.Int64Var(&f.heaps, "heaps", 0, "stop after `N` heaps (0: do not)")
 	fs.DurationVar(&f.duration, "duration", 0, "stop after `TIME`, such as 90s or 1h (0s: do not)")
 
@@ -80,6 +92,8 @@ func (f *recvFlags) groups() []flagGroup {
 	fs = out.flags
 	fs.StringVar(&f.format, "format", "text", "print in `FORMAT` text or json")
 	fs.BoolVarP(&f.quiet, "quiet", "q", false, "print only the totals, and what is amiss")
+	fs.BoolVar(&f.descriptors, "descriptors", false, "print the descriptors, and the items' names")
+	fs.BoolVar(&f.values, "values", false, "print the values of described items, in the format text shortened")
 	fs.BoolVar(&f.hash, "hash", false, "give the SHA-256 of each item (format json)")
 	fs.BoolVar(&f.verify, "verify", false, "check the pattern of send --verify and spead2_send --verify")
 	fs.BoolP("help", "h", false, "print this help")
@@ -125,6 +139,13 @@ func (f *recvFlags) config(fs *pflag.FlagSet, sources []string) (c speadx.Config
 		MaxAge:        f.maxAge,
 		IgnoreStop:    !f.stopOnStop,
 		Incomplete:    f.incomplete,
+		BySender:      f.bySource,
+		RefuseUnsized: f.sized,
+	}
+	if f.stops == "never" {
+		c.IgnoreStop = true
+	} else if c.Stops, err = strconv.Atoi(f.stops); err != nil || c.Stops < 1 || c.Stops > maxHeaps {
+		return c, fmt.Errorf("--stop-after-stops %q is neither a number of stop heaps from 1 to %d nor never", f.stops, maxHeaps)
 	}
 	if fs.Changed("concurrent-heaps") {
 		c.ConcurrentHeaps = f.concurrent
@@ -246,7 +267,9 @@ func (f *recvFlags) withoutEffect(in *speadx.Info) []string {
 	if !udp {
 		idle("nothing comes over UDP sockets", "gro", "buffer")
 	}
-	if f.format != "json" {
+	if f.quiet {
+		idle("--quiet prints no heaps", "descriptors", "values", "hash")
+	} else if f.format != "json" {
 		idle("hashes are part of --format json", "hash")
 	}
 	return out

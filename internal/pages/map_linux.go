@@ -153,7 +153,7 @@ func (k *kernel) mapNormal(size int, o Options) (*Mapping, error) {
 	b := region[skip : skip+mapped]
 	m := &Mapping{
 		Bytes: b[:size:size], Kind: Kind4K, PageBytes: k.pageSize, Mapped: mapped, Node: -1,
-		region: region, munmap: k.munmap,
+		region: region, munmap: k.munmap, allow: k.allow,
 	}
 	if noTHP != nil {
 		m.note("transparent huge pages: %v", noTHP)
@@ -162,6 +162,18 @@ func (k *kernel) mapNormal(size int, o Options) (*Mapping, error) {
 		return nil, errors.Join(err, m.Unmap())
 	}
 	return m, nil
+}
+
+// allow lets memory be read and written, or not.
+func (k *kernel) allow(b []byte, yes bool) error {
+	prot := unix.PROT_NONE
+	if yes {
+		prot = unix.PROT_READ | unix.PROT_WRITE
+	}
+	if err := k.mprotect(b, prot); err != nil {
+		return fmt.Errorf("mprotect: %w", err)
+	}
+	return nil
 }
 
 // settle turns the reserved addresses b into memory: accessible, on the right

@@ -32,6 +32,7 @@ type Mapping struct {
 
 	region []byte               // what was mapped, with the guard pages; nil once unmapped
 	munmap func(b []byte) error // never nil while region is not
+	allow  func(b []byte, yes bool) error
 }
 
 // Unmap gives the memory back. Nothing may touch Bytes from then on; it is set
@@ -46,6 +47,15 @@ func (m *Mapping) Unmap() error {
 		return fmt.Errorf("munmap %s: %w", Human(len(region)), err)
 	}
 	return nil
+}
+
+// Allow says whether b, whole pages of Bytes, may be read and written: an access is a
+// fault otherwise. It is for single pages only, not for huge ones.
+func (m *Mapping) Allow(b []byte, yes bool) error {
+	if m.allow == nil || m.Kind != Kind4K {
+		return fmt.Errorf("access to %v pages cannot be taken away piece by piece", m.Kind)
+	}
+	return m.allow(b, yes)
 }
 
 // Human writes a number of bytes for people: 4096 is "4 KiB", 1.5×2^30 is
