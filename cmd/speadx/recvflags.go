@@ -142,10 +142,13 @@ func (f *recvFlags) config(fs *pflag.FlagSet, sources []string) (c speadx.Config
 		BySender:      f.bySource,
 		RefuseUnsized: f.sized,
 	}
-	if f.stops == "never" {
+	switch {
+	case f.stops == "never":
 		c.IgnoreStop = true
-	} else if c.Stops, err = strconv.Atoi(f.stops); err != nil || c.Stops < 1 || c.Stops > maxHeaps {
-		return c, fmt.Errorf("--stop-after-stops %q is neither a number of stop heaps from 1 to %d nor never", f.stops, maxHeaps)
+	case fs.Changed("stop-after-stops"):
+		if c.Stops, err = strconv.Atoi(f.stops); err != nil || c.Stops < 1 || c.Stops > maxHeaps {
+			return c, fmt.Errorf("--stop-after-stops %q is neither a number of stop heaps from 1 to %d nor never", f.stops, maxHeaps)
+		}
 	}
 	if fs.Changed("concurrent-heaps") {
 		c.ConcurrentHeaps = f.concurrent
@@ -268,8 +271,9 @@ func (f *recvFlags) withoutEffect(in *speadx.Info) []string {
 		idle("nothing comes over UDP sockets", "gro", "buffer")
 	}
 	if f.quiet {
-		idle("--quiet prints no heaps", "descriptors", "values", "hash")
-	} else if f.format != "json" {
+		idle("--quiet prints no heaps", "descriptors", "values")
+	}
+	if f.format != "json" {
 		idle("hashes are part of --format json", "hash")
 	}
 	return out

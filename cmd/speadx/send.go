@@ -12,9 +12,11 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/speadx/speadx/internal/send"
 	"github.com/speadx/speadx/internal/units"
@@ -24,7 +26,8 @@ import (
 const sendLong = `Send SPEAD heaps for tests and measurements, as spead2_send does, to one or more
 destinations in turn. The items of a heap have the ids 0x1000, 0x1001, … and
 equal sizes. The first heap of each destination also describes them, the last
-one is a stop heap.
+one is a stop heap. With --dtype their elements count from the number of the item
+to 99 and then from 0, again and again; else they are zeros.
 
 UDP has no flow control: a receiver that is slower than the sender loses
 packets. Give it a --rate.
@@ -53,6 +56,9 @@ type sendFlags struct {
 	addrBits    uint8
 	bind        string
 	engine      string
+	dtype       string
+	shape       string
+	pyspead     bool
 	gso         bool
 	descriptors bool
 	quiet       bool
@@ -79,7 +85,7 @@ func newSendCommand() *cobra.Command {
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			context.AfterFunc(ctx, stop)
-			if err := f.apply(ctx, &c, args); err != nil {
+			if err := f.apply(ctx, &c, cmd.Flags(), args); err != nil {
 				return usageError{err}
 			}
 			return runSend(ctx, c, &f, cmd.OutOrStdout(), cmd.ErrOrStderr())
@@ -89,6 +95,10 @@ func newSendCommand() *cobra.Command {
 	flags.VarP(&f.heapSize, "heap-size", "H", "payload of a heap, such as 64MiB, 64Mi or 67108864")
 	flags.Int64Var(&c.Heaps, "heaps", -1, "data heaps to send over all destinations (-1: until Ctrl-C)")
 	flags.IntVar(&c.Items, "items", 1, "items that share the payload of a heap")
+	flags.StringVar(&f.dtype, "dtype", "", "numpy `TYPE` of the items' elements, such as \"<f4\" or \"[('n', '<u2'), ('x', '<f4')]\" (default \">u4\")")
+	flags.StringVar(&f.shape, "shape", "", "`SHAPE` of each item, such as 64,2, or () for a single element; the size of a heap follows (default one dimension, as long as --heap-size makes it)")
+	flags.BoolVar(&c.RepeatPointers, "repeat-pointers", false, "put the pointers of all items into each packet")
+	flags.BoolVar(&f.pyspead, "pyspead", false, "describe the items as PySPEAD up to 0.5.2 does")
 	flags.IntVar(&c.MaxPacket, "packet", spead.DefaultMaxPacket, "largest UDP payload in bytes")
 	flags.Float64Var(&f.rate, "rate", 0, "Gb/s of UDP payload over all destinations (0: as fast as possible)")
 	flags.Uint8Var(&f.addrBits, "addr-bits", uint8(spead.Flavour48), "heap address bits: 48 for SPEAD-64-48")
@@ -110,8 +120,25 @@ func newSendCommand() *cobra.Command {
 }
 
 // apply checks the flags and completes the configuration.
-func (f *sendFlags) apply(ctx context.Context, c *send.Config, args []string) (err error) {
+func (f *sendFlags) apply(ctx context.Context, c *send.Config, fs *pflag.FlagSet, args []string) (err error) {
 	c.HeapSize = int64(f.heapSize)
+	c.DType = f.dtype
+	if f.dtype != "" {
+		if _, err := spead.ParseDType(f.dtype); err != nil {
+			return fmt.Errorf("--dtype: %s", message(err))
+		}
+	}
+	if fs.Changed("shape") {
+		if fs.Changed("heap-size") {
+			return errors.New("--heap-size and --shape say both how large a heap is: give one of them")
+		}
+		if c.Shape, err = parseShape(f.shape); err != nil {
+			return err
+		}
+	}
+	if f.pyspead {
+		c.Compat = spead.CompatPySPEAD
+	}
 	c.Rate = f.rate * 1e9
 	c.NoGSO = !f.gso
 	c.NoDescriptors = !f.descriptors
@@ -144,6 +171,29 @@ func (f *sendFlags) apply(ctx context.Context, c *send.Config, args []string) (e
 		c.Destinations = append(c.Destinations, d)
 	}
 	return c.Check()
+}
+
+// parseShape reads a shape: sizes with commas between them, in parentheses or not.
+func parseShape(s string) ([]int64, error) {
+	shape := []int64{}
+	inner, ok := strings.CutPrefix(s, "(")
+	if ok {
+		if inner, ok = strings.CutSuffix(inner, ")"); !ok {
+			return nil, fmt.Errorf("--shape %q has no closing parenthesis", s)
+		}
+	}
+	inner = strings.TrimSuffix(strings.TrimSpace(inner), ",")
+	if inner == "" {
+		return shape, nil
+	}
+	for _, part := range strings.Split(inner, ",") {
+		n, err := strconv.ParseInt(strings.TrimSpace(part), 10, 64)
+		if err != nil || n < 1 {
+			return nil, fmt.Errorf("--shape %q: %q is not a size from 1", s, part)
+		}
+		shape = append(shape, n)
+	}
+	return shape, nil
 }
 
 // resolveDestination reads HOST:PORT. Of several addresses of a host it takes
@@ -179,8 +229,8 @@ func runSend(ctx context.Context, c send.Config, f *sendFlags, stdout, stderr io
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	if !f.quiet {
-		if s.HeapSize() != c.HeapSize {
-			fmt.Fprintf(stderr, "heap size %d is not a multiple of %d items of 32-bit words: sending %d\n", c.HeapSize, c.Items, s.HeapSize())
+		if s.HeapSize() != c.HeapSize && c.Shape == nil {
+			fmt.Fprintf(stderr, "heap size %d is not a multiple of %d items of whole elements: sending %d\n", c.HeapSize, c.Items, s.HeapSize())
 		}
 		fmt.Fprintf(stderr, "sending to %v\n", s)
 	}

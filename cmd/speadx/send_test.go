@@ -88,7 +88,7 @@ func TestSendText(t *testing.T) {
 		t.Errorf("stdout is %q", stdout)
 	}
 	for _, want := range []string{
-		"heap size 1001 is not a multiple of 3 items of 32-bit words: sending 996\n",
+		"heap size 1001 is not a multiple of 3 items of whole elements: sending 996\n",
 		"sending to " + address + ": UDP sockets",
 		"SPEAD-64-48, packets of 1472 bytes, heaps of 996 bytes in 3 items, 1 Gb/s\n",
 		" packets, 2 heaps, 1 stop heaps\n",

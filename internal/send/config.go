@@ -57,13 +57,26 @@ type Config struct {
 
 	Flavour   spead.Flavour // 0: SPEAD-64-48
 	MaxPacket int           // largest UDP payload, bytes; 0: 1472
-	HeapSize  int64         // payload of a data heap, bytes; rounded down to whole 32-bit words in each item
+	HeapSize  int64         // payload of a data heap, bytes; rounded down to whole elements in each item
 	Items     int           // of a heap; 0: 1
 	Heaps     int64         // data heaps, over all destinations; negative: until the context ends
-	Verify    bool          // fill heaps with the pattern of internal/pattern, else with zeros
+	Verify    bool          // fill heaps with the pattern of internal/pattern
 
-	NoDescriptors bool // leave them out of the first heaps
-	NoStop        bool // send no stop heaps
+	// DType is numpy's name of the type of the items' elements. "": big-endian
+	// words of 32 bits, which are zeros without Verify; those of a type that was
+	// named count. Items of a named type whose values are small travel as
+	// immediate items, unless they are to be verified.
+	DType string
+	// Shape is that of each item, from which HeapSize follows; empty is a single
+	// element. nil: one dimension, as long as HeapSize makes it.
+	Shape  []int64
+	Compat spead.Compat // of the descriptors
+
+	RepeatPointers bool // put all item pointers into each packet
+	NoDescriptors  bool // leave descriptors out of the first heaps
+	NoStop         bool // send no stop heaps
+
+	element spead.Type // what DType means
 
 	Rate   float64 // bits of UDP payload per second over all destinations; 0: as fast as possible
 	Faults Faults
@@ -105,14 +118,20 @@ func (c *Config) complete() error {
 	if _, err := spead.NewPacketiser(spead.PacketiserConfig{Flavour: c.Flavour, MaxPacket: c.MaxPacket}); err != nil {
 		return err
 	}
+	if err := c.completeItems(); err != nil {
+		return err
+	}
 	if c.Items < 0 || uint64(c.Items) > c.Flavour.MaxID()-pattern.FirstID+1 || c.Flavour.MaxID() < pattern.FirstID {
 		return fmt.Errorf("%d items, with ids from %#x, do not fit into flavour %v", c.Items, pattern.FirstID, c.Flavour)
 	}
 	if c.itemSize() <= 0 {
-		return fmt.Errorf("heap size %d is too small for %d items (%d bytes each at least)", c.HeapSize, c.Items, wordSize)
+		return fmt.Errorf("heap size %d is too small for %d items (%d bytes each at least)", c.HeapSize, c.Items, c.elementSize())
 	}
 	if uint64(c.payloadSize()) > c.Flavour.MaxValue() {
 		return fmt.Errorf("heap size %d is more than flavour %v can address (%d)", c.HeapSize, c.Flavour, c.Flavour.MaxValue())
+	}
+	if c.Verify && c.itemSize()%wordSize != 0 {
+		return fmt.Errorf("items of %d bytes cannot be verified, as the pattern is of words of %d bytes", c.itemSize(), wordSize)
 	}
 	if !(c.Rate >= 0) {
 		return fmt.Errorf("rate %v is negative", c.Rate)
@@ -128,12 +147,55 @@ func (c *Config) complete() error {
 	return nil
 }
 
-// wordSize is that of the verification pattern, and of the items' elements.
+// completeItems checks type and shape of the items, and works out the size of a heap
+// that they come to.
+func (c *Config) completeItems() (err error) {
+	dtype := c.DType
+	if dtype == "" {
+		dtype = ">u4"
+	}
+	if c.element, err = spead.ParseDType(dtype); err != nil {
+		return err
+	}
+	if c.Shape == nil {
+		return nil
+	}
+	size := c.elementSize()
+	for _, n := range c.Shape {
+		if n < 1 {
+			return fmt.Errorf("shape %v has a dimension of %d", c.Shape, n)
+		}
+		if n > maxHeapSize/size {
+			return fmt.Errorf("an item of shape %v of %v is too large", c.Shape, &c.element)
+		}
+		size *= n
+	}
+	if size > maxHeapSize/int64(max(c.Items, 1)) {
+		return fmt.Errorf("%d items of %d bytes are too large for a heap", c.Items, size)
+	}
+	c.HeapSize = size * int64(c.Items)
+	return nil
+}
+
+// maxHeapSize is more than a machine has memory for.
+const maxHeapSize = 1 << 47
+
+// wordSize is that of the verification pattern.
 const wordSize = 4
+
+func (c *Config) elementSize() int64 { return int64(c.element.Bits / 8) }
 
 // itemSize is the bytes of one item.
 func (c *Config) itemSize() int64 {
-	return c.HeapSize / int64(c.Items) / wordSize * wordSize
+	return c.HeapSize / int64(c.Items) / c.elementSize() * c.elementSize()
+}
+
+// itemShape is the shape of one item.
+func (c *Config) itemShape() []int64 {
+	if c.Shape != nil {
+		return c.Shape
+	}
+	return []int64{c.itemSize() / c.elementSize()}
 }
 
 // payloadSize is the bytes of a heap's items, without descriptors.

@@ -12,7 +12,7 @@ const blockBytes = 4 << 20
 
 // heapSource gives the items of one data heap after the other. Payload lies in
 // blocks of one or more heaps. With the pattern there are two of them: one is
-// being sent while a goroutine fills the other. Without it, one block of zeros
+// being sent while a goroutine fills the other. Without it, one block of one heap
 // serves for ever.
 type heapSource struct {
 	payloadSize int64
@@ -44,17 +44,22 @@ func newHeapSource(c *Config) (*heapSource, error) {
 	}
 	for i := range s.items {
 		s.items[i].ID = pattern.FirstID + uint64(i)
+		s.items[i].Fixed = c.DType != "" && !c.Verify
 	}
 	if !c.NoDescriptors {
 		s.describe = uint64(len(c.Destinations))
+		header, err := spead.NumpyHeader(c.element.String(), spead.OrderC, c.itemShape()...)
+		if err != nil {
+			return nil, err
+		}
 		for i := range c.Items {
 			d := spead.Descriptor{
 				ID:          pattern.FirstID + uint64(i),
 				Name:        fmt.Sprintf("item%d", i),
 				Description: "Item of a test heap",
-				DType:       fmt.Sprintf("{'descr': '>u4', 'fortran_order': False, 'shape': (%d,)}", c.itemSize()/wordSize),
+				DType:       header,
 			}
-			item, err := d.Item(c.Flavour, 0)
+			item, err := d.Item(c.Flavour, c.Compat)
 			if err != nil {
 				return nil, err
 			}
@@ -64,6 +69,16 @@ func newHeapSource(c *Config) (*heapSource, error) {
 	if !c.Verify {
 		s.perBlock = 1
 		s.block = make([]byte, s.payloadSize)
+		for i := range c.Items {
+			if c.DType == "" {
+				break
+			}
+			data, err := counting(&c.element, i, int(c.itemSize()/c.elementSize()))
+			if err != nil {
+				return nil, err
+			}
+			copy(s.block[int64(i)*c.itemSize():], data)
+		}
 		return s, nil
 	}
 	s.perBlock = uint64(max(1, blockBytes/s.payloadSize))

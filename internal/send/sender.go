@@ -76,7 +76,7 @@ func Open(c Config) (*Sender, error) {
 
 // newSender is Open with an engine; c is complete.
 func newSender(c Config, e engine) (*Sender, error) {
-	p, err := spead.NewPacketiser(spead.PacketiserConfig{Flavour: c.Flavour, MaxPacket: c.MaxPacket})
+	p, err := spead.NewPacketiser(spead.PacketiserConfig{Flavour: c.Flavour, MaxPacket: c.MaxPacket, RepeatPointers: c.RepeatPointers})
 	if err != nil {
 		return nil, err
 	}
@@ -112,6 +112,9 @@ func (s *Sender) String() string {
 	} else {
 		fmt.Fprintf(&b, "%d items", c.Items)
 	}
+	if c.DType != "" || c.Shape != nil {
+		fmt.Fprintf(&b, " of %v %v", &c.element, c.itemShape())
+	}
 	if c.Rate > 0 {
 		fmt.Fprintf(&b, ", %g Gb/s", c.Rate/1e9)
 	} else {
@@ -121,7 +124,7 @@ func (s *Sender) String() string {
 }
 
 // HeapSize is the payload of a data heap in bytes, without descriptors: what
-// was asked for, rounded down to whole words in each item.
+// was asked for, rounded down to whole elements in each item.
 func (s *Sender) HeapSize() int64 { return s.config.payloadSize() }
 
 // Run sends all heaps. When ctx ends it finishes the heap under way, sends the
