@@ -49,6 +49,7 @@ type line struct {
 	Complete bool
 	Length   int64
 	Received int64
+	Sender   string
 	Items    []lineItem
 	Ranges   [][2]int64
 	Time     float64
@@ -60,6 +61,13 @@ type lineItem struct {
 	Offset    *int64
 	Length    int64
 	SHA256    string
+	Missing   bool
+
+	Name, Description *string
+	Shape             []*int64
+	DType, Order      string
+	Format            [][]any
+	Value             any
 }
 
 // UnmarshalJSON reads fates as any reader has to: by name.
@@ -427,14 +435,16 @@ func TestJSONDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	doc := string(b)
-	keys := map[string]bool{"ranges": true, "immediate": true, "offset": true, "sha256": true}
-	r := program("recv", "-H", "64KiB", "--format", "json", "--hash", capturePath("plain-64-24"))
-	for text := range strings.Lines(r.stdout) {
-		var v map[string]any
-		strict(t, text, &v)
-		collectKeys(v, keys)
+	keys := map[string]bool{"ranges": true, "immediate": true, "offset": true, "sha256": true, "missing": true}
+	for _, name := range []string{"plain-64-24", "descriptors"} {
+		r := program("recv", "-H", "64KiB", "--format", "json", "--hash", "--values", capturePath(name))
+		for text := range strings.Lines(r.stdout) {
+			var v map[string]any
+			strict(t, text, &v)
+			collectKeys(v, keys)
+		}
 	}
-	summary, err := json.Marshal(jsonSummary{Devices: []jsonDevice{{Queues: []jsonQueue{{}}}}})
+	summary, err := json.Marshal(jsonSummary{Devices: []jsonDevice{{Queues: []jsonQueue{{}}}}, Streams: []jsonStream{{Conflict: &jsonConflict{}}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -48,12 +48,12 @@ func run(args []string, stdout, stderr io.Writer) int {
 }
 
 // message is an error's text, without the name of the library, which is the
-// program's.
+// program's, or of its package for the wire format.
 func message(err error) string {
 	if errors.Is(err, syscall.EPIPE) {
 		return "standard output was closed by its reader"
 	}
-	return strings.TrimPrefix(err.Error(), "speadx: ")
+	return strings.TrimPrefix(strings.TrimPrefix(err.Error(), "speadx: "), "spead: ")
 }
 
 func newRootCommand() *cobra.Command {
