@@ -151,8 +151,7 @@ func (u *UDP) open(c UDPConfig) (err error) {
 		}
 	}
 	if u.info.Buffer < c.Buffer {
-		u.info.Notes = append(u.info.Notes, fmt.Sprintf(
-			"the socket receive buffer is %d bytes, not %d (sysctl -w net.core.rmem_max=%d)", u.info.Buffer, c.Buffer, c.Buffer))
+		u.info.Notes = append(u.info.Notes, smallBuffer(u.info.Buffer, c.Buffer))
 	}
 	if c.GRO && !u.info.GRO {
 		u.info.Notes = append(u.info.Notes, "the kernel has no GRO for UDP sockets (before 5.0)")
