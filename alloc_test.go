@@ -5,6 +5,7 @@ package speadx_test
 import (
 	"context"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -59,6 +60,30 @@ func TestSteadyState(t *testing.T) {
 			sending.Wait()
 		})
 	}
+	t.Run("tcp", func(t *testing.T) {
+		addr := freeTCPPort(t, "127.0.0.1")
+		cfg := overTCP(addr)
+		cfg.HeapSize = 16 << 10
+		r := openHere(t, t.Context(), cfg)
+		s, err := send.Open(send.Config{
+			Engine: send.TCP, Destinations: []netip.AddrPort{addr},
+			Heaps: -1, HeapSize: 8 << 10, Items: 2, Verify: true, Rate: 0.4e9, NoDescriptors: true, NoStop: true,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		ctx, stop := context.WithCancel(t.Context())
+		var sending sync.WaitGroup
+		sending.Go(func() {
+			if _, err := s.Run(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+		check(t, r)
+		stop()
+		sending.Wait()
+	})
 	t.Run("file", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "heaps.pcap")
 		writeCapture(t, path, warm+heaps+100)

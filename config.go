@@ -43,7 +43,8 @@ type Config struct {
 	// NoGRO makes UDP sockets take packets one by one, so that the kernel's
 	// losses are counted exactly, at more cost for each packet.
 	NoGRO bool
-	// SocketBuffer is the receive buffer of a UDP socket in bytes. Default: 64 MiB.
+	// SocketBuffer is the receive buffer of a UDP or TCP socket in bytes. Default:
+	// 64 MiB; for TCP as many as the kernel finds right.
 	SocketBuffer int
 
 	// HeapSize is the largest heap payload in bytes. Default: 4 MiB.
@@ -110,7 +111,8 @@ type Stream struct {
 	// Name is what the stream is called. Default: its first source.
 	Name string
 	// Source is where the packets come from, as [ParseSource] reads it: an
-	// address and port to receive on, several of them, or a capture file.
+	// address and port to receive on, several of them, one to listen on for a
+	// TCP connection, or a capture file.
 	Source string
 	// Sources are further sources of the same stream.
 	Sources []string

@@ -17,6 +17,9 @@ type Info struct {
 	Devices []DeviceInfo
 	Sockets []SocketInfo
 
+	// Listeners are the TCP sockets.
+	Listeners []ListenerInfo
+
 	// Pool is the memory for heaps.
 	PoolBytes  int
 	PoolSlots  int
@@ -35,8 +38,9 @@ type StreamInfo struct {
 	SlotSize  int // bytes
 	SmallSize int // bytes of the small slots, 0: there are none
 	Files     []string
-	// Blocks says that a full ring makes the threads wait that feed the
-	// stream, and SharesThreads that some of those feed others too.
+	// Blocks says that a full ring makes the threads wait that feed the stream,
+	// while packets come that do not, and SharesThreads that some of those
+	// threads feed others too.
 	Blocks, SharesThreads bool
 }
 
@@ -61,6 +65,15 @@ type SocketInfo struct {
 	Notes     []string
 }
 
+// ListenerInfo is a TCP socket that waits for a connection. It has a thread of its
+// own.
+type ListenerInfo struct {
+	Stream string
+	Addr   netip.AddrPort
+	Buffer int // bytes of receive buffer; 0: as many as the kernel finds right
+	Notes  []string
+}
+
 // Info does not change after Open.
 func (r *Receiver) Info() Info {
 	m := r.pool.Mapping()
@@ -75,13 +88,18 @@ func (r *Receiver) Info() Info {
 		}
 		in.PinnedCPUs = append(in.PinnedCPUs, cpu)
 	}
-	udp := 0
+	udp, tcp := 0, 0
 	for _, s := range r.streams {
 		in.PoolSlots += s.share.Slots()
 		in.Streams = append(in.Streams, StreamInfo{
 			Name: s.plan.name, Sum: s.share.Config(), SlotSize: s.share.SlotSize(), SmallSize: s.share.SmallSize(), Files: s.plan.files,
-			Blocks: r.cfg.OnFull == heap.Block && len(s.plan.files) == 0, SharesThreads: r.sharesThreads(s),
+			Blocks: r.cfg.OnFull == heap.Block && s.plan.live(), SharesThreads: r.sharesThreads(s),
 		})
+		for range s.plan.tcp {
+			l := r.tcp[tcp].Info()
+			tcp++
+			in.Listeners = append(in.Listeners, ListenerInfo{Stream: s.plan.name, Addr: l.Addr, Buffer: l.Buffer, Notes: l.Notes})
+		}
 		if len(s.plan.udp) == 0 {
 			continue
 		}

@@ -143,7 +143,7 @@ func (r *Receiver) feedingThreads(s *planStream) (all, queues int) {
 			queues += len(d.sources)
 		}
 	}
-	all = queues + len(s.files)
+	all = queues + len(s.files) + len(s.tcp)
 	if len(s.udp) > 0 {
 		all++
 	}
@@ -246,6 +246,16 @@ func (r *Receiver) openThreads() error {
 			t := r.addThread(src)
 			t.file = true
 			t.feed(i, s)
+		}
+		for _, addr := range s.plan.tcp {
+			src, err := source.ListenTCP(source.TCPConfig{
+				Endpoint: source.Endpoint{Addr: addr, Stream: int32(i)}, Buffer: r.cfg.SocketBuffer,
+			})
+			if err != nil {
+				return fmt.Errorf("speadx: %w", err)
+			}
+			r.tcp = append(r.tcp, src)
+			r.addThread(src).feed(i, s)
 		}
 		if len(s.plan.udp) == 0 {
 			continue

@@ -8,25 +8,34 @@ import (
 	"strings"
 )
 
-// ParsedSource is a source of packets: a capture file, or addresses and a port
-// to receive on.
+// ParsedSource is a source of packets: a capture file, addresses and a port to
+// receive on, or an address and port to listen on for a TCP connection.
 type ParsedSource struct {
 	File      string           // "" if it is none
 	Endpoints []netip.AddrPort // an unspecified address stands for every address
+	TCP       bool             // the endpoint, which is one, is of TCP
 }
 
 // maxAddresses is how many addresses one source may name.
 const maxAddresses = 4096
+
+// tcpPrefix is what the sources begin with that are of TCP.
+const tcpPrefix = "tcp://"
 
 // ParseSource reads a source as it stands on the command line:
 //
 //	239.1.2.3:7148      one address and port; [ff15::1]:7148 of IPv6
 //	239.1.2.3+7:7148    this address and the 7 that follow it
 //	:7148 or 7148       any address of this machine
+//	tcp://:7148         a connection to this port; tcp://10.0.0.2:7148 of one address
 //	capture.pcap        whatever does not end in a port number is a file
 func ParseSource(s string) (ParsedSource, error) {
-	host, digits, ok := splitPort(s)
+	rest, tcp := strings.CutPrefix(s, tcpPrefix)
+	host, digits, ok := splitPort(rest)
 	if !ok {
+		if tcp {
+			return ParsedSource{}, fmt.Errorf("source %q has no port number (one of TCP is like tcp://:7148 or tcp://10.0.0.2:7148)", s)
+		}
 		if s == "" {
 			return ParsedSource{}, fmt.Errorf("source is empty (an address and port, a port, or a capture file)")
 		}
@@ -41,10 +50,13 @@ func ParseSource(s string) (ParsedSource, error) {
 	}
 	port := uint16(n)
 	if host == "" || host == "*" {
-		return ParsedSource{Endpoints: []netip.AddrPort{netip.AddrPortFrom(netip.IPv6Unspecified(), port)}}, nil
+		return ParsedSource{Endpoints: []netip.AddrPort{netip.AddrPortFrom(netip.IPv6Unspecified(), port)}, TCP: tcp}, nil
 	}
 	more := 0
 	if base, n, found := strings.Cut(host, "+"); found {
+		if tcp {
+			return ParsedSource{}, fmt.Errorf("source %q names several addresses, and a connection is to one (a source for each)", s)
+		}
 		v, err := strconv.ParseUint(n, 10, 32)
 		if err != nil || v >= maxAddresses {
 			return ParsedSource{}, fmt.Errorf("source %q: %q is not a number of further addresses up to %d", s, n, maxAddresses-1)
@@ -60,7 +72,10 @@ func ParseSource(s string) (ParsedSource, error) {
 		return ParsedSource{}, fmt.Errorf("source %q: %q is not an IP address (names are not looked up)", s, host)
 	}
 	addr = addr.Unmap()
-	out := ParsedSource{}
+	if tcp && addr.IsMulticast() {
+		return ParsedSource{}, fmt.Errorf("source %q: %v is a multicast group, which no connection can be to", s, addr)
+	}
+	out := ParsedSource{TCP: tcp}
 	for i := range more + 1 {
 		if !addr.IsValid() {
 			return ParsedSource{}, fmt.Errorf("source %q: there are only %d addresses from the first on", s, i)

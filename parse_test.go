@@ -32,6 +32,13 @@ func TestParseSource(t *testing.T) {
 		{"239.1.2.254+2:7148", []string{"239.1.2.254:7148", "239.1.2.255:7148", "239.1.3.0:7148"}},
 		{"239.1.2.3+0:7148", []string{"239.1.2.3:7148"}},
 		{"[ff15::ffff]+1:7148", []string{"[ff15::ffff]:7148", "[ff15::1:0]:7148"}},
+		{"tcp://:7148", []string{"[::]:7148"}},
+		{"tcp://*:7148", []string{"[::]:7148"}},
+		{"tcp://7148", []string{"[::]:7148"}},
+		{"tcp://127.0.0.1:7148", []string{"127.0.0.1:7148"}},
+		{"tcp://[::1]:7148", []string{"[::1]:7148"}},
+		{"tcp://[fe80::1%eth0]:7148", []string{"[fe80::1%eth0]:7148"}},
+		{"tcp://[::ffff:10.0.0.1]:7148", []string{"10.0.0.1:7148"}},
 		{file, nil},
 	} {
 		got, err := speadx.ParseSource(tt.source)
@@ -43,7 +50,7 @@ func TestParseSource(t *testing.T) {
 		for _, w := range tt.want {
 			want = append(want, netip.MustParseAddrPort(w))
 		}
-		if !slices.Equal(got.Endpoints, want) || (got.File == tt.source) != (want == nil) {
+		if !slices.Equal(got.Endpoints, want) || (got.File == tt.source) != (want == nil) || got.TCP != strings.HasPrefix(tt.source, "tcp://") {
 			t.Errorf("%s: %+v, want %v", tt.source, got, want)
 		}
 	}
@@ -77,6 +84,20 @@ func TestParseSourceRefusals(t *testing.T) {
 		"239.1.2.3+99999999999:80": "not a number",
 		"255.255.255.254+2:7148":   "only 2 addresses",
 		"nosuchfile.pcap":          "nosuchfile.pcap",
+		"tcp://":                   "no port number (one of TCP is like tcp://:7148",
+		"tcp://nosuchfile.pcap":    "no port number",
+		"tcp://:":                  "no port number",
+		"tcp://127.0.0.1":          "no port number",
+		"tcp://::1:7148":           "no port number",
+		"tcp://:0":                 "0 is not a port",
+		"tcp://:65536":             "65536 is not a port",
+		"tcp://localhost:7148":     `"localhost" is not an IP address (names are not looked up)`,
+		"tcp://127.0.0.1+1:7148":   "a connection is to one",
+		"tcp://127.0.0.1+0:7148":   "a connection is to one",
+		"tcp://239.1.2.3:7148":     "239.1.2.3 is a multicast group",
+		"tcp://[ff15::1]:7148":     "ff15::1 is a multicast group",
+		"tcp://tcp://:7148":        "no port number",
+		"udp://127.0.0.1:7148":     "no port",
 	} {
 		got, err := speadx.ParseSource(source)
 		if err == nil {
@@ -90,7 +111,7 @@ func TestParseSourceRefusals(t *testing.T) {
 }
 
 func FuzzParseSource(f *testing.F) {
-	for _, s := range []string{"239.1.2.3+7:7148", "[ff15::1]:7148", ":7148", "x.pcap", "[::]+4095:1", "*:1"} {
+	for _, s := range []string{"239.1.2.3+7:7148", "[ff15::1]:7148", ":7148", "x.pcap", "[::]+4095:1", "*:1", "tcp://[::1]:7148"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -98,9 +119,11 @@ func FuzzParseSource(f *testing.F) {
 		switch {
 		case err != nil:
 		case got.File != "":
-			if got.File != s || got.Endpoints != nil {
+			if got.File != s || got.Endpoints != nil || got.TCP {
 				t.Errorf("%q: %+v", s, got)
 			}
+		case got.TCP && (len(got.Endpoints) != 1 || got.Endpoints[0].Addr().IsMulticast()):
+			t.Errorf("%q: %+v", s, got)
 		case len(got.Endpoints) == 0 || len(got.Endpoints) > 4096:
 			t.Errorf("%q: %d addresses", s, len(got.Endpoints))
 		default:

@@ -22,10 +22,15 @@ type plan struct {
 type planStream struct {
 	name    string
 	files   []string
-	udp     []planEndpoint // received on UDP sockets
-	links   map[int]string // interfaces that the latter come in on, by index
-	devices []*planDevice  // that carry the others
+	tcp     []netip.AddrPort // listened on, for a connection each
+	udp     []planEndpoint   // received on UDP sockets
+	links   map[int]string   // interfaces that the latter come in on, by index
+	devices []*planDevice    // that carry the others
 }
+
+// live says whether packets come from a network that does not wait for us. A file
+// waits, and so does the sender of a TCP connection.
+func (s *planStream) live() bool { return len(s.udp)+len(s.devices) > 0 }
 
 // planEndpoint is an address and port, and the interface it belongs to.
 type planEndpoint struct {
@@ -48,7 +53,11 @@ type planDeviceEndpoint struct {
 // makePlan resolves the streams of a configuration. It opens nothing.
 func makePlan(c *Config) (*plan, error) {
 	p := &plan{}
-	seen := map[netip.AddrPort]string{}
+	type destination struct {
+		netip.AddrPort
+		tcp bool
+	}
+	seen := map[destination]string{}
 	for i := range c.Streams {
 		s := &c.Streams[i]
 		ps := planStream{name: s.Name}
@@ -69,10 +78,15 @@ func makePlan(c *Config) (*plan, error) {
 				continue
 			}
 			for _, ep := range src.Endpoints {
-				if other, ok := seen[ep]; ok {
+				d := destination{ep, src.TCP}
+				if other, ok := seen[d]; ok {
 					return nil, fmt.Errorf("speadx: %v is received by source %s already, and a packet belongs to one stream", ep, other)
 				}
-				seen[ep] = text
+				seen[d] = text
+				if src.TCP {
+					ps.tcp = append(ps.tcp, ep)
+					continue
+				}
 				if err := p.addEndpoint(c, &ps, i, ep, interfaces); err != nil {
 					return nil, err
 				}

@@ -20,6 +20,9 @@ func planned(p *plan) string {
 		for _, ep := range s.udp {
 			fmt.Fprintf(&b, " udp %v on %d", ep.addr, ep.ifindex)
 		}
+		for _, addr := range s.tcp {
+			fmt.Fprintf(&b, " tcp %v", addr)
+		}
 		for _, d := range s.devices {
 			fmt.Fprintf(&b, " by %s", d.facts.Name)
 		}
@@ -119,6 +122,15 @@ func TestPlan(t *testing.T) {
 			name:   "files",
 			config: Config{Streams: []Stream{{Source: "doc.go", Sources: []string{"plan.go", unicast}}}},
 			want:   "stream doc.go: by sx-b from doc.go from plan.go\ndevice sx-b: " + unicast + " of 0\n",
+		},
+		{
+			// Neither the mode nor the interfaces are theirs.
+			name: "TCP",
+			config: Config{
+				Streams:    []Stream{{Source: "tcp://:7148", Sources: []string{"tcp://127.0.0.1:7148", unicast}}, {Source: "tcp://" + unicast}},
+				Interfaces: []string{"sx-b"}, Mode: ModeNative,
+			},
+			want: "stream tcp://:7148: tcp [::]:7148 tcp 127.0.0.1:7148 by sx-b\nstream tcp://" + unicast + ": tcp " + unicast + "\ndevice sx-b: " + unicast + " of 0\n",
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -30,6 +30,7 @@ type Receiver struct {
 	streams []*stream
 	threads []*thread
 	udp     []*source.UDP
+	tcp     []*source.TCP
 	links   []*netif.Link // that UDP sockets depend on
 	ready   *bell.Bell    // rung when there is a heap to take, or an end
 	log     *watch

@@ -17,15 +17,19 @@ import (
 // Packets counts what was there for our endpoints, and is measured apart from
 // the fates: by the program on the interface, which sees a packet before anyone
 // can lose it; on UDP sockets what was read and what the kernel says it dropped;
-// in a file its datagrams. So Unaccounted, which is 0 once the receiver is done,
+// in a file its datagrams; on a TCP connection the packets in it. So Unaccounted, which is 0 once the receiver is done,
 // would show a packet that was lost between the two.
 type Stats struct {
 	Packets     uint64                // packets that were there for us
-	Bytes       uint64                // UDP payload of those that were read
+	Bytes       uint64                // UDP or TCP payload of those that were read
 	Payload     uint64                // heap payload placed
 	Fates       [heap.NumFates]uint64 // packets, by what became of them
 	InFlight    uint64                // packets on the rings, in live heaps and in heaps not yet taken
 	Unaccounted int64                 // Packets − Σ Fates − InFlight
+
+	// SkippedBytes are the bytes of TCP connections in which no packet began. Each
+	// stretch of them is one packet, whose fate says why.
+	SkippedBytes uint64
 
 	// SuperFrames is how many more packets there were than frames, where a
 	// frame held several packets of a sender that uses UDP segmentation offload.
@@ -90,10 +94,12 @@ func (r *Receiver) Stats() Stats {
 		c := t.src.Counts()
 		handed += c.Packets
 		s.SuperFrames += c.SuperFrames
+		s.SkippedBytes += c.SkippedBytes
 		s.Fates[heap.NotIPUDP] += c.NotIPUDP
 		s.Fates[heap.OtherEndpoint] += c.OtherEndpoint
 		s.Fates[heap.Fragment] += c.Fragment
-		// The datagram ends before the packet in it does.
+		s.Fates[heap.ChainTooLong] += c.TooLong
+		// The datagram, or the connection, ends before the packet in it does.
 		s.Fates[heap.PayloadOverflow] += c.Truncated
 		s.Fates[heap.KernelDropped] += c.KernelDropped
 		s.KernelDroppedAtLeast = s.KernelDroppedAtLeast || c.KernelDroppedAtLeast && c.KernelDropped > 0
@@ -103,7 +109,7 @@ func (r *Receiver) Stats() Stats {
 			s.Packets += c.SuperFrames
 			continue
 		}
-		s.Packets += c.Packets + c.NotIPUDP + c.OtherEndpoint + c.Fragment + c.Truncated + c.KernelDropped
+		s.Packets += c.Packets + c.NotIPUDP + c.OtherEndpoint + c.Fragment + c.Truncated + c.TooLong + c.KernelDropped
 	}
 	over := r.over.Load()
 	if !over {

@@ -89,7 +89,7 @@ func (w *watch) losses(r *Receiver, s *Stats) {
 		{heap.KernelDropped, "the receiving thread came too late; --frames holds more, as does a larger socket buffer with --mode udp"},
 		{heap.NICDropped, "its ring was full, or it is somebody else's loss; ethtool -G makes the ring larger"},
 		{heap.RingFull, "the consumer is too slow; --ring-heaps holds more"},
-		{heap.ChainTooLong, "larger than 64 KiB: not a UDP datagram"},
+		{heap.ChainTooLong, "larger than 64 KiB, which is more than a packet may be"},
 	} {
 		if n := s.Fates[v.fate] - w.last.Fates[v.fate]; n > 0 {
 			w.log.Warn(fmt.Sprintf("%d packets %v: %s", n, v.fate, v.remedy))
@@ -101,8 +101,7 @@ func (w *watch) losses(r *Receiver, s *Stats) {
 		if i < len(w.last.Streams) {
 			before = w.last.Streams[i].Stats
 		}
-		live := len(r.streams[i].plan.udp)+len(r.streams[i].plan.devices) > 0 // a file waits
-		if d := st.BlockedTime - before.BlockedTime; live && d >= blockedLong {
+		if d := st.BlockedTime - before.BlockedTime; r.streams[i].plan.live() && d >= blockedLong {
 			w.log.Warn(fmt.Sprintf("a full ring kept receiving threads waiting for %v: the consumer is too slow (--ring-heaps, --on-full)", d.Round(time.Millisecond)), "stream", st.Name)
 		}
 	}

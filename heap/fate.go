@@ -41,7 +41,7 @@ const (
 
 	// Fates on the way to the assembler, counted by the sources.
 
-	ChainTooLong  // more frames than a packet may span
+	ChainTooLong  // longer than a packet may be: more frames, or more bytes of a TCP connection
 	Shutdown      // read but not placed or taken when the receiver closed
 	NotIPUDP      // not UDP over IPv4 or IPv6 (passed on, not ours)
 	OtherEndpoint // UDP for another endpoint (passed on, not ours)

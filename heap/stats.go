@@ -86,7 +86,7 @@ func (b *board) addTo(sum *counters) {
 //	Packets = Σ Fates + InFlight
 type Stats struct {
 	Packets  uint64 // given to Feed
-	Bytes    uint64 // UDP payload of those packets
+	Bytes    uint64 // UDP or TCP payload of those packets
 	Payload  uint64 // heap payload placed
 	Batches  uint64 // calls of Feed
 	MaxBatch uint64 // most packets in one call

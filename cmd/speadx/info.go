@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"slices"
 	"strconv"
@@ -26,6 +27,14 @@ func printInfo(w io.Writer, in speadx.Info, anyPages bool) {
 		}
 		fmt.Fprintf(w, "UDP socket: receiving %s, buffer %s, %s\n", endpoints(s.Endpoints), units.Size(s.Buffer), gro)
 		indented(w, s.Notes)
+	}
+	for _, l := range in.Listeners {
+		buffer := "the kernel's choice of buffer"
+		if l.Buffer > 0 {
+			buffer = "buffer " + units.Size(l.Buffer).String()
+		}
+		fmt.Fprintf(w, "TCP socket: listening on %s, %s\n", endpoints([]netip.AddrPort{l.Addr}), buffer)
+		indented(w, l.Notes)
 	}
 	for _, s := range in.Streams {
 		for _, f := range s.Files {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"strings"
@@ -50,7 +51,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 // message is an error's text, without the name of the library, which is the
 // program's, or of its package for the wire format.
 func message(err error) string {
-	if errors.Is(err, syscall.EPIPE) {
+	var file *fs.PathError // and no connection
+	if errors.As(err, &file) && errors.Is(file, syscall.EPIPE) {
 		return "standard output was closed by its reader"
 	}
 	return strings.TrimPrefix(strings.TrimPrefix(err.Error(), "speadx: "), "spead: ")

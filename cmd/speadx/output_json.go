@@ -135,6 +135,7 @@ type jsonSummary struct {
 	VerifiedHeaps        uint64       `json:"verified_heaps"`
 	MismatchedHeaps      uint64       `json:"mismatched_heaps"`
 	SuperFrames          uint64       `json:"super_frames"`
+	SkippedBytes         uint64       `json:"skipped_bytes"`
 	KernelDroppedAtLeast bool         `json:"kernel_dropped_at_least"`
 	Seconds              float64      `json:"seconds"`
 	FlowSeconds          float64      `json:"flow_seconds"`
@@ -270,7 +271,7 @@ func (o *jsonOutput) summary(s *speadx.Stats, c *reception) error {
 	j := jsonSummary{
 		Type: "summary", jsonCounts: newJSONCounts(&t), Unaccounted: s.Unaccounted, DeliveredBytes: c.got.bytes,
 		VerifiedHeaps: c.verified, MismatchedHeaps: c.mismatched,
-		SuperFrames: s.SuperFrames, KernelDroppedAtLeast: s.KernelDroppedAtLeast,
+		SuperFrames: s.SuperFrames, SkippedBytes: s.SkippedBytes, KernelDroppedAtLeast: s.KernelDroppedAtLeast,
 		Seconds: microseconds(c.got.elapsed.Seconds()), FlowSeconds: microseconds(c.got.flow.Seconds()),
 		Gbps: microseconds(gbps(c.got.bytes, c.got.flow)), Devices: []jsonDevice{},
 	}

@@ -37,6 +37,7 @@ func TestPrintInfo(t *testing.T) {
 			},
 		}},
 		Sockets:   []speadx.SocketInfo{{Endpoints: []netip.AddrPort{ep("[::]:7150")}, Buffer: 4 << 20, GRO: true, Notes: []string{"the buffer is small"}}},
+		Listeners: []speadx.ListenerInfo{{Addr: ep("[::]:7151")}, {Addr: ep("10.0.0.2:7148"), Buffer: 1 << 20, Notes: []string{"that is small too"}}},
 		PoolBytes: 46 << 20, PoolPages: "thp", PoolNode: 0, PoolNotes: []string{"2M pages: 23 needed, 0 free (echo 23 > …)"},
 		Threads: 7, Notes: []string{"source :7150 uses a UDP socket", "eth1 has many queues:\n  ethtool -L eth1 combined 4"},
 		PinnedCPUs: []int{0, 2, 4, 6, 8, 10, 12},
@@ -56,6 +57,9 @@ func TestPrintInfo(t *testing.T) {
   2M pages: 16 needed, 3 free (echo 77 > …)
 UDP socket: receiving :7150, buffer 4MiB, with GRO
   the buffer is small
+TCP socket: listening on :7151, the kernel's choice of buffer
+TCP socket: listening on 10.0.0.2:7148, buffer 1MiB
+  that is small too
 capture file a.pcap
 source :7150 uses a UDP socket
 eth1 has many queues:
@@ -101,7 +105,7 @@ func TestPrintRates(t *testing.T) {
 // TestSummaryText: the lines that are there only if there is something to say.
 func TestSummaryText(t *testing.T) {
 	var s speadx.Stats
-	s.Packets, s.InFlight, s.Fates[heap.KernelDropped], s.KernelDroppedAtLeast = 10, 3, 7, true
+	s.Packets, s.InFlight, s.Fates[heap.KernelDropped], s.KernelDroppedAtLeast, s.SkippedBytes = 10, 3, 7, true, 88
 	s.Streams = []speadx.StreamStats{{Name: "7148", Stats: heap.Stats{
 		CompleteHeaps: 9, IncompleteHeaps: 1, AgedHeaps: 1, OvertakenHeaps: 2, RingFullHeaps: 3, ShutdownHeaps: 4, Blocked: 5, BlockedTime: 1500 * time.Millisecond,
 	}}}
@@ -123,6 +127,7 @@ ring_full_heaps: 3
 shutdown_heaps: 4
 single_packet_heaps: 0
 packets: 10
+skipped_bytes: 88
 batches: 0
 max_batch: 0
 worker_blocked: 5

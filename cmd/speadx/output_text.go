@@ -130,6 +130,7 @@ func (o *textOutput) summary(s *speadx.Stats, c *reception) error {
 		{"shutdown_heaps", t.ShutdownHeaps, false},
 		{"single_packet_heaps", t.SinglePacketHeaps, true},
 		{"packets", s.Packets, true},
+		{"skipped_bytes", s.SkippedBytes, false},
 		{"batches", t.Batches, true},
 		{"max_batch", t.MaxBatch, true},
 		{"source_conflicts", t.Conflicts, false},

@@ -345,6 +345,57 @@ func TestLoopback(t *testing.T) {
 	}
 }
 
+// TestTCP: a stream over a connection, which is received whole however fast it is
+// sent, and ends with its stop heap or with the connection.
+func TestTCP(t *testing.T) {
+	for _, tt := range []struct {
+		source func(to string) []string
+		args   []string
+		stops  uint64
+	}{
+		{func(to string) []string { return []string{"tcp://" + to} }, nil, 1},
+		{func(to string) []string { return []string{"--tcp", to} }, []string{"--no-stop"}, 0},
+	} {
+		to := "127.0.0.1:" + freeTCPPort(t)
+		recv := start(t, options{}, append([]string{"recv", "-H", "1MiB", "--format", "json", "--verify"}, tt.source(to)...)...)
+		recv.receiving(t)
+		sent := program(append(append([]string{"send", "-H", "1MiB", "--heaps", "100", "--verify"}, tt.args...), "tcp://"+to)...)
+		sent.check(t, 0, "sending to "+to+": TCP connection, SPEAD-64-48")
+		r := recv.wait(t)
+		r.check(t, 0, "TCP socket: listening on "+to+", the kernel's choice of buffer\n")
+		s := lastSummary(t, r.stdout)
+		if s.CompleteHeaps != 100 || s.VerifiedHeaps != 100 || s.MismatchedHeaps != 0 || s.StopHeaps != tt.stops || s.SkippedBytes != 0 ||
+			s.Fates[heap.Delivered] != s.Packets-tt.stops {
+			t.Errorf("summary %+v", s)
+		}
+		if !strings.HasPrefix(r.stdout, fmt.Sprintf(`{"type":"heap","stream":"tcp://%s","cnt":1,`, to)) {
+			t.Errorf("the first line of\n%s", r.stdout)
+		}
+	}
+}
+
+// TestTCPInterrupt: Ctrl-C ends it while nobody has connected, and a sender whose
+// receiver is gone says so.
+func TestTCPInterrupt(t *testing.T) {
+	to := "127.0.0.1:" + freeTCPPort(t)
+	recv := start(t, options{}, "recv", "--format", "json", "tcp://"+to)
+	recv.receiving(t)
+	recv.signal(t, os.Interrupt)
+	r := recv.wait(t)
+	if r.check(t, 0); lastSummary(t, r.stdout).Packets != 0 {
+		t.Errorf("output:\n%s", r.stdout)
+	}
+	program("send", "tcp://"+to).check(t, exitError, "speadx: send: connection to "+to+": connect: connection refused (nobody listens there: a receiver is started first")
+
+	recv = start(t, options{}, "recv", "-H", "64KiB", "--format", "json", "--heaps", "3", "tcp://"+to)
+	recv.receiving(t)
+	program("send", "-H", "64KiB", "tcp://"+to).check(t, exitError, "speadx: send: connection to "+to+": ", "(the receiver has closed it)\n")
+	r = recv.wait(t)
+	if r.check(t, 0); lastSummary(t, r.stdout).DeliveredHeaps < 3 {
+		t.Errorf("output:\n%s", r.stdout)
+	}
+}
+
 // TestVerifyWrong: a sender that does not send the pattern.
 func TestVerifyWrong(t *testing.T) {
 	recv, to := loopback(t, "--verify")

@@ -28,12 +28,13 @@ A SOURCE is one of
   239.1.2.3+7:7148   this address and the 7 that follow it, all one stream
   [ff15::1]:7148     the same of IPv6
   :7148 or 7148      a port of any address
+  tcp://:7148        a TCP port, for one connection; or tcp://10.0.0.2:7148
   capture.pcap       a capture file, pcap or pcapng
 
 Each source is a stream of its own, with its own numbering of heaps; with --joint
 all of them are one stream. Without --interface packets are received where the
 address is, or where the route to the group leads; for a bare port UDP sockets
-are used.
+are used. What comes over TCP also ends with its connection.
 
 What that was resolved to is printed first, on standard error. Reception ends
 with the stop heap of each stream, or on Ctrl-C, with the totals and the ledger:

@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/bits"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -30,6 +31,7 @@ const (
 type recvFlags struct {
 	interfaces []string
 	mode       string
+	tcp        bool
 	queues     string
 	heapSize   units.Size
 	concurrent int
@@ -74,6 +76,7 @@ func (f *recvFlags) groups() []flagGroup {
 	fs := what.flags
 	fs.StringSliceVarP(&f.interfaces, "interface", "i", nil, "receive on the interface `NAME`, a VLAN or bond too; may be repeated (default that of the address or of the group's route)")
 	fs.StringVar(&f.mode, "mode", "auto", "receive in `MODE` auto, zerocopy, native, generic or udp")
+	fs.BoolVar(&f.tcp, "tcp", false, "all sources but files are of TCP, as those that begin with tcp://")
 	fs.StringVar(&f.queues, "queues", "all", "take packets from the receive queues in `LIST`, such as 0,2-3, or all")
 	fs.BoolVar(&f.joint, "joint", false, "all sources are one stream")
 	fs.BoolVar(&f.bySource, "by-source", false, "tell heaps of different senders apart, also where their counts are the same; a stream then ends when each sender has sent its stop heap")
@@ -208,6 +211,9 @@ func (f *recvFlags) config(fs *pflag.FlagSet, sources []string) (c speadx.Config
 	if f.format != "text" && f.format != "json" {
 		return c, fmt.Errorf("--format %q is neither text nor json", f.format)
 	}
+	if f.tcp {
+		sources = tcpSources(sources)
+	}
 	if err := f.checkSources(fs, c.Mode, sources); err != nil {
 		return c, err
 	}
@@ -221,9 +227,25 @@ func (f *recvFlags) config(fs *pflag.FlagSet, sources []string) (c speadx.Config
 	return c, nil
 }
 
+// tcpSources makes all sources that are no files ones of TCP.
+func tcpSources(sources []string) []string {
+	out := slices.Clone(sources)
+	for i, text := range out {
+		// What is wrong with a source is found later.
+		if src, err := speadx.ParseSource(text); err == nil && src.File == "" && !src.TCP {
+			out[i] = tcpPrefix + text
+		}
+	}
+	return out
+}
+
 // checkSources finds what is wrong with the sources whatever the machine is like.
 func (f *recvFlags) checkSources(fs *pflag.FlagSet, mode speadx.Mode, sources []string) error {
-	seen := map[netip.AddrPort]string{}
+	type destination struct {
+		netip.AddrPort
+		tcp bool
+	}
+	seen := map[destination]string{}
 	for _, text := range sources {
 		if text == "true" || text == "false" {
 			return fmt.Errorf("source %q is no source (a flag that is on or off takes its value with =, as in --gro=false)", text)
@@ -233,11 +255,12 @@ func (f *recvFlags) checkSources(fs *pflag.FlagSet, mode speadx.Mode, sources []
 			return err
 		}
 		for _, ep := range src.Endpoints {
-			if other, ok := seen[ep]; ok {
+			d := destination{ep, src.TCP}
+			if other, ok := seen[d]; ok {
 				return fmt.Errorf("source %q: %v is part of source %q already, and a packet belongs to one stream", text, ep, other)
 			}
-			seen[ep] = text
-			xdp := mode != speadx.ModeAuto && mode != speadx.ModeUDP
+			seen[d] = text
+			xdp := !src.TCP && mode != speadx.ModeAuto && mode != speadx.ModeUDP
 			if xdp && ep.Addr().IsUnspecified() && !fs.Changed("interface") && !fs.Changed("bind") {
 				return fmt.Errorf("source %q names no interface to receive on in mode %v (--interface)", text, mode)
 			}
@@ -260,15 +283,22 @@ func (f *recvFlags) withoutEffect(in *speadx.Info) []string {
 			out = append(out, fmt.Sprintf("%s: without effect, as %s", strings.Join(names, ", "), because))
 		}
 	}
-	xdp, udp := len(in.Devices) > 0, len(in.Sockets) > 0
+	xdp, udp, tcp := len(in.Devices) > 0, len(in.Sockets) > 0, len(in.Listeners) > 0
 	if !xdp && !udp {
-		idle("all packets come from files", "interface", "bind", "mode")
+		because := "all packets come from files"
+		if tcp {
+			because = "all packets come over TCP, or from files"
+		}
+		idle(because, "interface", "bind", "mode")
 	}
 	if !xdp {
 		idle("nothing comes over AF_XDP", "queues", "frames", "wait")
 	}
-	if !udp {
+	switch {
+	case !udp && !tcp:
 		idle("nothing comes over UDP sockets", "gro", "buffer")
+	case !udp:
+		idle("nothing comes over UDP sockets", "gro")
 	}
 	if f.quiet {
 		idle("--quiet prints no heaps", "descriptors", "values")

@@ -23,7 +23,7 @@ func TestRecvDefaults(t *testing.T) {
 		"interface": "[]", "mode": "auto", "queues": "all", "heap-size": "4MiB", "concurrent-heaps": "4", "substreams": "1",
 		"ring-heaps": "4", "consumer-heaps": "2", "pool-min": "16KiB", "hugepages": "auto", "frames": "0", "cpus": "auto",
 		"gro": "true", "wait": "poll", "on-full": "block", "max-age": "10s", "joint": "false", "heaps": "0", "duration": "0s",
-		"stop-on-stop": "true", "incomplete": "false", "verify": "false", "hash": "false", "quiet": "false", "format": "text",
+		"stop-on-stop": "true", "incomplete": "false", "verify": "false", "hash": "false", "quiet": "false", "format": "text", "tcp": "false",
 	} {
 		f := flags.Lookup(name)
 		if f == nil {
@@ -102,6 +102,7 @@ func TestRecvConfig(t *testing.T) {
 		{"--joint 239.1.2.4+3:7148", func(c *speadx.Config) {
 			c.Streams = []speadx.Stream{{Source: "239.1.2.4+3:7148", Sources: []string{"239.1.2.3:7148"}}}
 		}},
+		{"tcp://:7148", func(c *speadx.Config) { c.Streams = []speadx.Stream{{Source: "tcp://:7148"}, c.Streams[0]} }},
 		{"--affinity 3,5-7", func(c *speadx.Config) { c.CPUs = []int{3, 5, 6, 7} }},
 		{"--affinity auto", func(*speadx.Config) {}},
 		{"--mem-lower 1000", func(c *speadx.Config) { c.PoolMin = 1000 }},
@@ -119,6 +120,35 @@ func TestRecvConfig(t *testing.T) {
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("%s:\n got %+v\nwant %+v", tt.args, got, want)
 		}
+	}
+}
+
+// TestRecvTCP: --tcp is of all sources that are no files.
+func TestRecvTCP(t *testing.T) {
+	file := capturePath("plain-64-24")
+	for _, tt := range []struct {
+		args string
+		want []string
+	}{
+		{"--tcp 7148 :7149 127.0.0.1:7148 [::1]:7148 tcp://127.0.0.1:7149 " + file, []string{
+			"tcp://7148", "tcp://:7149", "tcp://127.0.0.1:7148", "tcp://[::1]:7148", "tcp://127.0.0.1:7149", file,
+		}},
+		// A port of UDP is another than that of TCP.
+		{"7148 tcp://:7148 127.0.0.1:7148 tcp://127.0.0.1:7148", []string{"7148", "tcp://:7148", "127.0.0.1:7148", "tcp://127.0.0.1:7148"}},
+		{"--mode native tcp://:7148", []string{"tcp://:7148"}},
+		{"--mode zerocopy --tcp 7148", []string{"tcp://7148"}},
+	} {
+		c, _ := recvConfig(t, strings.Fields(tt.args)...)
+		var got []string
+		for _, s := range c.Streams {
+			got = append(got, s.Source)
+		}
+		if !slices.Equal(got, tt.want) {
+			t.Errorf("%s: sources %q, want %q", tt.args, got, tt.want)
+		}
+	}
+	if c, _ := recvConfig(t, "--joint", "--tcp", "7148", "7149"); len(c.Streams) != 1 || c.Streams[0].Source != "tcp://7148" || !slices.Equal(c.Streams[0].Sources, []string{"tcp://7149"}) {
+		t.Errorf("streams %+v", c.Streams)
 	}
 }
 
@@ -194,6 +224,12 @@ func TestRecvUsage(t *testing.T) {
 		{"ff15::1:7148", "has no port number"},
 		{"7148 :7148", `source ":7148": [::]:7148 is part of source "7148" already`},
 		{"239.1.2.3+3:7148 --joint 239.1.2.5:7148", `239.1.2.5:7148 is part of source "239.1.2.3+3:7148" already`},
+		{"tcp://:7148 tcp://7148", `source "tcp://7148": [::]:7148 is part of source "tcp://:7148" already`},
+		{"--tcp 7148 tcp://:7148", `source "tcp://:7148": [::]:7148 is part of source "tcp://7148" already`},
+		{"--tcp" + source, `source "tcp://239.1.2.3:7148": 239.1.2.3 is a multicast group, which no connection can be to`},
+		{"--tcp 127.0.0.1+3:7148", `source "tcp://127.0.0.1+3:7148" names several addresses, and a connection is to one (a source for each)`},
+		{"--tcp nosuch.pcap", `source "nosuch.pcap" has no port number, and is no file either`},
+		{"tcp://nosuch", `source "tcp://nosuch" has no port number (one of TCP is like tcp://:7148 or tcp://10.0.0.2:7148)`},
 		{"--mode native 7148", `source "7148" names no interface to receive on in mode native (--interface)`},
 	} {
 		r := program(append([]string{"recv"}, strings.Fields(tt.args)...)...)
@@ -283,6 +319,21 @@ func freePort(t *testing.T) string {
 	return port
 }
 
+// freeTCPPort is a TCP port that nobody listens on.
+func freeTCPPort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
+
 func TestSpead2Notes(t *testing.T) {
 	names := make([]string, 0, len(notNeeded))
 	for name := range notNeeded {
@@ -319,6 +370,15 @@ func TestWithoutEffect(t *testing.T) {
 --queues, --frames, --wait: without effect, as nothing comes over AF_XDP
 --gro, --buffer: without effect, as nothing comes over UDP sockets
 --hash: without effect, as hashes are part of --format json
+`
+	if r.stderr != want {
+		t.Errorf("messages:\n%swant:\n%s", r.stderr, want)
+	}
+	r = program("recv", "-q", "-i", "eth9", "--mode=native", "--queues=0", "--gro=false", "--buffer=64KiB", "--duration=1ms", "--tcp", "127.0.0.1:"+freeTCPPort(t))
+	r.check(t, 0)
+	want = `--interface, --mode: without effect, as all packets come over TCP, or from files
+--queues: without effect, as nothing comes over AF_XDP
+--gro: without effect, as nothing comes over UDP sockets
 `
 	if r.stderr != want {
 		t.Errorf("messages:\n%swant:\n%s", r.stderr, want)

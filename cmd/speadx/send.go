@@ -24,13 +24,14 @@ import (
 )
 
 const sendLong = `Send SPEAD heaps for tests and measurements, as spead2_send does, to one or more
-destinations in turn. The items of a heap have the ids 0x1000, 0x1001, … and
-equal sizes. The first heap of each destination also describes them, the last
-one is a stop heap. With --dtype their elements count from the number of the item
+destinations in turn: over UDP, or over TCP to destinations that are all
+tcp://HOST:PORT. The items of a heap have the ids 0x1000, 0x1001, … and equal
+sizes. The first heap of each destination also describes them, the last one is
+a stop heap. With --dtype their elements count from the number of the item
 to 99 and then from 0, again and again; else they are zeros.
 
 UDP has no flow control: a receiver that is slower than the sender loses
-packets. Give it a --rate.
+packets. Give it a --rate. TCP makes the sender wait instead.
 
 --drop, --reorder and --duplicate injure the stream on purpose, each packet with
 the given probability and the same packets for the same --seed. The stop heaps
@@ -44,10 +45,13 @@ are spared. What was done stands in the summary.
   cut_heaps       0, or 1 if a heap was broken off by a signal or an error
   stop_heaps      stop heaps sent
   packets         packets sent, repetitions and stop heaps included
-  bytes           their UDP payload
+  bytes           their UDP or TCP payload
   dropped, duplicated, reordered
                   faults injected, in packets
-  seconds, gbps   time and rate of the UDP payload`
+  seconds, gbps   time and rate of that payload`
+
+// tcpPrefix is what sources and destinations begin with that are of TCP.
+const tcpPrefix = "tcp://"
 
 // sendFlags are the flags that are not fields of the configuration as they are.
 type sendFlags struct {
@@ -69,11 +73,12 @@ func newSendCommand() *cobra.Command {
 	var c send.Config
 	f := sendFlags{heapSize: 4 << 20}
 	cmd := &cobra.Command{
-		Use:   "send [flags] HOST:PORT...",
+		Use:   "send [flags] [tcp://]HOST:PORT...",
 		Short: "Send SPEAD heaps, for tests",
 		Long:  sendLong,
 		Example: `  speadx send --rate 4 --verify 10.0.0.2:7148
-  speadx send -H 64MiB --packet 8972 --heaps 100 --interface eth1 239.1.2.3:7148`,
+  speadx send -H 64MiB --packet 8972 --heaps 100 --interface eth1 239.1.2.3:7148
+  speadx send --heaps 100 tcp://10.0.0.2:7148`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return usageError{errors.New("at least one destination HOST:PORT is required")}
@@ -99,14 +104,14 @@ func newSendCommand() *cobra.Command {
 	flags.StringVar(&f.shape, "shape", "", "`SHAPE` of each item, such as 64,2, or () for a single element; the size of a heap follows (default one dimension, as long as --heap-size makes it)")
 	flags.BoolVar(&c.RepeatPointers, "repeat-pointers", false, "put the pointers of all items into each packet")
 	flags.BoolVar(&f.pyspead, "pyspead", false, "describe the items as PySPEAD up to 0.5.2 does")
-	flags.IntVar(&c.MaxPacket, "packet", spead.DefaultMaxPacket, "largest UDP payload in bytes")
-	flags.Float64Var(&f.rate, "rate", 0, "Gb/s of UDP payload over all destinations (0: as fast as possible)")
+	flags.IntVar(&c.MaxPacket, "packet", spead.DefaultMaxPacket, "largest packet in bytes of UDP or TCP payload")
+	flags.Float64Var(&f.rate, "rate", 0, "Gb/s of such payload over all destinations (0: as fast as possible)")
 	flags.Uint8Var(&f.addrBits, "addr-bits", uint8(spead.Flavour48), "heap address bits: 48 for SPEAD-64-48")
 	flags.IntVar(&c.TTL, "ttl", 0, "hops that packets may take (0: 1 for multicast, the system's for unicast)")
 	flags.StringVar(&f.bind, "bind", "", "source address")
 	flags.StringVarP(&c.Interface, "interface", "i", "", "interface to send on (default that of the route)")
 	flags.BoolVar(&c.Verify, "verify", false, "fill heaps with a pattern that recv --verify and spead2_recv --verify check")
-	flags.StringVar(&f.engine, "engine", send.UDP.String(), "udp, or afxdp to send by AF_XDP (privileged)")
+	flags.StringVar(&f.engine, "engine", send.UDP.String(), "udp, or afxdp to send by AF_XDP (privileged); not for tcp://")
 	flags.BoolVar(&f.gso, "gso", true, "let the kernel cut large messages into packets, where it can (engine udp)")
 	flags.BoolVar(&f.descriptors, "descriptors", true, "describe the items in the first heap of each destination")
 	flags.BoolVar(&c.NoStop, "no-stop", false, "do not send stop heaps")
@@ -163,7 +168,16 @@ func (f *sendFlags) apply(ctx context.Context, c *send.Config, fs *pflag.FlagSet
 			return fmt.Errorf("--bind: %w", err)
 		}
 	}
+	if strings.HasPrefix(args[0], tcpPrefix) {
+		if fs.Changed("engine") {
+			return fmt.Errorf("--engine %s sends UDP, and destination %q is of TCP", f.engine, args[0])
+		}
+		c.Engine = send.TCP
+	}
 	for _, a := range args {
+		if strings.HasPrefix(a, tcpPrefix) != (c.Engine == send.TCP) {
+			return fmt.Errorf("destinations %q and %q are not both of TCP (%s goes before all of them, or none)", args[0], a, tcpPrefix)
+		}
 		d, err := resolveDestination(ctx, a, c.Bind)
 		if err != nil {
 			return err
@@ -196,10 +210,11 @@ func parseShape(s string) ([]int64, error) {
 	return shape, nil
 }
 
-// resolveDestination reads HOST:PORT. Of several addresses of a host it takes
-// the first, or the first of the family of bind if that is valid.
+// resolveDestination reads HOST:PORT, with tcp:// before it or not. Of several
+// addresses of a host it takes the first, or the first of the family of bind if that
+// is valid.
 func resolveDestination(ctx context.Context, text string, bind netip.Addr) (netip.AddrPort, error) {
-	host, portText, err := net.SplitHostPort(text)
+	host, portText, err := net.SplitHostPort(strings.TrimPrefix(text, tcpPrefix))
 	if err != nil || host == "" {
 		return netip.AddrPort{}, fmt.Errorf("destination %q is not HOST:PORT ([…]:PORT for an IPv6 address)", text)
 	}

@@ -136,6 +136,13 @@ func TestSendUsage(t *testing.T) {
 		{"127.0.0.1:7148 --rate nan", "--rate NaN"},
 		{"127.0.0.1:7148 --ttl 300", "TTL 300"},
 		{"127.0.0.1:7148 --items 0x10000000", "items"},
+		{"tcp://127.0.0.1", `destination "tcp://127.0.0.1" is not HOST:PORT`},
+		{"tcp://127.0.0.1:7148 127.0.0.1:7149", `destinations "tcp://127.0.0.1:7148" and "127.0.0.1:7149" are not both of TCP (tcp:// goes before all of them, or none)`},
+		{"127.0.0.1:7148 tcp://127.0.0.1:7149", `are not both of TCP`},
+		{"tcp://127.0.0.1:7148 --engine afxdp", `--engine afxdp sends UDP, and destination "tcp://127.0.0.1:7148" is of TCP`},
+		{"tcp://127.0.0.1:7148 --engine udp", `--engine udp sends UDP`},
+		{"127.0.0.1:7148 --engine tcp", `engine "tcp" is neither udp nor afxdp`},
+		{"tcp://239.1.2.3:7148", "destination 239.1.2.3:7148 is a multicast group"},
 	} {
 		_, _, err := execSend(context.Background(), strings.Fields(tt.args)...)
 		if err == nil || !strings.Contains(err.Error(), tt.want) {

@@ -27,7 +27,7 @@ func (s *spead2Flags) group() flagGroup {
 	fs.StringVar(&s.affinity, "affinity", "", "--cpus `LIST`")
 	fs.Var(&s.memLower, "mem-lower", "--pool-min `SIZE`")
 	fs.Var(&s.memUpper, "mem-upper", "--heap-size `SIZE`")
-	fs.Var(&s.buffer, "buffer", "receive buffer of a UDP socket, a `SIZE` (default 64MiB)")
+	fs.Var(&s.buffer, "buffer", "receive buffer of a UDP or TCP socket, a `SIZE` (default 64MiB; with TCP the kernel's choice)")
 	// They are accepted, and answered by a line that says why they do nothing.
 	fs.Var(&s.packet, "packet", "")
 	fs.IntVar(&s.number, "threads", 0, "")
@@ -53,7 +53,7 @@ why they are not needed.
 // notNeeded says of a flag why it is not.
 var notNeeded = map[string]string{
 	"packet":       "packets of any size are received",
-	"threads":      "each queue, socket or file has a thread of its own",
+	"threads":      "each queue, socket, connection or file has a thread of its own",
 	"ring":         "heaps always come through a ring (--ring-heaps)",
 	"mem-pool":     "heaps are always in a pool",
 	"mem-max-free": "the pool's size follows from --heap-size, --concurrent-heaps, --ring-heaps and --consumer-heaps",

@@ -14,7 +14,7 @@ const (
 	maxSegments = 8
 )
 
-// packet is one datagram in pieces: hdr and then segs.
+// packet is one packet in pieces: hdr and then segs.
 type packet struct {
 	dest int // index of the destination
 	hdr  []byte

@@ -16,18 +16,20 @@ type Engine uint8
 const (
 	UDP   Engine = iota // UDP sockets, with sendmmsg and segmentation offload
 	AFXDP               // an AF_XDP socket of asavie/xdp, in copy mode
+	TCP                 // TCP connections
 )
 
-var engineNames = [...]string{UDP: "udp", AFXDP: "afxdp"}
+var engineNames = [...]string{UDP: "udp", AFXDP: "afxdp", TCP: "tcp"}
 
 // String is the engine's name on the command line.
 func (e Engine) String() string { return engineNames[e] }
 
-// ParseEngine is the inverse of [Engine.String].
+// ParseEngine is the inverse of [Engine.String] for the engines that send UDP, of
+// which there is a choice.
 func ParseEngine(name string) (Engine, error) {
-	for e, n := range engineNames {
-		if n == name {
-			return Engine(e), nil
+	for _, e := range []Engine{UDP, AFXDP} {
+		if e.String() == name {
+			return e, nil
 		}
 	}
 	return 0, fmt.Errorf("engine %q is neither udp nor afxdp", name)
@@ -56,7 +58,7 @@ type Config struct {
 	NoGSO        bool // UDP: one datagram per message, no UDP_SEGMENT
 
 	Flavour   spead.Flavour // 0: SPEAD-64-48
-	MaxPacket int           // largest UDP payload, bytes; 0: 1472
+	MaxPacket int           // largest packet, bytes of UDP or TCP payload; 0: 1472
 	HeapSize  int64         // payload of a data heap, bytes; rounded down to whole elements in each item
 	Items     int           // of a heap; 0: 1
 	Heaps     int64         // data heaps, over all destinations; negative: until the context ends
@@ -78,7 +80,7 @@ type Config struct {
 
 	element spead.Type // what DType means
 
-	Rate   float64 // bits of UDP payload per second over all destinations; 0: as fast as possible
+	Rate   float64 // bits of such payload per second over all destinations; 0: as fast as possible
 	Faults Faults
 }
 
@@ -98,6 +100,9 @@ func (c *Config) complete() error {
 		c.Destinations[i] = d
 		if !d.IsValid() || d.Port() == 0 {
 			return fmt.Errorf("destination %v has no address or port", d)
+		}
+		if c.Engine == TCP && d.Addr().IsMulticast() {
+			return fmt.Errorf("destination %v is a multicast group, which no connection can be to", d)
 		}
 		if c.Bind.IsValid() && c.Bind.Is4() != d.Addr().Is4() {
 			return fmt.Errorf("source address %v and destination %v are of different families", c.Bind, d)

@@ -3,14 +3,14 @@
 // with faults injected on purpose if asked.
 //
 //	heaps ──► packetiser ──► faults ──► batch ──► pacer ──► engine: UDP sockets
-//	payload     headers      drop,      of packets                  or AF_XDP
-//	blocks                   reorder,
-//	                         duplicate
+//	payload     headers      drop,      of packets                  or AF_XDP,
+//	blocks                   reorder,                               or TCP
+//	                         duplicate                              connections
 //
 // One goroutine does all of this; a second one writes the verification pattern
 // into the next block of payload while this block is being sent. Packets are
-// never put together in user space for the UDP engine: header and payload are
-// gathered by the kernel.
+// never put together in user space for the UDP and TCP engines: header and payload
+// are gathered by the kernel. Only TCP makes a sender wait for its receivers.
 //
 // What is sent is that of spead2_send: heaps counted from 1 and dealt out to the
 // destinations in turn, each with the items 0x1000, 0x1001, … of equal size;

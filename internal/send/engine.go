@@ -7,6 +7,7 @@ type engine interface {
 	// send takes all packets, in order, before it returns; their memory is then
 	// free for other packets. The context ends only its waiting for room. It
 	// gives how many packets were taken, which are all unless there is an error.
+	// The last of them may have been sent in part; its rest goes before others.
 	send(ctx context.Context, packets []packet) (int, error)
 
 	// drain waits until what was taken has been handed to the network device.

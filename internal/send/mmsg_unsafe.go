@@ -26,10 +26,11 @@ func setBase(v *unix.Iovec, b []byte) {
 }
 
 // sendmmsg sends the messages, see sendmmsg(2), and gives how many it sent. It
-// fails only if the first could not be sent.
+// fails only if the first could not be sent. A connection may take a part of a
+// message, and no signal tells that it is closed.
 func sendmmsg(fd int, messages []mmsghdr) (int, error) {
 	n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(fd),
-		uintptr(unsafe.Pointer(unsafe.SliceData(messages))), uintptr(len(messages)), 0, 0, 0)
+		uintptr(unsafe.Pointer(unsafe.SliceData(messages))), uintptr(len(messages)), unix.MSG_NOSIGNAL, 0, 0)
 	if errno != 0 {
 		return 0, errno
 	}

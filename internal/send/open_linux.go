@@ -16,6 +16,8 @@ func openEngine(c *Config) (engine, error) {
 		return openUDP(c)
 	case AFXDP:
 		return openAFXDP(c)
+	case TCP:
+		return openTCP(c)
 	}
 	return nil, fmt.Errorf("engine %d is unknown", c.Engine)
 }

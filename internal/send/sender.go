@@ -11,7 +11,7 @@ import (
 )
 
 // defaultGrace is how long the heap under way, and then the stop heaps, may
-// take after the context has ended.
+// take after the context has ended, and how long what was sent may take to leave.
 const defaultGrace = time.Second
 
 // Result says what was sent. It is the sender's side of a test's ledger:
@@ -26,14 +26,14 @@ type Result struct {
 	CutHeaps     uint64 // 0 or 1: a data heap begun and not finished; those just before it may lack packets then
 	StopHeaps    uint64 // stop heaps, of one packet each
 	Packets      uint64 // handed to the network, repetitions and stop heaps included
-	Bytes        uint64 // of their UDP payload
+	Bytes        uint64 // of their UDP or TCP payload
 	Dropped      uint64 // packets of data heaps left out
 	Duplicated   uint64 // packets sent a second time
 	Reordered    uint64 // packets sent later than one that was made after them
 	Elapsed      time.Duration
 }
 
-// Gbps is the rate of UDP payload in Gb/s.
+// Gbps is the rate of UDP or TCP payload in Gb/s.
 func (r *Result) Gbps() float64 {
 	if r.Elapsed <= 0 {
 		return 0
@@ -134,15 +134,13 @@ func (s *Sender) Run(ctx context.Context) (Result, error) {
 	defer precise()()
 
 	// hard ends a while after ctx, and with it all waiting.
-	hard, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	hard, cancel := s.outlive(ctx)
 	defer cancel()
-	stop := context.AfterFunc(ctx, func() { time.AfterFunc(s.grace, cancel) })
-	defer stop()
 
 	s.pacer = newPacer(s.config.Rate)
 	index, err := s.runData(ctx, hard)
 	if err == nil && !s.config.NoStop {
-		err = s.runStops(index)
+		err = s.runStops(ctx, index)
 	}
 	if err == nil {
 		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.grace)
@@ -159,6 +157,14 @@ func (s *Sender) Run(ctx context.Context) (Result, error) {
 		return s.result, fmt.Errorf("send: %w", err)
 	}
 	return s.result, nil
+}
+
+// outlive gives a context that ends a while after ctx does, or after now if it has
+// ended already.
+func (s *Sender) outlive(ctx context.Context) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(s.grace, cancel) })
+	return longer, func() { stop(); cancel() }
 }
 
 // runData sends the data heaps and what is held back of them. It gives the
@@ -243,9 +249,10 @@ func (s *Sender) sendHeap(ctx context.Context, dest int) error {
 
 // runStops ends the stream of each destination, whatever became of its data.
 // Its few bytes do not wait for their turn, which may be far away after a cut.
-func (s *Sender) runStops(index uint64) error {
-	// A context of its own, so that they are sent after a cut as well.
-	ctx, cancel := context.WithTimeout(context.Background(), s.grace)
+func (s *Sender) runStops(ctx context.Context, index uint64) error {
+	// A context of its own, so that they are sent after a cut as well. Until ctx
+	// ends a connection may be full for as long as its receiver likes.
+	ctx, cancel := s.outlive(ctx)
 	defer cancel()
 	items := []spead.OutItem{spead.ControlItem(spead.CtrlStop)}
 	for range s.config.Destinations {

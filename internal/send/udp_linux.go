@@ -98,10 +98,8 @@ func openUDPSocket(c *Config, dest netip.AddrPort) (_ int, err error) {
 			return -1, os.NewSyscallError("setsockopt SO_SNDBUF", err)
 		}
 	}
-	if c.Interface != "" {
-		if err := unix.BindToDevice(fd, c.Interface); err != nil {
-			return -1, fmt.Errorf("interface %s: %w", c.Interface, os.NewSyscallError("setsockopt SO_BINDTODEVICE", err))
-		}
+	if err := useInterface(fd, c.Interface); err != nil {
+		return -1, err
 	}
 	if err := setHops(fd, v4, dest.Addr().IsMulticast(), c.TTL); err != nil {
 		return -1, err
@@ -117,19 +115,13 @@ func openUDPSocket(c *Config, dest netip.AddrPort) (_ int, err error) {
 		return -1, os.NewSyscallError("setsockopt IP_MTU_DISCOVER", err)
 	}
 
-	if c.Bind.IsValid() {
-		if dest.Addr().IsMulticast() && c.Interface == "" {
-			if err := setMulticastInterface(fd, c.Bind); err != nil {
-				return -1, err
-			}
-		}
-		from, err := sockaddr(netip.AddrPortFrom(c.Bind, 0))
-		if err != nil {
+	if c.Bind.IsValid() && dest.Addr().IsMulticast() && c.Interface == "" {
+		if err := setMulticastInterface(fd, c.Bind); err != nil {
 			return -1, err
 		}
-		if err := unix.Bind(fd, from); err != nil {
-			return -1, fmt.Errorf("source address %v: %w", c.Bind, os.NewSyscallError("bind", err))
-		}
+	}
+	if err := useSource(fd, c.Bind); err != nil {
+		return -1, err
 	}
 	to, err := sockaddr(dest)
 	if err != nil {
@@ -139,6 +131,32 @@ func openUDPSocket(c *Config, dest netip.AddrPort) (_ int, err error) {
 		return -1, os.NewSyscallError("connect", err)
 	}
 	return fd, checkMTU(c, v4, pathMTU(fd, v4), "the way to "+dest.Addr().String())
+}
+
+// useInterface sends out of the interface with that name; "" is no one's.
+func useInterface(fd int, name string) error {
+	if name == "" {
+		return nil
+	}
+	if err := unix.BindToDevice(fd, name); err != nil {
+		return fmt.Errorf("interface %s: %w", name, os.NewSyscallError("setsockopt SO_BINDTODEVICE", err))
+	}
+	return nil
+}
+
+// useSource sends from the source address, if it is valid.
+func useSource(fd int, addr netip.Addr) error {
+	if !addr.IsValid() {
+		return nil
+	}
+	from, err := sockaddr(netip.AddrPortFrom(addr, 0))
+	if err != nil {
+		return err
+	}
+	if err := unix.Bind(fd, from); err != nil {
+		return fmt.Errorf("source address %v: %w", addr, os.NewSyscallError("bind", err))
+	}
+	return nil
 }
 
 // setHops sets the TTL or hop limit: multicast 1 unless told otherwise, the
@@ -343,13 +361,7 @@ func (e *udpEngine) recover(ctx context.Context, s *udpSocket, size int, err err
 		// business as little as with an unconnected socket.
 		return nil
 	case unix.EAGAIN:
-		for ctx.Err() == nil {
-			fds := [1]unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLOUT}}
-			if n, err := unix.Poll(fds[:], 100); n > 0 || err != nil && err != unix.EINTR {
-				return err
-			}
-		}
-		return ctx.Err()
+		return awaitRoom(ctx, s.fd)
 	case unix.ENOBUFS:
 		// The queue of the device is full, which no poll tells the end of.
 		sleep(100 * time.Microsecond)
@@ -366,6 +378,17 @@ func (e *udpEngine) recover(ctx context.Context, s *udpSocket, size int, err err
 		return fmt.Errorf("packet to %v: %w (the interface is down)", s.dest, err)
 	}
 	return fmt.Errorf("packet to %v: %w", s.dest, err)
+}
+
+// awaitRoom waits until a socket takes more, or ctx ends.
+func awaitRoom(ctx context.Context, fd int) error {
+	for ctx.Err() == nil {
+		fds := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+		if n, err := unix.Poll(fds[:], 100); n > 0 || err != nil && err != unix.EINTR {
+			return err
+		}
+	}
+	return ctx.Err()
 }
 
 // drain has nothing to wait for: the kernel sends on after close.

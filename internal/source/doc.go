@@ -1,13 +1,14 @@
 // Package source brings packets to the assembler, whatever they come from: a
-// queue of AF_XDP, UDP sockets, or a capture file. A [Source] fills a [Batch]
-// with UDP payloads, each with the number of the stream that its destination
-// belongs to, and keeps their memory until it is told that they have been
-// worked off:
+// queue of AF_XDP, UDP sockets, a TCP connection, or a capture file. A [Source]
+// fills a [Batch] with packets, each with the number of the stream that its
+// destination belongs to, and keeps their memory until it is told that they have
+// been worked off:
 //
-//	AF_XDP queue ─┐  frames: Ethernet, IP and UDP taken off, endpoint
-//	capture file ─┤  looked up, super-frames cut into packets
-//	              ├─► Batch ─► assembler ─► Release
-//	UDP sockets ──┘  payloads: the socket is the endpoint
+//	AF_XDP queue ──┐  frames: Ethernet, IP and UDP taken off, endpoint
+//	capture file ──┤  looked up, super-frames cut into packets
+//	               ├─► Batch ─► assembler ─► Release
+//	UDP sockets ───┤  payloads: the socket is the endpoint
+//	TCP connection ┘  bytes: cut where packets end
 //
 // A source belongs to one goroutine, which calls Receive and Release in turn.
 // On that path nothing is allocated and no lock is taken; one clock reading

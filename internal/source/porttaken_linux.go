@@ -10,25 +10,25 @@ import (
 	"strings"
 )
 
-// portTakenBy says who has a UDP port, as far as /proc shows it: processes of
-// other users show their sockets to root only.
-func portTakenBy(port int) string {
+// portTakenBy says who has a port of network, udp or tcp, as far as /proc shows
+// it: processes of other users show their sockets to root only.
+func portTakenBy(network string, port int) string {
 	text := fmt.Sprintf("port %d is taken", port)
-	inodes := socketInodes(port)
+	inodes := socketInodes(network, port)
 	if len(inodes) == 0 {
 		return text
 	}
 	if holders := socketHolders(inodes); len(holders) > 0 {
 		return text + " by " + strings.Join(holders, ", ")
 	}
-	return text + "; ss -ulpn shows by whom"
+	return fmt.Sprintf("%s; ss -%.1slpn shows by whom", text, network)
 }
 
-// socketInodes are the inodes of the UDP sockets bound to port in the network
+// socketInodes are the inodes of the sockets bound to port in the network
 // namespace of the calling thread.
-func socketInodes(port int) []string {
+func socketInodes(network string, port int) []string {
 	var inodes []string
-	for _, file := range []string{"udp", "udp6"} {
+	for _, file := range []string{network, network + "6"} {
 		f, err := os.Open("/proc/thread-self/net/" + file)
 		if err != nil {
 			continue
@@ -41,7 +41,8 @@ func socketInodes(port int) []string {
 				continue
 			}
 			_, digits, _ := strings.Cut(fields[1], ":")
-			if p, err := strconv.ParseUint(digits, 16, 16); err == nil && int(p) == port {
+			// What a closed connection leaves behind has the inode 0.
+			if p, err := strconv.ParseUint(digits, 16, 16); err == nil && int(p) == port && fields[9] != "0" {
 				inodes = append(inodes, fields[9])
 			}
 		}

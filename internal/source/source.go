@@ -7,14 +7,14 @@ import (
 	"github.com/speadx/speadx/heap"
 )
 
-// Source yields packets in batches. The methods say in [AFXDP], [UDP] and
+// Source yields packets in batches. The methods say in [AFXDP], [UDP], [TCP] and
 // [PCAP] what is particular to each.
 type Source interface {
 	// Receive empties b and fills it with as many packets as there are, up to
 	// its capacity, waiting for the first at most timeout. It may return 0
 	// early: after Wake, or when all that came was not ours. io.EOF is the end
-	// of a file, any other error the end of the source; with an error there
-	// are no packets.
+	// of a file or of a connection, any other error the end of the source; with
+	// an error there are no packets.
 	Receive(b *Batch, timeout time.Duration) (n int, err error)
 
 	// Release gives back the memory of the last batch, whose packets must not
@@ -52,12 +52,17 @@ type Source interface {
 // those it handed on. Each packet is in exactly one of the counters.
 type Counts struct {
 	Packets uint64 // handed on in batches
-	Bytes   uint64 // of UDP payload in them
+	Bytes   uint64 // of UDP or TCP payload in them
 
 	NotIPUDP      uint64 // frames of something else
 	OtherEndpoint uint64 // datagrams to nobody's endpoint
 	Fragment      uint64 // fragments of UDP datagrams
-	Truncated     uint64 // datagrams of which the end is missing
+	Truncated     uint64 // datagrams, or packets of a TCP connection, of which the end is missing
+	TooLong       uint64 // packets of a TCP connection that are longer than a packet may be
+
+	// SkippedBytes are the bytes of a TCP connection in which no packet begins.
+	// Each stretch of them has one packet in Packets, the header it begins with.
+	SkippedBytes uint64
 
 	// SuperFrames counts packets beyond the first of a frame or of a train of
 	// the kernel's: Packets minus SuperFrames is how many the network
@@ -76,6 +81,7 @@ type Counts struct {
 type counters struct {
 	packets, bytes, superFrames                  atomic.Uint64
 	notIPUDP, otherEndpoint, fragment, truncated atomic.Uint64
+	tooLong, skippedBytes                        atomic.Uint64
 }
 
 func (c *counters) snapshot() Counts {
@@ -86,6 +92,8 @@ func (c *counters) snapshot() Counts {
 		OtherEndpoint: c.otherEndpoint.Load(),
 		Fragment:      c.fragment.Load(),
 		Truncated:     c.truncated.Load(),
+		TooLong:       c.tooLong.Load(),
+		SkippedBytes:  c.skippedBytes.Load(),
 		SuperFrames:   c.superFrames.Load(),
 	}
 }

@@ -75,13 +75,11 @@ type UDP struct {
 	name    string
 	info    UDPInfo
 	sockets []udpSocket
-	epoll   int
-	wakeFD  int
+	poller  *poller
 	memory  []byte // of the buffers
 	ring    *messageRing
 
-	ready  []int32 // sockets that epoll named and that were not read since
-	events []unix.EpollEvent
+	ready []int32 // sockets that the poller named and that were not read since
 
 	// Messages read and not wholly handed on: message next from byte offset.
 	// Batches hand them on in order.
@@ -121,7 +119,7 @@ func ListenUDP(c UDPConfig) (*UDP, error) {
 	if c.Buffer == 0 {
 		c.Buffer = DefaultSocketBuffer
 	}
-	u := &UDP{name: udpName(c.Endpoints), epoll: -1, wakeFD: -1}
+	u := &UDP{name: udpName(c.Endpoints)}
 	if err := u.open(c); err != nil {
 		u.Close()
 		return nil, err
@@ -138,14 +136,8 @@ func udpName(list []UDPEndpoint) string {
 }
 
 func (u *UDP) open(c UDPConfig) (err error) {
-	if u.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
-		return fmt.Errorf("udp: create epoll: %w", err)
-	}
-	if u.wakeFD, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC); err != nil {
-		return fmt.Errorf("udp: create eventfd: %w", err)
-	}
-	if err := u.watch(u.wakeFD, wakeEvent); err != nil {
-		return err
+	if u.poller, err = newPoller(len(c.Endpoints)); err != nil {
+		return fmt.Errorf("udp: %w", err)
 	}
 	u.info = UDPInfo{Buffer: math.MaxInt, GRO: c.GRO}
 	for k, e := range c.Endpoints {
@@ -154,13 +146,12 @@ func (u *UDP) open(c UDPConfig) (err error) {
 			return fmt.Errorf("udp %v: %w", e.Endpoint, err)
 		}
 		u.sockets = append(u.sockets, udpSocket{fd: fd, stream: e.Stream, name: e.String()})
-		if err := u.watch(fd, int32(k)); err != nil {
-			return err
+		if err := u.poller.watch(fd, int32(k)); err != nil {
+			return fmt.Errorf("udp %v: %w", e.Endpoint, err)
 		}
 	}
 	if u.info.Buffer < c.Buffer {
-		u.info.Notes = append(u.info.Notes, fmt.Sprintf(
-			"the socket receive buffer is %d bytes, not %d (sysctl -w net.core.rmem_max=%d)", u.info.Buffer, c.Buffer, c.Buffer))
+		u.info.Notes = append(u.info.Notes, smallBuffer(u.info.Buffer, c.Buffer))
 	}
 	if c.GRO && !u.info.GRO {
 		u.info.Notes = append(u.info.Notes, "the kernel has no GRO for UDP sockets (before 5.0)")
@@ -170,7 +161,6 @@ func (u *UDP) open(c UDPConfig) (err error) {
 	}
 	u.ring = newMessageRing(u.memory)
 	u.ready = make([]int32, 0, len(u.sockets))
-	u.events = make([]unix.EpollEvent, len(u.sockets)+1)
 	u.drops = make([]dropCount, len(u.sockets))
 	return nil
 }
@@ -202,8 +192,9 @@ func (u *UDP) take(limit int, timeout time.Duration) error {
 	if err := u.drain(limit); err != nil || u.read > 0 {
 		return err
 	}
-	if err := u.wait(timeout); err != nil {
-		return err
+	var err error
+	if u.ready, err = u.poller.wait(timeout, u.ready); err != nil {
+		return fmt.Errorf("%s: %w", u.name, err)
 	}
 	return u.drain(limit)
 }
@@ -260,6 +251,9 @@ func (u *UDP) Mark() uint64 { return math.MaxUint64 }
 // Position implements [Source].
 func (u *UDP) Position() uint64 { return u.settled.Load() }
 
+// Wake implements [Source].
+func (u *UDP) Wake() { u.poller.wake() }
+
 // Counts implements [Source]. It asks the kernel for what it dropped.
 func (u *UDP) Counts() Counts {
 	c := u.counters.snapshot()
@@ -309,11 +303,7 @@ func (u *UDP) Close() error {
 	for _, s := range u.sockets {
 		errs = append(errs, unix.Close(s.fd))
 	}
-	for _, fd := range []int{u.epoll, u.wakeFD} {
-		if fd >= 0 {
-			errs = append(errs, unix.Close(fd))
-		}
-	}
+	errs = append(errs, u.poller.close())
 	if u.memory != nil {
 		errs = append(errs, unix.Munmap(u.memory))
 		u.memory, u.ring = nil, nil

@@ -12,18 +12,10 @@ import (
 // openSocket opens, sets up and binds the socket of one endpoint, and closes it
 // again if that fails. It notes in info what was got.
 func (u *UDP) openSocket(e UDPEndpoint, c UDPConfig) (int, error) {
-	addr, domain := e.Addr.Addr().Unmap(), unix.AF_INET
-	if isAny(addr) || addr.Is6() {
-		domain = unix.AF_INET6
-	}
-	fd, err := unix.Socket(domain, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-	if isAny(addr) && errors.Is(err, unix.EAFNOSUPPORT) {
-		// Without IPv6 in the kernel any address is any IPv4 address.
-		domain = unix.AF_INET
-		fd, err = unix.Socket(domain, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-	}
+	addr := e.Addr.Addr().Unmap()
+	fd, domain, err := newSocket(addr, unix.SOCK_DGRAM)
 	if err != nil {
-		return -1, fmt.Errorf("open socket: %w", err)
+		return -1, err
 	}
 	if err := u.setUp(fd, domain, addr, e, c); err != nil {
 		unix.Close(fd)
@@ -41,19 +33,14 @@ func (u *UDP) setUp(fd, domain int, addr netip.Addr, e UDPEndpoint, c UDPConfig)
 	if c.GRO && unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_GRO, 1) != nil {
 		u.info.GRO = false
 	}
-	if domain == unix.AF_INET6 {
-		// Any address means of both families; an address means itself.
-		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, boolInt(!isAny(addr))); err != nil {
-			return fmt.Errorf("set IPV6_V6ONLY: %w", err)
-		}
-	}
+	to := netip.AddrPortFrom(addr, e.Addr.Port())
 	if !addr.IsMulticast() {
-		return bind(fd, domain, addr, e)
+		return bind(fd, domain, "udp", to, e.Interface)
 	}
 	if err := prepareGroup(fd, domain, e.Interface); err != nil {
 		return err
 	}
-	if err := bind(fd, domain, addr, e); err != nil {
+	if err := bind(fd, domain, "udp", to, e.Interface); err != nil {
 		return err
 	}
 	return netif.JoinSocket(fd, addr.WithZone(""), e.Interface)
@@ -81,71 +68,4 @@ func prepareGroup(fd, domain, ifindex int) error {
 		return fmt.Errorf("bind to interface %d: %w", ifindex, err)
 	}
 	return nil
-}
-
-func bind(fd, domain int, addr netip.Addr, e UDPEndpoint) error {
-	var sa unix.Sockaddr
-	port := int(e.Addr.Port())
-	switch {
-	case domain == unix.AF_INET && isAny(addr):
-		sa = &unix.SockaddrInet4{Port: port}
-	case domain == unix.AF_INET:
-		sa = &unix.SockaddrInet4{Port: port, Addr: addr.As4()}
-	case isAny(addr):
-		sa = &unix.SockaddrInet6{Port: port}
-	default:
-		scope, err := scopeOf(addr, e.Interface)
-		if err != nil {
-			return err
-		}
-		sa = &unix.SockaddrInet6{Port: port, Addr: addr.As16(), ZoneId: scope}
-	}
-	err := unix.Bind(fd, sa)
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, unix.EADDRINUSE):
-		return fmt.Errorf("bind: %w (%s)", err, portTakenBy(port))
-	case errors.Is(err, unix.EADDRNOTAVAIL):
-		return fmt.Errorf("bind: %w (no interface of this machine has the address)", err)
-	case errors.Is(err, unix.EACCES):
-		return fmt.Errorf("bind: %w (ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE)", err)
-	}
-	return fmt.Errorf("bind: %w", err)
-}
-
-// scopeOf is the index of the interface that a link-local address belongs to.
-func scopeOf(addr netip.Addr, ifindex int) (uint32, error) {
-	if addr.Zone() == "" {
-		return uint32(ifindex), nil
-	}
-	name, err := netif.ForRoute(addr)
-	if err != nil {
-		return 0, err
-	}
-	i, err := netif.Lookup(name)
-	if err != nil {
-		return 0, err
-	}
-	return uint32(i.Index), nil
-}
-
-// setReceiveBuffer asks for a buffer of that many bytes and says how many there
-// are. The kernel doubles what is asked, for its own bookkeeping, and says so.
-func setReceiveBuffer(fd, bytes int) (int, error) {
-	// FORCE goes past net.core.rmem_max and needs CAP_NET_ADMIN.
-	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, bytes) != nil {
-		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, bytes); err != nil {
-			return 0, err
-		}
-	}
-	doubled, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF)
-	return doubled / 2, err
-}
-
-func boolInt(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }
