@@ -462,10 +462,12 @@ func (g *ItemGroup) hold(h Heap) *heldHeap {
 	if !g.Hold {
 		return nil
 	}
-	held := &heldHeap{}
-	if n := len(g.spare); n > 0 {
-		held, g.spare = g.spare[n-1], g.spare[:n-1]
+	n := len(g.spare)
+	if n == 0 {
+		g.spare, n = append(g.spare, &heldHeap{}), 1
 	}
+	held := g.spare[n-1]
+	g.spare = g.spare[:n-1]
 	held.heap, held.refs = h, 1 // that of Update itself
 	return held
 }

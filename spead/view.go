@@ -20,10 +20,11 @@ type Number interface {
 type View[T Number] struct {
 	v      Value
 	data   []byte // from the first element on
+	first  *T     // the first element
+	fast   uint   // n, if each element is its bytes read as a T, and all are at equal distances; else 0
 	step   int    // bytes from one element to the next; 0 if they are not at equal distances
 	n      int
 	swap   int  // bytes of a part of an element whose order is to be turned, 0: none
-	slow   bool // an element is more than its bytes read as a T
 	native bool // the elements are those of a []T
 }
 
@@ -59,8 +60,10 @@ func ViewOf[T Number](v Value) (View[T], error) {
 			view.swap = size / 2
 		}
 	}
-	view.slow = view.step == 0 || view.swap != 0 || kind == KindBool
-	view.native = v.contiguous() && !view.slow && aligned[T](view.data)
+	if view.step != 0 && view.swap == 0 && kind != KindBool && view.n > 0 && aligned[T](view.data) {
+		view.first, view.fast = firstOf[T](view.data, view.n, view.step), uint(view.n)
+		view.native = v.contiguous()
+	}
 	return view, nil
 }
 
@@ -94,20 +97,8 @@ func (v View[T]) Order() Order { return v.v.Order() }
 // It panics if one of them is out of range.
 func (v View[T]) Index(indices ...int) int { return v.v.Index(indices...) }
 
-// At is element i, from 0 to Len()-1 in the order of memory, in the machine's
-// byte order. It panics if i is out of range.
-func (v View[T]) At(i int) T {
-	if v.slow {
-		return v.slowAt(i)
-	}
-	if uint(i) >= uint(v.n) {
-		panic(errIndex{i, v.n})
-	}
-	return load[T](v.data, i*v.step)
-}
-
 // slowAt reads elements at unequal distances, of the other byte order, or
-// booleans.
+// booleans. It panics if there is no element i.
 func (v View[T]) slowAt(i int) T {
 	if uint(i) >= uint(v.n) {
 		panic(errIndex{i, v.n})
@@ -121,7 +112,7 @@ func (v View[T]) slowAt(i int) T {
 	}
 	x := load[T](v.data, at)
 	if v.swap != 0 {
-		swapOne(&x, v.swap)
+		swapAll(oneOf(&x), v.swap)
 	}
 	return x
 }
@@ -145,6 +136,11 @@ func (v View[T]) Slice() (s []T, ok bool) {
 // in the machine's byte order, and returns how many that were.
 func (v View[T]) CopyTo(dst []T) int {
 	n := min(len(dst), v.n)
+	if v.swap > 0 && v.v.contiguous() {
+		copy(rawBytes(dst[:n]), v.data)
+		swapAll(dst[:n], v.swap)
+		return n
+	}
 	if s, ok := v.Slice(); ok {
 		return copy(dst, s)
 	}
@@ -225,17 +221,20 @@ func floatOf(n uint64, width int) float64 {
 	return math.Float64frombits(n)
 }
 
-// swapOne turns the byte order of each part of x.
-func swapOne[T Number](x *T, part int) {
-	b := bytesOf(x)
-	for ; len(b) >= part; b = b[part:] {
-		switch part {
-		case 2:
-			b[0], b[1] = b[1], b[0]
-		case 4:
-			putNative32(b, bits.ReverseBytes32(native32(b)))
-		case 8:
-			putNative64(b, bits.ReverseBytes64(native64(b)))
+// swapAll turns the byte order of each part of each of s.
+func swapAll[T Number](s []T, part int) {
+	switch part {
+	case 2:
+		for i, p := 0, partsOf[uint16](s); i < len(p); i++ {
+			p[i] = bits.ReverseBytes16(p[i])
+		}
+	case 4:
+		for i, p := 0, partsOf[uint32](s); i < len(p); i++ {
+			p[i] = bits.ReverseBytes32(p[i])
+		}
+	case 8:
+		for i, p := 0, partsOf[uint64](s); i < len(p); i++ {
+			p[i] = bits.ReverseBytes64(p[i])
 		}
 	}
 }

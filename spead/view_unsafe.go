@@ -1,7 +1,6 @@
 package spead
 
 import (
-	"encoding/binary"
 	"runtime"
 	"unsafe"
 )
@@ -36,9 +35,33 @@ func rawBytes[T Number](s []T) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(s))), len(s)*int(unsafe.Sizeof(s[0])))
 }
 
-// bytesOf views the memory of one number.
-func bytesOf[T Number](x *T) []byte {
-	return unsafe.Slice((*byte)(unsafe.Pointer(x)), unsafe.Sizeof(*x))
+// oneOf views one number as a slice.
+func oneOf[T Number](x *T) []T { return unsafe.Slice(x, 1) }
+
+// partsOf views numbers as the parts, aligned as those, that they consist of.
+func partsOf[P, T Number](s []T) []P {
+	if len(s) == 0 {
+		return nil
+	}
+	var p P
+	return unsafe.Slice((*P)(unsafe.Pointer(unsafe.SliceData(s))), len(s)*int(unsafe.Sizeof(s[0])/unsafe.Sizeof(p)))
+}
+
+// At is element i, from 0 to Len()-1 in the order of memory, in the machine's
+// byte order. It panics if i is out of range.
+func (v View[T]) At(i int) T {
+	if uint(i) < v.fast {
+		return *(*T)(unsafe.Add(unsafe.Pointer(v.first), i*v.step)) // firstOf has checked that it is there
+	}
+	return v.slowAt(i)
+}
+
+// firstOf is the first of n elements in b that are step bytes apart. It panics if they
+// do not all lie in it.
+func firstOf[T Number](b []byte, n, step int) *T {
+	var x T
+	_ = b[(n-1)*step+int(unsafe.Sizeof(x))-1]
+	return (*T)(unsafe.Pointer(unsafe.SliceData(b)))
 }
 
 // load reads the T that begins at byte i of b.
@@ -46,7 +69,7 @@ func load[T Number](b []byte, i int) T {
 	var x T
 	b = b[i : i+int(unsafe.Sizeof(x))]
 	if !unalignedAccess {
-		copy(bytesOf(&x), b)
+		copy(rawBytes(oneOf(&x)), b)
 		return x
 	}
 	return *(*T)(unsafe.Pointer(unsafe.SliceData(b)))
@@ -108,8 +131,3 @@ func fromComplex[T Number](c complex128) (x T) {
 	}
 	return x
 }
-
-func native32(b []byte) uint32       { return binary.NativeEndian.Uint32(b) }
-func native64(b []byte) uint64       { return binary.NativeEndian.Uint64(b) }
-func putNative32(b []byte, v uint32) { binary.NativeEndian.PutUint32(b, v) }
-func putNative64(b []byte, v uint64) { binary.NativeEndian.PutUint64(b, v) }
