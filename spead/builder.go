@@ -72,7 +72,7 @@ func (b *HeapBuilder) layout(d *Descriptor) (*Layout, error) {
 	if l := b.layouts[d]; l != nil {
 		return l, nil
 	}
-	l, err := d.Layout(0)
+	l, err := d.Layout()
 	if err != nil {
 		return nil, err
 	}

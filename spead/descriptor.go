@@ -82,12 +82,7 @@ func (d *Descriptor) Item(f Flavour, c Compat) (OutItem, error) {
 	}
 	dtype := d.DType
 	if dtype != "" && c&CompatSwapEndian != 0 {
-		t, fortran, dims, _, err := parseHeader(dtype)
-		if err != nil {
-			return fail("dtype: %v", err)
-		}
-		t = t.swapped()
-		dtype = header(t.String(), fortran, dims)
+		dtype = swapHeader(dtype)
 	}
 
 	parts := []descriptorPart{
@@ -139,10 +134,10 @@ const (
 	maxDescriptorItems  = 1 << 8  // item pointers; ten is what there are
 )
 
-// ParseDescriptor reads a descriptor: the data of an item with [IDDescriptor]. It
-// does not look into DType, nor at whether format and shape make sense; that is
-// for [Descriptor.Layout]. With DType, Format and Shape are left out, as it
-// overrides them.
+// ParseDescriptor reads a descriptor: the data of an item with [IDDescriptor].
+// Whether dtype, format and shape make sense is for [Descriptor.Layout] to say. With
+// DType, Format and Shape are left out, as it overrides them. With
+// [CompatSwapEndian] DType is what the sender means, not what it says.
 //
 // The error says which part is wrong. Parts that are unknown are passed over.
 // Memory is a small multiple of the data's length.
@@ -214,6 +209,9 @@ func parseDescriptor(data []byte, c Compat) (*Descriptor, error) {
 	}
 	if d.DType != "" {
 		d.Format, d.Shape = nil, nil
+		if c&CompatSwapEndian != 0 {
+			d.DType = swapHeader(d.DType)
+		}
 	}
 	return d, err
 }
@@ -284,24 +282,20 @@ type Layout struct {
 
 // Layout works out how the item is read. The error says which part of the
 // descriptor makes no sense, and why.
-func (d *Descriptor) Layout(c Compat) (Layout, error) {
-	l, err := d.layout(c)
+func (d *Descriptor) Layout() (Layout, error) {
+	l, err := d.layout()
 	if err != nil {
 		return Layout{}, fmt.Errorf("spead: descriptor of item %#x (%s): %w", d.ID, d.Name, err)
 	}
 	return l, nil
 }
 
-func (d *Descriptor) layout(c Compat) (l Layout, err error) {
+func (d *Descriptor) layout() (l Layout, err error) {
 	shape := d.Shape
 	if d.DType != "" {
 		var fortran bool
 		if l.Type, fortran, shape, l.DType, err = parseHeader(d.DType); err != nil {
 			return l, fmt.Errorf("dtype: %w", err)
-		}
-		if c&CompatSwapEndian != 0 {
-			l.Type = l.Type.swapped()
-			l.DType = l.Type.String()
 		}
 		if fortran {
 			l.Order = OrderF

@@ -240,6 +240,17 @@ func ofTypeString(s string) (Type, error) {
 	return t, nil
 }
 
+// swapHeader is a header that says the other byte order. One that makes no sense
+// stays as it is.
+func swapHeader(s string) string {
+	t, fortran, shape, _, err := parseHeader(s)
+	if err != nil {
+		return s
+	}
+	t = t.swapped()
+	return header(t.String(), fortran, shape)
+}
+
 // quoteName writes a name as a Python string.
 func quoteName(s string) string {
 	return pyliteral.Value{Kind: pyliteral.String, Text: s}.String()

@@ -29,7 +29,7 @@ type Encoded []byte
 // so is a shape that is not the item's. Items of whole bytes whose shape does not
 // vary may travel as immediate items, if they are small enough.
 func (d *Descriptor) Encode(value any) (OutItem, error) {
-	l, err := d.Layout(0)
+	l, err := d.Layout()
 	if err != nil {
 		return OutItem{}, err
 	}

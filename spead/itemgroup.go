@@ -297,7 +297,7 @@ func (g *ItemGroup) descriptor(r *RawItem) *Item {
 	}
 	it := &Item{id: d.ID, desc: d, version: 1}
 	if err == nil {
-		it.layout, err = d.layout(g.Compat)
+		it.layout, err = d.layout()
 	}
 	if err == nil {
 		var ok bool
