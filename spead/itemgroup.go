@@ -38,7 +38,8 @@ type Heap interface {
 // # How long values are valid
 //
 // A value lies in its heap. So without Hold it is valid until that heap's
-// Release, which is the caller's; [Item.Value] panics after it.
+// Release, which is the caller's; [Item.HasValue] is false after it, and
+// [Item.Value] panics.
 //
 // With Hold the group takes each heap over from Update, and releases it when the
 // last of its values has been replaced, or at once if it has none. Then the caller
@@ -157,11 +158,11 @@ func (it *Item) Layout() *Layout { return &it.layout }
 // Version rises by one with each value, and when the item is described anew.
 func (it *Item) Version() uint64 { return it.version }
 
-// HasValue says whether a value has come since the item was described, and the
-// last one made sense.
-func (it *Item) HasValue() bool { return it.value.Valid() }
+// HasValue says whether a value has come since the item was described, the last one
+// made sense, and it can still be used.
+func (it *Item) HasValue() bool { return it.value.Valid() && !it.stale() }
 
-// Value is the item's last value; the zero Value if there is none. It panics if
+// Value is the item's last value; the zero Value if there was none. It panics if
 // the value's heap has been released: see [ItemGroup].
 func (it *Item) Value() Value {
 	it.checkLease()
@@ -175,8 +176,11 @@ func (it *Item) Raw() []byte {
 	return it.raw
 }
 
+// stale says whether the memory of the value holds something else by now.
+func (it *Item) stale() bool { return it.heap != nil && it.heap.Lease() != it.lease }
+
 func (it *Item) checkLease() {
-	if it.heap != nil && it.heap.Lease() != it.lease {
+	if it.stale() {
 		panic(fmt.Sprintf("spead: item %#x (%s): the heap of its value has been released", it.id, it.Name()))
 	}
 }
