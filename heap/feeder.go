@@ -238,7 +238,8 @@ func (f *Feeder) whole(p *Packet, h *spead.Packet, now int64) Fate {
 				return TooManyItems
 			}
 			f.raise(r, h)
-			if h.PayloadLength > 0 { // nobody else claims it: this notes what is there
+			r.whole.Store(int64(h.Extra)) // no other packet can have any
+			if h.PayloadLength > 0 {      // nobody else claims it: this notes what is there
 				a.coverage.claim(&r.cover, &f.table, 0, uint64(h.PayloadLength))
 			}
 			copyPayload(r.memory[:h.PayloadLength], p, h.HeaderLen)
@@ -355,6 +356,7 @@ func (f *Feeder) place(r *record, packets []Packet, headers []spead.Packet) clai
 				atLeast(&r.whole, int64(h.Extra))
 			}
 		} else {
+			r.refused.Store(true)
 			f.judge(TooManyItems, 1)
 		}
 	}
@@ -376,6 +378,7 @@ var refusal = [...]Fate{claimDuplicate: Duplicate, claimOverlap: Overlap, claimF
 // empty takes the item pointers of a packet without payload.
 func (f *Feeder) empty(r *record, h *spead.Packet) Fate {
 	if !r.pointers.addAll(h) {
+		r.refused.Store(true)
 		return TooManyItems
 	}
 	f.raise(r, h)
@@ -523,6 +526,7 @@ func (f *Feeder) prepare(h *spead.Packet, now int64, how how) (r *record, rec in
 	r.lastSeen.Store(now)
 	r.stop.Store(false)
 	r.whole.Store(0)
+	r.refused.Store(false)
 	r.pointers.reset()
 	r.slot, r.cnt, r.from, r.flavour, r.firstSeen, r.memory = slot, h.Cnt, f.from, h.Flavour, f.wall, memory
 	return r, rec, true

@@ -86,13 +86,14 @@ func (h *Heap) open(r *record, v *view) {
 	pointers := len(v.pointers.list)
 	v.items = spead.AppendItems(v.items[:0], h.flavour, v.pointers.list, h.payload)
 	if !h.complete {
-		h.markMissing(r.whole.Load() >= int64(pointers))
+		h.markMissing(r.whole.Load() >= int64(pointers) && !r.refused.Load())
 	}
 }
 
 // markMissing marks the addressed items of an incomplete heap of which bytes did not
 // come. Unless one packet had all the pointers that came, and room for more, a
-// lost packet may have had others: then the end of no item is certain.
+// lost packet may have had others: then the end of no item is certain. Nor is that of
+// the last item where nobody has told the heap's length.
 func (h *Heap) markMissing(allPointers bool) {
 	ranges := h.view.ranges
 	for i := range h.view.items { // by rising offset
@@ -103,7 +104,9 @@ func (h *Heap) markMissing(allPointers bool) {
 		for len(ranges) > 0 && ranges[0].End <= it.Offset {
 			ranges = ranges[1:]
 		}
-		it.Missing = !allPointers || len(ranges) == 0 || it.Offset < ranges[0].Start || it.Offset+it.Length > ranges[0].End
+		end := it.Offset + it.Length
+		it.Missing = !allPointers || len(ranges) == 0 || it.Offset < ranges[0].Start || end > ranges[0].End ||
+			h.length < 0 && end == int64(len(h.payload))
 	}
 }
 

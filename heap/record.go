@@ -40,6 +40,7 @@ type record struct {
 	lastSeen  atomic.Int64  // when a packet was placed last, ns
 	stop      atomic.Bool   // a stop item was in it
 	whole     atomic.Int64  // most pointers in a packet that had room for more
+	refused   atomic.Bool   // pointers of a packet found no room
 	pointers  pointerSet
 
 	// Set by the preparer.
