@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -67,6 +68,16 @@ func (r *rig) feed(i int, packets ...[]byte) {
 	r.Feeder(i).Feed(batch, r.now, r.now)
 }
 
+// feedFrom feeds packets of one sender through feeder i, as one batch.
+func (r *rig) feedFrom(i int, from Sender, packets ...[]byte) {
+	batch := make([]Packet, len(packets))
+	for j, p := range packets {
+		batch[j] = split(p, j)
+		batch[j].From = from
+	}
+	r.Feeder(i).Feed(batch, r.now, r.now)
+}
+
 // split makes a Packet of p: every third in two or three segments, as frames of
 // a jumbo packet are.
 func split(p []byte, how int) Packet {
@@ -83,6 +94,16 @@ func split(p []byte, how int) Packet {
 		return Packet{First: p[:headers], Rest: [][]byte{p[headers:cut], p[cut:]}, Len: len(p)}
 	}
 	return Packet{First: p, Len: len(p)}
+}
+
+// heap takes one heap, which the caller releases.
+func (r *rig) heap() *Heap {
+	r.tb.Helper()
+	h := r.TryNext()
+	if h == nil {
+		r.tb.Fatalf("no heap\n%s", fates(r.Stats()))
+	}
+	return h
 }
 
 // take takes all finished heaps, checks those that say what they hold, releases
@@ -165,6 +186,17 @@ func (r *rig) wantFate(f Fate, n uint64) {
 	}
 }
 
+// wantFates checks all fates but those of heaps: each must be as wanted, the others 0.
+func (r *rig) wantFates(want map[Fate]uint64) {
+	r.tb.Helper()
+	s := r.Stats()
+	for f := range NumFates {
+		if s.Fates[f] != want[f] {
+			r.tb.Errorf("%d packets %v, want %d\n%s", s.Fates[f], f, want[f], fates(s))
+		}
+	}
+}
+
 func fates(s Stats) string {
 	var b bytes.Buffer
 	for f, n := range s.Fates {
@@ -182,7 +214,42 @@ func wantCounts(tb testing.TB, got []uint64, want ...uint64) {
 	}
 }
 
+// described says what items a heap has, in few words.
+func described(h *Heap) string {
+	var out []string
+	for _, it := range h.Items() {
+		if it.Immediate {
+			out = append(out, fmt.Sprintf("%#x=%d", it.ID, it.Value))
+			continue
+		}
+		s := fmt.Sprintf("%#x[%d:%d]", it.ID, it.Offset, it.Offset+it.Length)
+		if it.Missing {
+			s += "?"
+		}
+		out = append(out, s)
+	}
+	return fmt.Sprint(out)
+}
+
+func wantItems(tb testing.TB, h *Heap, want string) {
+	tb.Helper()
+	if got := described(h); got != want {
+		tb.Errorf("items %s, want %s", got, want)
+	}
+}
+
+// senderNo is one of many senders, with addresses of both kinds and several ports.
+func senderNo(n int) Sender {
+	a := netip.AddrFrom4([4]byte{10, byte(n >> 10), byte(n >> 2), 1})
+	if n%2 == 1 {
+		a = netip.AddrFrom16([16]byte{0: 0xfd, 13: byte(n >> 10), 14: byte(n >> 2), 15: 1})
+	}
+	return SenderOf(netip.AddrPortFrom(a, uint16(5000+n%4)))
+}
+
 const (
+	f48 = spead.Flavour48
+
 	itemTime = 0x1600
 	itemData = 0x3300
 )

@@ -1,0 +1,189 @@
+package heap
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"github.com/speadx/speadx/pool"
+	"github.com/speadx/speadx/spead"
+)
+
+// §1.5: a difference. Of two items at one offset the first in the sender's order is the empty one, also if
+// the pointers are in different packets and those come in any order. In spead2 the order
+// of arrival decides, so that packets in reverse give the empty item the other's data.
+func TestSpead2TwoItemsAtOneOffset(t *testing.T) {
+	const empty, full, behind = 0x20, 0x21, 0x22
+	items := []spead.OutItem{
+		{ID: 0x10, Immediate: true, Value: 1}, {ID: empty},
+		{ID: full, Data: content(1, 40)}, {ID: 0x11, Immediate: true, Value: 2},
+		{ID: behind, Data: content(2, 30)}, {ID: 0x12, Immediate: true, Value: 3},
+	}
+	p, err := spead.NewPacketiser(spead.PacketiserConfig{Flavour: f48, MaxPacket: 64})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(1, items); err != nil {
+		t.Fatal(err)
+	}
+	var packets [][]byte
+	apart := map[uint64]int{} // in which packet a pointer is
+	for b, ok := p.AppendNext(nil); ok; b, ok = p.AppendNext(nil) {
+		var h spead.Packet
+		if r := h.Decode(b, len(b)); r != spead.OK {
+			t.Fatal(r)
+		}
+		for i := range h.NumPointers() {
+			apart[f48.ID(h.Pointer(i))] = len(packets)
+		}
+		packets = append(packets, b)
+	}
+	if apart[empty] == apart[full] {
+		t.Fatal("both pointers are in one packet: this tests nothing")
+	}
+	const want = "[0x21[0:40] 0x22[40:70] 0x10=1 0x11=2 0x12=3]"
+	feed := func(name string, order []int, batch int) {
+		r := newRig(t, pool.ShareConfig{}, Config{})
+		defer r.close()
+		for len(order) > 0 {
+			n := min(batch, len(order))
+			var b [][]byte
+			for _, i := range order[:n] {
+				b = append(b, packets[i])
+			}
+			r.feed(0, b...)
+			order = order[n:]
+		}
+		h := r.heap()
+		if got := described(h); got != want {
+			t.Errorf("%s: items %s, want %s", name, got, want)
+		}
+		h.Release()
+		r.end()
+	}
+	var reverse []int
+	for i := range packets {
+		reverse = append(reverse, len(packets)-1-i)
+	}
+	feed("in reverse", reverse, 1)
+	feed("in reverse, in one batch", reverse, len(packets))
+	rng := rand.New(rand.NewPCG(2, 2))
+	for range 50 {
+		feed("in some order", rng.Perm(len(packets)), 1+rng.IntN(4))
+	}
+}
+
+// The same where the pointers are too many for the list, and some packets repeat those of
+// others.
+func TestPlacesInTheTable(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 3))
+	const n = 12 // packets, each with three pointers to empty items at the same place
+	for range 20 {
+		r := newRig(t, pool.ShareConfig{}, Config{})
+		var packets [][]byte
+		for i := range uint64(n) {
+			var ptrs []spead.Pointer
+			for k := range i + 1 { // those before too
+				ptrs = append(ptrs, f48.Addressed(0x100+3*k, 0), f48.Addressed(0x101+3*k, 0), f48.Addressed(0x102+3*k, 0))
+			}
+			packets = append(packets, raw(f48, 1, n*8, int64(i)*8, make([]byte, 8), ptrs...))
+		}
+		for _, i := range rng.Perm(n) {
+			r.feed(0, packets[i])
+		}
+		h := r.heap()
+		wantItems(t, h, "[0x123[0:96]]") // the last of the last packet
+		h.Release()
+		r.end()
+		r.close()
+	}
+}
+
+// An item of an incomplete heap is Missing if bytes of it did not come, or if a packet
+// that did not come can have held the pointer that ends it.
+func TestMissing(t *testing.T) {
+	a, b, c := f48.Addressed(0x20, 0), f48.Addressed(0x21, 100), f48.Addressed(0x22, 200)
+	now := f48.Immediate(itemTime, 5)
+	pack := func(length, offset, n int64, ptrs ...spead.Pointer) []byte {
+		return raw(f48, 1, length, offset, make([]byte, n), ptrs...)
+	}
+	for _, tt := range []struct {
+		name    string
+		packets [][]byte
+		want    string
+	}{
+		{"all pointers in the first packet", [][]byte{pack(300, 0, 100, a, b, c, now), pack(300, 200, 100)},
+			"[0x20[0:100] 0x21[100:200]? 0x22[200:300] 0x1600=5]"},
+		{"part of the bytes", [][]byte{pack(300, 0, 250, a, b, c)},
+			"[0x20[0:100] 0x21[100:200] 0x22[200:300]?]"},
+		{"the first packet is lost, the pointers are repeated", [][]byte{pack(300, 100, 200, a, b, c, now)},
+			"[0x20[0:100]? 0x21[100:200] 0x22[200:300] 0x1600=5]"},
+		// The lost packet [100, 200) may have had a pointer to 50 as well.
+		{"each packet has some of the pointers", [][]byte{pack(300, 0, 100, a), pack(300, 200, 100, c)},
+			"[0x20[0:200]? 0x22[200:300]?]"},
+		// A packet filled with pointers has a word of payload: others followed.
+		{"a packet full of pointers", [][]byte{pack(300, 0, 8, a, b), pack(300, 16, 284)},
+			"[0x20[0:100]? 0x21[100:300]?]"},
+		{"pointers spill over, one packet of them lost", [][]byte{pack(300, 0, 8, a, now), pack(300, 16, 284, c)},
+			"[0x20[0:200]? 0x22[200:300]? 0x1600=5]"},
+		{"no pointers came", [][]byte{pack(300, 100, 200)}, "[]"},
+		{"only immediate items", [][]byte{pack(300, 0, 8, now)}, "[0x1600=5]"},
+		{"bytes of no item are lost", [][]byte{pack(300, 0, 150, a, b, f48.Addressed(spead.IDNull, 150))},
+			"[0x20[0:100] 0x21[100:150]]"},
+		{"kept from being complete by a pointer beyond", [][]byte{pack(300, 0, 300, a, f48.Addressed(0x30, 301))},
+			"[0x20[0:300]]"},
+		// Nobody knows how long such a heap is, so that its last item may go on.
+		{"without a length", [][]byte{pack(-1, 0, 100, a, b, c), pack(-1, 200, 50)},
+			"[0x20[0:100] 0x21[100:200]? 0x22[200:250]?]"},
+		{"without a length, ended by a NULL", [][]byte{pack(-1, 0, 100, a, b, c, f48.Addressed(spead.IDNull, 240)), pack(-1, 200, 50)},
+			"[0x20[0:100] 0x21[100:200]? 0x22[200:240]]"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := newRig(t, pool.ShareConfig{}, Config{Incomplete: true})
+			r.feed(0, tt.packets...)
+			r.Feeder(0).Finish()
+			h := r.heap()
+			if h.Complete() {
+				t.Error("complete")
+			}
+			wantItems(t, h, tt.want)
+			h.Release()
+			r.end()
+		})
+	}
+}
+
+// In a complete heap nothing is missing.
+func TestNothingMissing(t *testing.T) {
+	r := newRig(t, pool.ShareConfig{}, Config{Incomplete: true})
+	r.feed(0, raw(f48, 1, 24, 16, make([]byte, 8), f48.Addressed(0x22, 16)))
+	r.feed(0, raw(f48, 1, 24, 0, make([]byte, 8), f48.Addressed(0x20, 0)))
+	r.feed(0, raw(f48, 1, 24, 8, make([]byte, 8), f48.Addressed(0x21, 8)))
+	h := r.heap()
+	wantItems(t, h, "[0x20[0:8] 0x21[8:16] 0x22[16:24]]")
+	h.Release()
+	r.end()
+}
+
+// Pointers that found no room are as good as lost: they may have ended any item.
+func TestMissingForWantOfRoom(t *testing.T) {
+	var many []spead.Pointer
+	for i := range uint64(20) {
+		many = append(many, f48.Addressed(0x100+i, 50+i))
+	}
+	for name, second := range map[string][]byte{
+		"with payload":    raw(f48, 1, 300, 200, make([]byte, 100), many...),
+		"without payload": raw(f48, 1, 300, 200, nil, many...),
+	} {
+		r := newRig(t, pool.ShareConfig{}, Config{Incomplete: true, MaxItems: 20})
+		r.feed(0, raw(f48, 1, 300, 0, make([]byte, 200), f48.Addressed(0x20, 0), f48.Addressed(0x21, 100)))
+		r.feed(0, second)
+		r.wantFate(TooManyItems, 1)
+		r.Feeder(0).Finish()
+		h := r.heap()
+		if got := described(h); got != "[0x20[0:100]? 0x21[100:300]?]" {
+			t.Errorf("%s: items %s", name, got)
+		}
+		h.Release()
+		r.end()
+	}
+}
