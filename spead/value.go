@@ -225,7 +225,8 @@ func (v Value) contiguous() bool {
 
 // Any is the whole value as Go values: what Text gives where there is text, one
 // element as At gives it, or else slices of slices []any, nested by the indices in
-// their order. It costs far more memory than the value itself.
+// their order; an array without elements is an empty slice. It costs far more memory
+// than the value itself.
 func (v Value) Any() any {
 	if !v.Valid() {
 		return nil
@@ -241,10 +242,10 @@ func (v Value) nested(indices []int, k int) any {
 	if k == len(indices) {
 		return v.element(v.base + v.arr.at(v.arr.index(v.outer, indices)))
 	}
-	list := make([]any, v.arr.shape[k])
-	if v.arr.n == 0 && k+1 < len(indices) { // there is nothing further down
-		list = list[:0:0]
+	if v.arr.n == 0 { // where one dimension is 0, the others can be anything
+		return []any{}
 	}
+	list := make([]any, v.arr.shape[k])
 	for i := range list {
 		indices[k] = i
 		list[i] = v.nested(indices, k+1)
