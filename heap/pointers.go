@@ -27,8 +27,8 @@ import (
 // over several packets, and those may come in any order; but of two items at the same
 // offset, one of which is empty, the first is the one that the sender put first.
 // Within a packet, and so within packets that repeat all pointers, the order in
-// which they came is the sender's. For that to hold for every two pointers, whoever
-// adds one of a packet's pointers lowers the places of them all.
+// which they came is the sender's. For that to hold for every two pointers, each packet
+// lowers the places of all it has, also if it adds none.
 type pointerSet struct {
 	list  [16]atomic.Uint64
 	at    [16]atomic.Uint32 // places of those in list
@@ -99,9 +99,9 @@ func (p *pointerSet) addAll(h *spead.Packet) bool {
 		return true
 	}
 	missing := 0
-	n := h.NumPointers()
+	n, place := h.NumPointers(), placeOf(h.PayloadOffset)
 	for i := range n {
-		if q := h.Pointer(i); kept(h.Flavour, q) && !p.has(q) {
+		if q := h.Pointer(i); kept(h.Flavour, q) && !p.repeated(q, place) {
 			missing++
 		}
 	}
@@ -111,7 +111,6 @@ func (p *pointerSet) addAll(h *spead.Packet) bool {
 	if missing > p.room() {
 		return false
 	}
-	place := placeOf(h.PayloadOffset)
 	for i := range n {
 		if q := h.Pointer(i); kept(h.Flavour, q) && !p.add(q, place) {
 			return false
@@ -133,7 +132,9 @@ func (p *pointerSet) slot(v uint64) uint64 {
 	return v * p.hash >> (64 - uint(bits.Len(uint(len(p.table)-1))))
 }
 
-func (p *pointerSet) has(q spead.Pointer) bool {
+// repeated says whether the set has a pointer, and makes its place at most place then: the
+// packet that the sender put first may repeat what others brought.
+func (p *pointerSet) repeated(q spead.Pointer, place uint32) bool {
 	v := ^uint64(q)
 	if v == 0 {
 		return p.ones.Load()
@@ -141,6 +142,7 @@ func (p *pointerSet) has(q spead.Pointer) bool {
 	for i := range p.list {
 		switch p.list[i].Load() {
 		case v:
+			lower(&p.at[i], place)
 			return true
 		case 0:
 			return false
@@ -152,6 +154,7 @@ func (p *pointerSet) has(q spead.Pointer) bool {
 	for i := p.slot(v); ; i = (i + 1) & uint64(len(p.table)-1) {
 		switch p.table[i].Load() {
 		case v:
+			lower(&p.tabAt[i], place)
 			return true
 		case 0:
 			return false

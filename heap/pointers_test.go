@@ -2,6 +2,7 @@ package heap
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/speadx/speadx/pool"
@@ -72,18 +73,28 @@ func TestSpead2TwoItemsAtOneOffset(t *testing.T) {
 	}
 }
 
-// The same where the pointers are too many for the list, and some packets repeat those of
-// others.
+// The same with more pointers than the list takes, where some packets repeat those of one
+// before them. Immediate items of one value show the order of all.
 func TestPlacesInTheTable(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 3))
-	const n = 12 // packets, each with three pointers to empty items at the same place
-	for range 20 {
+	const n, each = 12, 3
+	for range 50 {
 		r := newRig(t, pool.ShareConfig{}, Config{})
 		var packets [][]byte
-		for i := range uint64(n) {
+		var want []uint64
+		for i := range n {
 			var ptrs []spead.Pointer
-			for k := range i + 1 { // those before too
-				ptrs = append(ptrs, f48.Addressed(0x100+3*k, 0), f48.Addressed(0x101+3*k, 0), f48.Addressed(0x102+3*k, 0))
+			own := func(of int) {
+				for k := range each {
+					ptrs = append(ptrs, f48.Immediate(uint64(0x100+each*of+k), 7))
+				}
+			}
+			if other := rng.IntN(n); other < i {
+				own(other)
+			}
+			own(i)
+			for k := range uint64(each) {
+				want = append(want, uint64(0x100+each*i)+k)
 			}
 			packets = append(packets, raw(f48, 1, n*8, int64(i)*8, make([]byte, 8), ptrs...))
 		}
@@ -91,7 +102,13 @@ func TestPlacesInTheTable(t *testing.T) {
 			r.feed(0, packets[i])
 		}
 		h := r.heap()
-		wantItems(t, h, "[0x123[0:96]]") // the last of the last packet
+		var got []uint64
+		for _, it := range h.Items() {
+			got = append(got, it.ID)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("items in the order %#x", got)
+		}
 		h.Release()
 		r.end()
 		r.close()
