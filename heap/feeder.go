@@ -187,14 +187,13 @@ func (f *Feeder) seeStop() {
 	f.a.seeStop(f.from)
 }
 
-// stopHeap takes a stop heap of one packet. It is not delivered; its count is
-// remembered, so that a repeat of it is not the stop of another sender.
+// stopHeap takes a stop heap of one packet. It is not delivered; its count and sender
+// are remembered, so that a repeat of it is not the stop of another sender.
 func (f *Feeder) stopHeap(h *spead.Packet, now int64) Fate {
 	hist, spare := f.historyOf(h.Cnt, kindWhole)
 	for {
 		e, found, next := hist.find(h.Cnt, f.from)
-		if found && e.left&leftStop != 0 && f.remembered(hist, e, next, h, now) {
-			f.checkOwner(e.cnt, e.from)
+		if found && e.left&leftStop != 0 && e.from == f.from && f.remembered(hist, e, next, h, now) {
 			return StreamControl
 		}
 		f.beginAgain(hist, h, found, next)
