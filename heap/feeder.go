@@ -268,10 +268,17 @@ func (f *Feeder) part(packets []Packet, headers []spead.Packet, now int64) Fate 
 		}
 	}
 	r := f.cur
-	f.checkOwner(r.cnt, r.from)
 	last := &headers[len(headers)-1]
-	if fate := f.agree(r, h, last.PayloadOffset+last.PayloadLength); fate != placed {
-		return fate
+	agreed := f.agree(r, h, last.PayloadOffset+last.PayloadLength)
+	if agreed == LengthConflict && len(headers) > 1 && h.HeapLength < 0 {
+		for i := range packets { // those that still fit
+			f.run(packets[i:i+1], headers[i:i+1], now)
+		}
+		return placed
+	}
+	f.checkOwner(r.cnt, r.from)
+	if agreed != placed {
+		return agreed
 	}
 	if h.Control == spead.CtrlStop && !a.cfg.IgnoreStop {
 		if !r.stop.Swap(true) {

@@ -237,6 +237,43 @@ func TestNewSenderMetByAll(t *testing.T) {
 	}
 }
 
+// The same through the feeders: each packet of a heap comes by another one, with those of
+// all other senders, and every sender's heap is made of its own.
+func TestNewSendersByAllFeeders(t *testing.T) {
+	const feeders, senders = 4, 60
+	r := newRig(t, pool.ShareConfig{Live: senders, Ring: senders, Threads: feeders, Largest: 4096}, Config{BySender: true})
+	var wg sync.WaitGroup
+	start := make(chan bool)
+	for f := range feeders {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			<-start
+			for n := range senders {
+				r.feedFrom(f, senderNo(n), parts(1, feeders, 50+n)[f]) // all with one count
+			}
+		}()
+	}
+	close(start)
+	wg.Wait()
+	from := map[netip.AddrPort]int64{}
+	for h := r.TryNext(); h != nil; h = r.TryNext() {
+		r.check(h)
+		from[h.Sender()] = h.Length()
+		h.Release()
+	}
+	for n := range senders {
+		if got, want := from[senderNo(n).AddrPort()], int64(feeders*(50+n)); got != want {
+			t.Errorf("sender %d: a heap of %d bytes, want %d", n, got, want)
+		}
+	}
+	r.end()
+	r.wantFates(map[Fate]uint64{Delivered: feeders * senders})
+	if s := r.Stats(); s.Senders != senders || s.Conflicts != 0 {
+		t.Errorf("%d senders, want %d; %d conflicts", s.Senders, senders, s.Conflicts)
+	}
+}
+
 // A sender that begins again at count 1 loses nothing while another goes on, whether it
 // says so or had gone far enough.
 func TestSenderOfTwoRestarts(t *testing.T) {

@@ -282,6 +282,64 @@ func TestSpead2UnsizedPacketBeyondTheLength(t *testing.T) {
 	r.wantFates(map[Fate]uint64{LengthConflict: 1, Delivered: 2})
 }
 
+// The same in one batch with packets that it continues: those that fit are taken. They
+// are of another sender, and each is one conflict.
+func TestUnsizedRunBeyondTheLength(t *testing.T) {
+	r := newRig(t, pool.ShareConfig{}, Config{})
+	data := content(1, 500)
+	first := raw(f48, 1, 400, 0, data[:100], f48.Addressed(itemData, 0))
+	last := raw(f48, 1, 400, 300, data[300:400])
+	r.feedFrom(0, senderNo(1), first)
+	r.feedFrom(0, senderNo(2), raw(f48, 1, -1, 100, data[100:200]), raw(f48, 1, -1, 200, data[200:300]), raw(f48, 1, -1, 300, data[300:500]))
+	r.feedFrom(0, senderNo(1), last)
+	wantCounts(t, r.end(), 1)
+	r.wantFates(map[Fate]uint64{LengthConflict: 1, Delivered: 4})
+	if n := r.Stats().Conflicts; n != 3 {
+		t.Errorf("%d conflicts, want 3", n)
+	}
+}
+
+// §1.4: a difference. A packet without a length of which some bytes are there is refused as
+// in spead2, but the heap is known to reach as far, and is not whole without the others.
+// spead2 takes nothing of it, and the heap is contiguous, cut off where the packet began.
+func TestSpead2RefusedPacketTellsTheReach(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		start int64
+		want  map[Fate]uint64
+	}{
+		{"some bytes are new", 50, map[Fate]uint64{Overlap: 1, DiscardedIncomplete: 1}},
+		{"no byte is", 20, map[Fate]uint64{Duplicate: 1, Delivered: 1}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := newRig(t, pool.ShareConfig{}, Config{})
+			data := content(1, 200)
+			r.feed(0, raw(f48, 1, -1, 0, data[:100], f48.Addressed(itemData, 0)))
+			r.feed(0, raw(f48, 1, -1, tt.start, data[tt.start:tt.start+80]))
+			r.end()
+			r.wantFates(tt.want)
+		})
+	}
+}
+
+// §1.4: as in spead2, a packet without payload and without a length says how far its heap
+// reaches, by its offset.
+func TestSpead2EmptyPacketTellsTheReach(t *testing.T) {
+	for offset, want := range map[int64]map[Fate]uint64{
+		100: {Empty: 1, Delivered: 1},
+		101: {Empty: 1, DiscardedIncomplete: 1},
+	} {
+		r := newRig(t, pool.ShareConfig{}, Config{})
+		r.feed(0, raw(f48, 1, -1, 0, make([]byte, 100)), raw(f48, 1, -1, offset, nil))
+		r.end()
+		r.wantFates(want)
+		r = newRig(t, pool.ShareConfig{}, Config{})
+		r.feed(0, raw(f48, 1, -1, 0, make([]byte, 50)), raw(f48, 1, -1, offset, nil), raw(f48, 1, offset-1, 50, make([]byte, 40)))
+		r.wantFate(LengthConflict, 1)
+		r.end()
+	}
+}
+
 // §1.4: as in spead2, a heap without a length stays until it is evicted or the stream
 // ends, and is a whole heap for the consumer if its bytes follow each other. Here it
 // counts as complete then; in spead2 it counts among the incomplete ones.
@@ -610,6 +668,29 @@ func TestSpead2IncompleteStopHeapIsFlushed(t *testing.T) {
 			t.Errorf("%d flushed, %d incomplete, %d stop heaps", s.FlushedHeaps, s.IncompleteHeaps, s.StopHeaps)
 		}
 	}
+}
+
+// §1.6: a stop heap with an item pointer beyond its length is never complete. As in spead2
+// it goes out with the flush, if it has several packets. A difference: one of a single packet
+// is a stop heap like others, and is not delivered, nor counted as incomplete.
+func TestSpead2StopHeapWithAPointerBeyond(t *testing.T) {
+	stop := f48.Immediate(spead.IDStreamCtrl, spead.CtrlStop)
+	r := newRig(t, pool.ShareConfig{}, Config{Incomplete: true})
+	r.feed(0, raw(f48, 9, 200, 0, make([]byte, 100)))
+	r.feed(0, raw(f48, 9, 200, 100, make([]byte, 100), stop, f48.Addressed(itemData, 201)))
+	if !r.Stopping() {
+		t.Error("not stopped")
+	}
+	wantCounts(t, r.end(), 9)
+	r.wantFates(map[Fate]uint64{DeliveredIncomplete: 2})
+
+	r = newRig(t, pool.ShareConfig{}, Config{Incomplete: true})
+	r.feed(0, raw(f48, 9, 50, 0, make([]byte, 50), stop, f48.Addressed(itemData, 51)))
+	if !r.Stopping() {
+		t.Error("not stopped")
+	}
+	wantCounts(t, r.end())
+	r.wantFates(map[Fate]uint64{StreamControl: 1})
 }
 
 // §1.6: as in spead2, the other values of stream control stop nothing and are delivered.
