@@ -193,11 +193,15 @@ func (f *Feeder) stopHeap(h *spead.Packet, now int64) Fate {
 	hist, spare := f.historyOf(h.Cnt, kindWhole)
 	for {
 		e, found, next := hist.find(h.Cnt, f.from)
-		if found && e.left&leftStop != 0 && e.from == f.from && f.remembered(hist, e, next, h, now) {
+		again := found && e.left&leftStop != 0 && f.remembered(hist, e, next, h, now)
+		if again && e.from == f.from {
 			return StreamControl
 		}
 		f.beginAgain(hist, h, found, next)
 		if hist.start(next, h.Cnt, f.from, 0, leftAt(now, true)|leftStop, spare) {
+			if again {
+				f.checkOwner(e.cnt, e.from)
+			}
 			break
 		}
 	}
