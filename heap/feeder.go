@@ -181,10 +181,16 @@ func (f *Feeder) has(h *spead.Packet) bool {
 	return r != nil && r.cnt == h.Cnt && (r.from == f.from || !f.a.cfg.BySender) && howOf(r.state.Load()) == open
 }
 
-// seeStop notes that a stop item was seen.
-func (f *Feeder) seeStop() {
+// seeStop notes that a stop item was seen, in heap cnt; false if that is a repeat of the
+// sender's last stop heap.
+func (f *Feeder) seeStop(cnt uint64, now int64) bool {
 	f.sawStop = true
-	f.a.seeStop(f.from)
+	a := f.a
+	if f.from != 0 && a.senders.list[f.from].stopAgain(cnt, a.started(), uint64(a.window), now) {
+		return false
+	}
+	a.seeStop(f.from)
+	return true
 }
 
 // stopHeap takes a stop heap of one packet. It is not delivered; its count and sender
@@ -205,8 +211,9 @@ func (f *Feeder) stopHeap(h *spead.Packet, now int64) Fate {
 			break
 		}
 	}
-	f.count[cStopHeaps]++
-	f.seeStop()
+	if f.seeStop(h.Cnt, now) {
+		f.count[cStopHeaps]++
+	}
 	return StreamControl
 }
 
@@ -286,7 +293,7 @@ func (f *Feeder) part(packets []Packet, headers []spead.Packet, now int64) Fate 
 	}
 	if h.Control == spead.CtrlStop && !a.cfg.IgnoreStop {
 		if !r.stop.Swap(true) {
-			f.seeStop()
+			f.seeStop(h.Cnt, now)
 		}
 	}
 	fate := placed
@@ -620,6 +627,9 @@ func (f *Feeder) repeat(hist *history, e entry) Fate {
 func (f *Feeder) beginAgain(hist *history, h *spead.Packet, found bool, next uint64) {
 	if f.begins(h) || !found && hist.behind(h.Cnt, f.from, next, uint64(memoryHeaps*f.a.window)) {
 		f.a.forget()
+	}
+	if h.Control == spead.CtrlStart {
+		f.a.senders.list[f.from].last.at.Store(0)
 	}
 }
 

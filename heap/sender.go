@@ -66,7 +66,27 @@ type senderEntry struct {
 	newest  atomic.Uint64 // count of the heap it started last
 	started atomic.Bool   // whether there is one
 	stopped atomic.Bool   // its stop item was seen
+	last    stopNote      // its last stop heap
 	others  atomic.Bool   // of entry 0: it is in use
+}
+
+// stopNote is what is remembered of a sender's stop heap. The history forgets such heaps
+// when another sender stops, as what follows a stop may count from anywhere.
+type stopNote struct {
+	cnt     atomic.Uint64
+	started atomic.Uint64 // heaps of all senders that had started then
+	at      atomic.Int64  // ns; 0: there was none
+}
+
+// stopAgain says whether a stop heap repeats the sender's last: it has its count, and comes no
+// further behind it than heaps are reordered and remembered. It is the last from now on.
+func (e *senderEntry) stopAgain(cnt, started, window uint64, now int64) bool {
+	l := &e.last
+	again := l.at.Load() != 0 && l.cnt.Load() == cnt && int64(started-l.started.Load()) <= int64(window) && now-l.at.Load() < memoryNs
+	l.cnt.Store(cnt)
+	l.started.Store(started)
+	l.at.Store(now)
+	return again
 }
 
 func newSenders(hash uint64) *senders {

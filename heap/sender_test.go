@@ -370,6 +370,78 @@ func TestStopsBySender(t *testing.T) {
 	r.end()
 }
 
+// A stop heap that is repeated counts once also if stops of other senders came in between.
+func TestStopsRepeatedByTurns(t *testing.T) {
+	a, b := senderNo(1), senderNo(2)
+	stop := f48.Immediate(spead.IDStreamCtrl, spead.CtrlStop)
+	one := func(cnt uint64) [][]byte { return [][]byte{control(spead.CtrlStop, cnt)} }
+	long := func(cnt uint64) [][]byte {
+		return [][]byte{raw(f48, cnt, 200, 0, make([]byte, 100), stop), raw(f48, cnt, 200, 100, make([]byte, 100))}
+	}
+	for _, tt := range []struct {
+		name string
+		heap func(cnt uint64) [][]byte
+		ofB  uint64 // count of b's stop heap; that of a's is 7
+	}{
+		{"one packet, one count", one, 7},
+		{"one packet, two counts", one, 8},
+		{"two packets", long, 8},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := newRig(t, pool.ShareConfig{}, Config{Stops: 3})
+			for range 3 {
+				r.feedFrom(0, a, tt.heap(7)...)
+				r.feedFrom(0, b, tt.heap(tt.ofB)...)
+			}
+			if r.Stopping() {
+				t.Error("two stops, each repeated, are taken for three")
+			}
+			r.feedFrom(0, a, tt.heap(9)...)
+			if !r.Stopping() {
+				t.Error("a's second stop is not the third")
+			}
+			r.end()
+			if s := r.Stats(); s.StopHeaps != 3 && tt.name != "two packets" {
+				t.Errorf("%d stop heaps, want 3", s.StopHeaps)
+			}
+		})
+	}
+	// A sender that says that it begins again, soon after, stops again.
+	r := newRig(t, pool.ShareConfig{}, Config{Stops: 3})
+	for i := range 3 {
+		if r.Stopping() {
+			t.Errorf("stopping after %d of 3 stops", i)
+		}
+		r.feedFrom(0, a, control(spead.CtrlStart, 1), control(spead.CtrlStop, 2))
+		r.feedFrom(0, b, parts(uint64(100+i), 1, 50)...)
+		r.take()
+	}
+	if !r.Stopping() {
+		t.Error("three stops do not stop it")
+	}
+	r.end()
+	// A sender that begins again with the counts it had stops again.
+	for _, n := range []int{1, 2} {
+		r := newRig(t, pool.ShareConfig{Ring: 64}, Config{Stops: 3})
+		for i := range 3 {
+			if r.Stopping() {
+				t.Errorf("heaps of %d packets: stopping after %d of 3 stops", n, i)
+			}
+			for cnt := uint64(1); cnt <= 20; cnt++ {
+				r.feedFrom(0, a, parts(cnt, n, 50)...)
+			}
+			r.feedFrom(0, a, control(spead.CtrlStop, 21))
+			if got := len(r.take()); got != 20 {
+				t.Errorf("heaps of %d packets: %d of 20 heaps in run %d", n, got, i+1)
+			}
+		}
+		if !r.Stopping() {
+			t.Errorf("heaps of %d packets: three stops do not stop it", n)
+		}
+		r.end()
+	}
+}
+
 // The stream ends with the n-th stop item. A stop heap that is repeated, or that tells it
 // in each of its packets, counts once.
 func TestStops(t *testing.T) {
