@@ -397,6 +397,16 @@ func TestSpead2PointerBeyondTheLength(t *testing.T) {
 	r.wantFates(map[Fate]uint64{LengthConflict: 1, DiscardedIncomplete: 2})
 }
 
+// §1.4: a difference. In one batch, packets that continue the one with such a pointer are
+// placed together with it. The heap is not complete for that.
+func TestSpead2PointerBeyondInABatch(t *testing.T) {
+	r := newRig(t, pool.ShareConfig{}, Config{})
+	r.feed(0, raw(f48, 1, 300, 0, make([]byte, 100), f48.Addressed(itemData, 301)), raw(f48, 1, 300, 100, make([]byte, 100)))
+	r.feed(0, raw(f48, 1, 300, 200, make([]byte, 100)))
+	wantCounts(t, r.end())
+	r.wantFates(map[Fate]uint64{LengthConflict: 1, DiscardedIncomplete: 2})
+}
+
 // §1.4: as in spead2, an item pointer exactly at the end is legal: an item of no length.
 func TestSpead2PointerAtTheEnd(t *testing.T) {
 	r := newRig(t, pool.ShareConfig{}, Config{})
