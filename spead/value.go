@@ -92,7 +92,11 @@ func (v Value) field(f *Field) Value {
 	if f.Shape != nil {
 		arr = arr.ofField(f.Shape, f.Type.Bits)
 	}
-	return Value{typ: &f.Type, data: v.data, base: v.base + f.Offset, arr: arr, outer: v.outer}
+	one := Value{typ: &f.Type, data: v.data, base: v.base + f.Offset, arr: arr, outer: v.outer}
+	if arr.n == 0 { // no element, so no place where it begins
+		one.data, one.base = nil, 0
+	}
+	return one
 }
 
 // At is element i as a Go value: bool, int64, uint64, float32 or float64 (which

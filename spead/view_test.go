@@ -191,6 +191,19 @@ func TestViewFields(t *testing.T) {
 			t.Error("a number has fields")
 		}
 	}
+	// No structs have no fields, of any kind.
+	none := valueOf(t, numpy(t, 0x1000, "x", "[('n', '<u2'), ('x', '<f4', (2,)), ('s', 'S3')]", spead.OrderC, 0), []any{})
+	for _, name := range []string{"n", "x", "s"} {
+		f, err := none.Field(name)
+		if err != nil || f.Len() != 0 {
+			t.Errorf("field %s of none: %v, %v", name, f, err)
+		}
+		if view, err := spead.ViewOf[float32](f); name == "x" && (err != nil || view.Len() != 0 || view.CopyTo(make([]float32, 3)) != 0) {
+			t.Errorf("a view of field %s of none: %v", name, err)
+		}
+		f.Text()
+		f.Any()
+	}
 	// Fields of a packed format that begin on whole bytes can be viewed.
 	v := valueOf(t, format(0x1000, "x", "u4 i4 f32", 2), [][]any{{1, -1, 0.5}, {2, -2, 1.5}})
 	f, _ := v.Field("f2")
