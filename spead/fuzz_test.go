@@ -150,13 +150,39 @@ func FuzzItemGroup(f *testing.F) {
 			if f, err := spead.Unpack[float64](nil, v); err == nil && len(f) != v.Len() {
 				t.Fatalf("%d elements are unpacked as %d", v.Len(), len(f))
 			}
-			if view, err := spead.ViewOf[uint16](v); err == nil && view.Len() > 0 {
-				view.At(view.Len() - 1)
-				view.CopyTo(make([]uint16, view.Len()))
-			}
+			readAll(v, 0)
 		}
 		g.Release()
 	})
+}
+
+// readAll reads a value in every way there is, and the fields of structs.
+func readAll(v spead.Value, depth int) {
+	v.Text()
+	readView[uint8](v)
+	readView[uint16](v)
+	readView[float32](v)
+	readView[int64](v)
+	readView[complex128](v)
+	if t := v.Type(); t.Kind == spead.KindStruct && depth < 3 {
+		for i := range t.Fields[:min(len(t.Fields), 10)] {
+			if f, err := v.Field(t.Fields[i].Name); err == nil {
+				readAll(f, depth+1)
+			}
+		}
+	}
+}
+
+func readView[T spead.Number](v spead.Value) {
+	view, err := spead.ViewOf[T](v)
+	if err != nil {
+		return
+	}
+	if n := view.Len(); n > 0 {
+		view.At(n - 1)
+	}
+	view.CopyTo(make([]T, view.Len()))
+	view.Slice()
 }
 
 func countDescriptors(h *memHeap) int {
