@@ -356,7 +356,9 @@ func TestVethReopen(t *testing.T) {
 		cycle()
 	}
 	fds2, sockets2, virtual2 := resources(t)
-	if fds2 > fds || sockets2 != 0 || virtual2 > virtual+100<<20 {
+	// A thread that the runtime has started meanwhile reserves 72 MiB where there is C,
+	// as under the race detector: its stack and the arena of malloc.
+	if fds2 > fds || sockets2 != 0 || virtual2 > virtual+300<<20 {
 		t.Errorf("after 100 times: %d fds instead of %d, %d rings mapped, %d MiB more", fds2, fds, sockets2, (virtual2-virtual)>>20)
 	}
 }
