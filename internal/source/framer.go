@@ -37,9 +37,10 @@ const (
 type framer struct {
 	memory   []byte // at least twice maxStreamHeader
 	from, to int
-	need     int  // bytes to be cut that must be there before another look is of use
-	pass     int  // bytes of a packet that is too long, which are still to come
-	lost     bool // the last bytes cut belonged to no packet
+	need     int       // bytes to be cut that must be there before another look is of use
+	pass     int       // bytes of a packet that is too long, which are still to come
+	lost     bool      // the last bytes cut belonged to no packet
+	bare     bareBytes // of the bytes to be cut, while sync is lost
 	stream   int32
 	sender   heap.Sender
 	counters *counters
@@ -76,7 +77,7 @@ func (f *framer) cut(b *Batch) {
 			return
 		}
 		f.need = headerSize
-		what, n := measure(data)
+		what, n := measure(data, &f.bare)
 		switch {
 		case what == noPacket:
 			if !f.lost {
@@ -88,11 +89,12 @@ func (f *framer) cut(b *Batch) {
 			return
 		case n > maxStreamPacket:
 			f.counters.tooLong.Add(1)
-			f.pass, f.lost = n, false
+			f.pass = n
+			f.find()
 		default:
 			f.add(b, data[:n:n])
 			f.from += n
-			f.lost = false
+			f.find()
 		}
 	}
 }
@@ -106,6 +108,17 @@ func (f *framer) lose(n int) {
 	f.lost = true
 	f.from += n
 	f.counters.skippedBytes.Add(uint64(n))
+	for i := range f.bare {
+		f.bare[i] -= n
+	}
+}
+
+// find is called where a packet begins. What follows it need not be a multiple of
+// 8 bytes away, and is searched anew.
+func (f *framer) find() {
+	if f.lost {
+		f.lost, f.bare = false, bareBytes{}
+	}
 }
 
 // end is the end of the stream. Nothing is left to be cut then but a packet of
@@ -122,6 +135,13 @@ func (f *framer) end() {
 	f.from, f.to, f.pass, f.need = 0, 0, 0, headerSize
 }
 
+// bareBytes says, by the bytes of an address in the header's flavour, how many of
+// the next bytes were searched and hold no item of payload length. Where sync is
+// lost, headers of many item pointers may begin 8 bytes apart: without it each
+// would have the same pointers searched again, and a sender of such headers would
+// keep the thread for minutes. Below 8 it says nothing.
+type bareBytes [8]int
+
 // What measure finds at the beginning of some bytes, and what it measures.
 type finding uint8
 
@@ -134,7 +154,7 @@ const (
 // measure looks for a packet at the beginning of data, which has 8 bytes at least.
 // Its size follows from the first item of payload length, as in spead2; where
 // another follows it, which counts for the assembler, the packet is refused there.
-func measure(data []byte) (what finding, n int) {
+func measure(data []byte, bare *bareBytes) (what finding, n int) {
 	header := binary.BigEndian.Uint64(data)
 	if header>>48 != magicVersion {
 		return noPacket, headerSize
@@ -148,12 +168,14 @@ func measure(data []byte) (what finding, n int) {
 		return partOfHeader, n
 	}
 	flavour := spead.Flavour(8 * addrBytes)
-	for b := data[headerSize:n]; len(b) > 0; b = b[pointerSize:] {
-		p := spead.Pointer(binary.BigEndian.Uint64(b))
+	at := max(headerSize, bare[addrBytes])
+	for ; at < n; at += pointerSize {
+		p := spead.Pointer(binary.BigEndian.Uint64(data[at:]))
 		if p.IsImmediate() && flavour.ID(p) == spead.IDPayloadLength {
 			// No sum can overflow: values have at most 56 bits.
 			return wholeHeader, n + int(flavour.Value(p))
 		}
 	}
+	bare[addrBytes] = at
 	return noPacket, n
 }

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/speadx/speadx/spead"
 )
@@ -24,6 +25,17 @@ func rawPacket(payload int, pointers ...spead.Pointer) []byte {
 		b = append(b, byte(3*k))
 	}
 	return b
+}
+
+// headerOf is a header of SPEAD-64 with so many bytes of address and item pointers.
+func headerOf(addrBytes, items int) []byte {
+	return []byte{0x53, 4, byte(8 - addrBytes), byte(addrBytes), 0, 0, byte(items >> 8), byte(items)}
+}
+
+// packet40 is a packet of SPEAD-64-40 with nothing but a payload.
+func packet40(payload string) []byte {
+	b := binary.BigEndian.AppendUint64(headerOf(5, 1), uint64(spead.Flavour(40).Immediate(spead.IDPayloadLength, uint64(len(payload)))))
+	return append(b, payload...)
 }
 
 // framed is what a stream of bytes comes to.
@@ -180,7 +192,7 @@ var streams = []struct {
 	{
 		name: "other flavours",
 		parts: [][]byte{
-			append([]byte{0x53, 4, 3, 5, 0, 0, 0, 1, 0x80, 0, 4, 0, 0, 0, 0, 3}, "abc"...),
+			packet40("abc"),
 			{0x53, 4, 7, 1, 0, 0, 0, 1, 0x80, 0, 0, 0, 0, 0, 4, 0},
 		},
 		packets: []int{0, 1}, reasons: []spead.Reason{spead.MissingItems, spead.MissingItems},
@@ -223,6 +235,27 @@ var streams = []struct {
 		parts:   [][]byte{{0x53, 4, 2, 6, 0, 0, 0, 2}, speadPacket(1, 4, 10)},
 		packets: []int{-1, 1}, reasons: []spead.Reason{spead.MissingItems, spead.OK},
 		counts: Counts{SkippedBytes: 8},
+	},
+	{
+		// Each of the headers reaches further than the one before.
+		name:    "headers in the place of pointers",
+		parts:   [][]byte{headerOf(6, 2), headerOf(6, 2), headerOf(6, 1), rawPacket(3, item(1, 5), item(4, 3))},
+		packets: []int{-1, 3}, reasons: []spead.Reason{spead.MissingItems, spead.MissingItems},
+		counts: Counts{SkippedBytes: 24},
+	},
+	{
+		// What is no payload length in one flavour may be one in another.
+		name:    "headers of two flavours in the place of pointers",
+		parts:   [][]byte{headerOf(6, 9), headerOf(6, 3), packet40("abcdefgh"), make([]byte, 48), speadPacket(1, 4, 10)},
+		packets: []int{-1, 2, -1, 4}, reasons: []spead.Reason{spead.MissingItems, spead.MissingItems, spead.BadMagic, spead.OK},
+		counts: Counts{SkippedBytes: 16 + 48},
+	},
+	{
+		// Behind it pointers are in other places, and were not searched.
+		name:    "a packet of an odd length where pointers were searched",
+		parts:   [][]byte{headerOf(6, 12), packet40("abc"), []byte("........"), rawPacket(5, item(1, 5), item(4, 5)), make([]byte, 64)},
+		packets: []int{-1, 1, -1, 3, -1}, reasons: []spead.Reason{spead.MissingItems, spead.MissingItems, spead.BadMagic, spead.MissingItems, spead.BadMagic},
+		counts: Counts{SkippedBytes: 8 + 8 + 64},
 	},
 	{
 		name:    "lost twice, for different reasons",
@@ -365,6 +398,30 @@ func TestFramerMemory(t *testing.T) {
 			rest = rest[n:]
 		}
 		checkFramed(t, fmt.Sprintf("in pieces of up to %d", most), inPieces(t, memory, 5, pieces...), want)
+	}
+}
+
+// TestFramerManyPointers: headers of ever so many item pointers, one behind the other
+// where no packet begins, cost no more than a look at their bytes for each flavour.
+// To search all the pointers of each of them would take half a minute, in which
+// nobody could stop the thread.
+func TestFramerManyPointers(t *testing.T) {
+	var headers []byte
+	for addrBytes := 1; addrBytes < 8; addrBytes++ {
+		headers = append(headers, headerOf(addrBytes, 0xffff)...)
+	}
+	memory := bytes.Repeat(headers, tcpMemory/len(headers))
+	var c counters
+	f := newFramer(memory, 7, &c)
+	f.filled(len(memory))
+	b := NewBatch(2)
+	start := time.Now()
+	f.cut(b)
+	if d := time.Since(start); d > 5*time.Second {
+		t.Errorf("cut took %v", d)
+	}
+	if n := len(memory) - int(c.skippedBytes.Load()); len(b.Packets) != 1 || b.Packets[0].Len != maxStreamHeader || n >= maxStreamHeader {
+		t.Errorf("%d packets, and %d bytes were left", len(b.Packets), n)
 	}
 }
 
