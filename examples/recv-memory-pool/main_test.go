@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,31 +14,57 @@ import (
 	"github.com/speadx/speadx/spead"
 )
 
+// TestMeanPower compares it with the simple loop.
 func TestMeanPower(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	for _, n := range []int{1, 7, 8, 9, 1000, 8<<16 + 3, 1 << 21} {
-		samples := make([]byte, n)
-		var sum float64
+	for _, n := range []int{0, 1, 7, 8, 9, 1000, 8<<16 + 3, 1 << 21} {
+		samples, raw := make([]int8, n), make([]byte, n)
 		for i := range samples {
-			samples[i] = byte(r.Uint32())
-			sum += float64(int8(samples[i])) * float64(int8(samples[i]))
+			samples[i] = int8(r.Uint32())
+			raw[i] = byte(samples[i])
 		}
-		if got := meanPower(samples); math.Abs(got-sum/float64(n)) > 1e-9 {
-			t.Errorf("%d samples: %v, want %v", n, got, sum/float64(n))
+		want := simple(samples)
+		if got := meanPower(samples); got != want {
+			t.Errorf("%d samples: %v, want %v", n, got, want)
+		}
+		if got := meanPower(raw); got != want {
+			t.Errorf("%d samples as bytes: %v, want %v", n, got, want)
 		}
 	}
-	largest := bytes.Repeat([]byte{0x80}, 1<<21)
+	largest := slices.Repeat([]int8{-128}, 1<<21)
 	if got := meanPower(largest); got != 128*128 {
 		t.Errorf("of the largest samples: %v", got)
 	}
 }
 
-func BenchmarkMeanPower(b *testing.B) {
-	samples := make([]byte, 1<<20)
-	b.SetBytes(int64(len(samples)))
-	for b.Loop() {
-		meanPower(samples)
+func simple(samples []int8) float64 {
+	sum := int64(0)
+	for _, s := range samples {
+		sum += int64(s) * int64(s)
 	}
+	return float64(sum) / max(float64(len(samples)), 1)
+}
+
+func BenchmarkMeanPower(b *testing.B) {
+	samples, raw := make([]int8, 1<<20), make([]byte, 1<<20)
+	b.Run("int8", func(b *testing.B) {
+		b.SetBytes(1 << 20)
+		for b.Loop() {
+			meanPower(samples)
+		}
+	})
+	b.Run("byte", func(b *testing.B) {
+		b.SetBytes(1 << 20)
+		for b.Loop() {
+			meanPower(raw)
+		}
+	})
+	b.Run("simple", func(b *testing.B) {
+		b.SetBytes(1 << 20)
+		for b.Loop() {
+			simple(samples)
+		}
+	})
 }
 
 func TestUsage(t *testing.T) {
