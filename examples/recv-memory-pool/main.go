@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/speadx/speadx"
 	"github.com/speadx/speadx/heap"
+	"github.com/speadx/speadx/spead"
 )
 
 // The items of a heap.
@@ -32,7 +34,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 	flags.SetOutput(stderr)
 	flags.Usage = func() { fmt.Fprintln(stderr, "Usage: recv-memory-pool [-H heap-size] port") }
 	heapSize := flags.Int64("H", 1<<20, "bytes of samples in a heap")
-	if err := flags.Parse(args); err != nil {
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return 0
+	} else if err != nil {
 		return 2
 	}
 	port, err := strconv.ParseUint(flags.Arg(0), 10, 16)
@@ -40,8 +44,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 		flags.Usage()
 		return 2
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	// The first Ctrl-C ends reception in good order, the second at once.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop)
 	if err := receive(ctx, int(port), *heapSize, stdout, stderr); err != nil {
 		fmt.Fprintln(stderr, err)
 		return 1
@@ -76,47 +82,64 @@ func receive(ctx context.Context, port int, heapSize int64, stdout, stderr io.Wr
 	defer runtime.UnlockOSThread()
 	_ = syscall.Setpriority(syscall.PRIO_PROCESS, 0, -10)
 
-	heaps := 0
+	var c consumer
 	// Ctrl-C ends reception, and not the wait for what has been received.
 	for h, err := range r.Heaps(context.Background()) {
 		if err != nil {
 			return err
 		}
-		if timestamp, samples, ok := contents(h); ok {
-			heaps++
-			fmt.Fprintf(stdout, "Timestamp: %-10d Power: %.6g\n", timestamp, meanPower(samples))
+		if err := c.heap(h, stdout); err != nil {
+			fmt.Fprintf(stderr, "heap %d: %v\n", h.Cnt(), err)
 		}
-		h.Release()
+		h.Release() // before the next one is asked for: ConsumerHeaps is 1
 	}
-	fmt.Fprintf(stdout, "Received %d heaps\n", heaps)
+	fmt.Fprintf(stdout, "Received %d heaps\n", c.heaps)
 	return nil
 }
 
-// contents finds the two items. Their ids say all that is to be known of them, so the
-// descriptors in the first heap are not needed, and may be lost. The samples are a
-// view into the pool, valid until the heap's Release.
-func contents(h *heap.Heap) (timestamp uint64, samples []byte, ok bool) {
-	haveTimestamp := false
+// consumer is what we do with heaps.
+type consumer struct {
+	group spead.ItemGroup // without Hold: its values are valid until the heap's Release
+	heaps int             // that had both items
+}
+
+// heap prints what is in one heap. A heap without one of the two items is passed over.
+func (c *consumer) heap(h *heap.Heap, stdout io.Writer) error {
+	timestamp, ok := uint64(0), false
 	for _, item := range h.Items() {
-		switch {
-		case item.ID == timestampID && item.Immediate:
-			timestamp, haveTimestamp = item.Value, true
-		case item.ID == samplesID && item.Immediate: // a heap of few samples
-			samples = make([]byte, h.Flavour().AddrBits()/8)
-			for i := range samples {
-				samples[len(samples)-1-i] = byte(item.Value >> (8 * i))
-			}
-		case item.ID == samplesID:
-			samples = item.Data
+		if item.ID == timestampID && item.Immediate {
+			timestamp, ok = item.Value, true
 		}
 	}
-	return timestamp, samples, haveTimestamp && samples != nil
+	updated, err := c.group.Update(h)
+	for _, item := range updated {
+		if item.ID() == samplesID && ok {
+			c.heaps++
+			fmt.Fprintf(stdout, "Timestamp: %-10d Power: %.6g\n", timestamp, power(item))
+		}
+	}
+	return err
+}
+
+// power is the mean power of an item's samples, read where they lie in the pool.
+func power(item *spead.Item) float64 {
+	if view, err := spead.ViewOf[int8](item.Value()); err == nil {
+		if samples, ok := view.Slice(); ok {
+			return meanPower(samples)
+		}
+	}
+	// The first heap, with the descriptors, was lost. The id says all that is to be
+	// known: bytes are samples.
+	return meanPower(item.Raw())
 }
 
 // meanPower is the mean of the squares of samples of 8 bits with a sign. Several sums
 // run side by side, as each addition would else wait for the one before.
-func meanPower(samples []byte) float64 {
+func meanPower[T int8 | byte](samples []T) float64 {
 	n, total := len(samples), int64(0)
+	if n == 0 {
+		return 0
+	}
 	for len(samples) > 0 {
 		// No sum overflows in so many: each gets 2^16 squares of at most 2^14.
 		part := samples[:min(len(samples), 4<<16)]
@@ -137,4 +160,4 @@ func meanPower(samples []byte) float64 {
 	return float64(total) / float64(n)
 }
 
-func square(b byte) int32 { return int32(int8(b)) * int32(int8(b)) }
+func square[T int8 | byte](s T) int32 { return int32(int8(s)) * int32(int8(s)) }

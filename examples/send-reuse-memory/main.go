@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -16,6 +17,9 @@ import (
 // flavour is what spead2 and PySPEAD send by default.
 const flavour = spead.Flavour40
 
+// descriptorSlack is room for the descriptors in the first heap.
+const descriptorSlack = 8192
+
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
 func run(args []string, stdout, stderr io.Writer) int {
@@ -27,10 +31,21 @@ func run(args []string, stdout, stderr io.Writer) int {
 	heaps := flags.Int("n", 1000, "heaps to send")
 	heapSize := flags.Int64("H", 1<<20, "bytes of samples in a heap")
 	packet := flags.Int("p", spead.DefaultMaxPacket, "largest UDP payload")
-	if err := flags.Parse(args); err != nil {
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return 0
+	} else if err != nil {
 		return 2
 	}
 	if flags.NArg() != 2 || *heaps < 0 || *heapSize < 1 {
+		flags.Usage()
+		return 2
+	}
+	packetiser, err := spead.NewPacketiser(spead.PacketiserConfig{Flavour: flavour, MaxPacket: *packet})
+	if most := int64(flavour.MaxValue()) - descriptorSlack; err == nil && *heapSize > most {
+		err = fmt.Errorf("heaps of %d bytes do not fit into SPEAD-%v (at most %d)", *heapSize, flavour, most)
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, err)
 		flags.Usage()
 		return 2
 	}
@@ -38,7 +53,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		defer conn.Close()
 		var elapsed time.Duration
-		if elapsed, err = send(conn, *heaps, *heapSize, *packet); err == nil {
+		if elapsed, err = send(conn, packetiser, *heaps, *heapSize); err == nil {
 			fmt.Fprintf(stdout, "%.6g MB/s\n", float64(*heapSize)*float64(*heaps)/elapsed.Seconds()/1e6)
 		}
 	}
@@ -51,11 +66,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 
 // send sends heaps and a stop heap, each packet by one Write, and says how long the
 // heaps took.
-func send(w io.Writer, heaps int, heapSize int64, packetSize int) (time.Duration, error) {
-	packetiser, err := spead.NewPacketiser(spead.PacketiserConfig{Flavour: flavour, MaxPacket: packetSize})
-	if err != nil {
-		return 0, err
-	}
+func send(w io.Writer, packetiser *spead.Packetiser, heaps int, heapSize int64) (time.Duration, error) {
 	timestamp := spead.Descriptor{
 		ID: 0x1600, Name: "timestamp", Description: "Index of the first sample",
 		Format: []spead.FormatField{{Type: 'u', Bits: uint64(flavour.AddrBits())}},
@@ -66,9 +77,9 @@ func send(w io.Writer, heaps int, heapSize int64, packetSize int) (time.Duration
 	}
 	samples := spead.Descriptor{ID: 0x3300, Name: "adc_samples", Description: "ADC converter output", DType: header}
 
-	// One buffer is filled while the other is being sent.
+	// Two buffers go round: one is filled while the other is being sent.
 	filled, empty := make(chan []int8, 2), make(chan []int8, 2)
-	defer close(empty)
+	defer close(empty) // ends the goroutine, also after an error
 	empty <- make([]int8, heapSize)
 	empty <- make([]int8, heapSize)
 	go func() {
@@ -113,7 +124,7 @@ func send(w io.Writer, heaps int, heapSize int64, packetSize int) (time.Duration
 			}
 		}
 		buffer := <-filled
-		if err := builder.Add(&timestamp, int64(i)*heapSize); err != nil {
+		if err := builder.Add(&timestamp, timestampOf(i, heapSize)); err != nil {
 			return 0, err
 		}
 		if err := builder.Add(&samples, buffer); err != nil { // refers to the buffer
@@ -127,4 +138,10 @@ func send(w io.Writer, heaps int, heapSize int64, packetSize int) (time.Duration
 	elapsed := time.Since(began)
 	builder.AddItem(spead.ControlItem(spead.CtrlStop))
 	return elapsed, sendHeap(uint64(heaps) + 1)
+}
+
+// timestampOf is the index of the first sample of heap i. It begins again at 0 when its
+// bits are used up.
+func timestampOf(i int, heapSize int64) uint64 {
+	return uint64(i) * uint64(heapSize) & flavour.MaxValue()
 }

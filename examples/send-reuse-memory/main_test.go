@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"net"
 	"regexp"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -18,12 +20,21 @@ func (p *packets) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+func newPacketiser(t *testing.T, size int) *spead.Packetiser {
+	t.Helper()
+	p, err := spead.NewPacketiser(spead.PacketiserConfig{Flavour: flavour, MaxPacket: size})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
 // TestSend looks at each packet: three heaps with the right items, descriptors in the
 // first, and a stop heap.
 func TestSend(t *testing.T) {
 	const size = 5000
 	var sent packets
-	if _, err := send(&sent, 3, size, 1472); err != nil {
+	if _, err := send(&sent, newPacketiser(t, 1472), 3, size); err != nil {
 		t.Fatal(err)
 	}
 	payload := map[uint64][]byte{}
@@ -60,8 +71,12 @@ func TestSend(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if ts := g.ByName("timestamp").Value().At(0); ts != (cnt-1)*size || samples.Len() != size || samples.At(size-1) != int8(cnt-1) {
-			t.Errorf("heap %d: timestamp %v, %d samples of %d", cnt, ts, samples.Len(), samples.At(0))
+		want := slices.Repeat([]int8{int8(cnt - 1)}, size)
+		if got, ok := samples.Slice(); !ok || !slices.Equal(got, want) {
+			t.Errorf("heap %d: %d samples, the first %d", cnt, samples.Len(), samples.At(0))
+		}
+		if ts := g.ByName("timestamp").Value().At(0); ts != (cnt-1)*size {
+			t.Errorf("heap %d: timestamp %v", cnt, ts)
 		}
 	}
 	if len(pointers[4]) != 1 || pointers[4][0] != flavour.Immediate(spead.IDStreamCtrl, spead.CtrlStop) {
@@ -77,6 +92,8 @@ func (m memory) Items() []spead.RawItem { return m.items }
 func (m memory) Lease() uint64          { return 0 }
 func (m memory) Release()               {}
 
+const usage = "Usage: send-reuse-memory [-n heaps] [-H heap-size] [-p packet-size] host port\n"
+
 // count counts.
 type count int
 
@@ -88,12 +105,19 @@ func TestSendReusesMemory(t *testing.T) {
 	measure := func(heaps int) float64 {
 		return testing.AllocsPerRun(3, func() {
 			var c count
-			if _, err := send(&c, heaps, 1<<20, 1472); err != nil {
+			if _, err := send(&c, newPacketiser(t, 1472), heaps, 1<<20); err != nil {
 				t.Fatal(err)
 			}
 		})
 	}
-	few, many := measure(2), measure(52)
+	var before, after runtime.MemStats
+	few := measure(2)
+	runtime.ReadMemStats(&before)
+	many := measure(52)
+	runtime.ReadMemStats(&after)
+	if each := (after.TotalAlloc - before.TotalAlloc) / 4; each > 3<<20 { // AllocsPerRun runs it once more
+		t.Errorf("%d bytes for 52 heaps in two buffers of 1 MiB", each)
+	}
 	if each := (many - few) / 50; each > 10 { // a heap has 733 packets
 		t.Errorf("%v allocations for each heap", each)
 	}
@@ -110,19 +134,30 @@ func TestRun(t *testing.T) {
 	if status := run([]string{"-n", "3", "-H", "1000", "-p", "200", host, port}, &out, &errs); status != 0 || !regexp.MustCompile(`^[0-9.e+]+ MB/s\n$`).MatchString(out.String()) {
 		t.Errorf("status %d, output %q, %s", status, out.String(), errs.String())
 	}
+	if status := run([]string{"-h"}, &out, &errs); status != 0 || errs.String() != usage {
+		t.Errorf("-h: status %d, %q", status, errs.String())
+	}
 	for args, want := range map[string]string{
-		"":                    "Usage: send-reuse-memory [-n heaps] [-H heap-size] [-p packet-size] host port\n",
-		"127.0.0.1":           "Usage: ",
-		"-H 0 127.0.0.1 7148": "Usage: ",
-		"-n x 127.0.0.1 7148": "Usage: ",
+		"":                                "",
+		"127.0.0.1":                       "",
+		"127.0.0.1 7148 1":                "",
+		"-H 0 127.0.0.1 7148":             "",
+		"-n -1 127.0.0.1 7148":            "",
+		"-n x 127.0.0.1 7148":             "invalid value \"x\" for flag -n: parse error\n",
+		"-x 127.0.0.1 7148":               "flag provided but not defined: -x\n",
+		"-p 20 127.0.0.1 7148":            "spead: packet size 20 is not within 56 to 65535\n",
+		"-H 1099511627775 127.0.0.1 7148": "heaps of 1099511627775 bytes do not fit into SPEAD-64-40 (at most 1099511619583)\n",
 	} {
 		errs.Reset()
-		if status := run(strings.Fields(args), &out, &errs); status != 2 || !strings.Contains(errs.String(), want) {
-			t.Errorf("%q: status %d, %s", args, status, errs.String())
+		if status := run(strings.Fields(args), &out, &errs); status != 2 || errs.String() != want+usage {
+			t.Errorf("%q: status %d, %q", args, status, errs.String())
 		}
 	}
-	errs.Reset()
-	if status := run([]string{"-p", "20", host, port}, &out, &errs); status != 1 || !strings.Contains(errs.String(), "packet size 20 is not within 56 to 65535") {
-		t.Errorf("status %d, %s", status, errs.String())
+}
+
+// TestTimestampWraps: the timestamps of 40 bits begin again at 0.
+func TestTimestampWraps(t *testing.T) {
+	if got := timestampOf(3, 1<<39+5); got != 1<<39+15 {
+		t.Errorf("%#x", got)
 	}
 }
