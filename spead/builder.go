@@ -2,6 +2,9 @@ package spead
 
 import "fmt"
 
+// maxLayouts is of how many descriptors a builder remembers the layout.
+const maxLayouts = 1 << 12
+
 // HeapBuilder puts together the items of heaps to be sent:
 //
 //	b := spead.HeapBuilder{Flavour: spead.Flavour48}
@@ -65,6 +68,9 @@ func (b *HeapBuilder) Items() []OutItem { return b.items }
 func (b *HeapBuilder) Reset() {
 	clear(b.items) // what they refer to is not ours to keep
 	b.items = b.items[:0]
+	if len(b.layouts) > maxLayouts { // descriptors that are made for each heap
+		clear(b.layouts)
+	}
 }
 
 // layout is that of d, worked out once.

@@ -225,6 +225,9 @@ func (e *encoder) element(t *Type, bit int, v reflect.Value) error {
 		}
 	case KindFloat:
 		if f, ok := float(v); ok {
+			if tooLarge(f, t.Bits) {
+				return fmt.Errorf("%v does not fit into %d bits", f, t.Bits)
+			}
 			e.put(t, bit, floatBits(f, t.Bits))
 			return nil
 		}
@@ -238,6 +241,9 @@ func (e *encoder) element(t *Type, bit int, v reflect.Value) error {
 			break
 		}
 		half := Type{Kind: KindFloat, Bits: t.Bits / 2, Little: t.Little}
+		if tooLarge(real(z), half.Bits) || tooLarge(imag(z), half.Bits) {
+			return fmt.Errorf("%v does not fit into %d bits", z, t.Bits)
+		}
 		e.put(&half, bit, floatBits(real(z), half.Bits))
 		e.put(&half, bit+half.Bits, floatBits(imag(z), half.Bits))
 		return nil
@@ -432,6 +438,11 @@ func float(v reflect.Value) (float64, bool) {
 		return float64(v.Uint()), true
 	}
 	return 0, false
+}
+
+// tooLarge says whether a finite number would become infinite in so many bits.
+func tooLarge(f float64, width int) bool {
+	return !math.IsInf(f, 0) && math.IsInf(floatOf(floatBits(f, width), width), 0)
 }
 
 // floatBits is the IEEE 754 number of so many bits that is nearest to f.

@@ -37,7 +37,8 @@ type Heap interface {
 //
 // # How long values are valid
 //
-// A value lies in its heap. So without Hold it is valid until that heap's
+// An immediate value, and one that is copied, is valid until the next value of its
+// item. Any other lies in its heap. So without Hold it is valid until that heap's
 // Release, which is the caller's; [Item.HasValue] is false after it, and
 // [Item.Value] panics.
 //
@@ -129,7 +130,7 @@ type Item struct {
 	raw     []byte
 	word    [8]byte // an immediate
 	copied  []byte  // a copied value
-	anyType Type    // of what nothing describes
+	anyType *Type   // of what nothing describes: of the last value, kept for the next
 	round   uint64  // of the last Update that brought a value
 
 	heap  Heap // that raw lies in, nil if in the item
@@ -311,8 +312,11 @@ func (g *ItemGroup) descriptor(r *RawItem) *Item {
 	}
 	old, namesake := g.byID[d.ID], g.byName[d.Name]
 	if err == nil && old != nil && old.desc != nil && old.same(it) {
-		g.bytes += len(r.Data) - len(old.rawDesc)
-		old.rawDesc = append(old.rawDesc[:0], r.Data...)
+		// The bytes are kept for the next comparison, if there is room for them.
+		if more := len(r.Data) - len(old.rawDesc); g.bytes+more <= g.MaxItems*itemBytes {
+			g.bytes += more
+			old.rawDesc = append(old.rawDesc[:0], r.Data...)
+		}
 		return old
 	}
 	if old != nil {
@@ -321,6 +325,9 @@ func (g *ItemGroup) descriptor(r *RawItem) *Item {
 	}
 	if err != nil {
 		g.fail(d.ID, d.Name, "descriptor", err)
+		if old != nil { // as one that nothing describes, so that its version goes on
+			g.byID[d.ID] = &Item{id: d.ID, version: it.version, varying: -1}
+		}
 		return nil
 	}
 	if namesake != nil && namesake != old {
@@ -410,14 +417,16 @@ func (g *ItemGroup) set(r *RawItem, h Heap, hold *heldHeap) {
 func (it *Item) interpret(immediate bool) error {
 	raw := it.raw
 	if it.desc == nil {
-		it.anyType = Type{Kind: KindRaw, Bits: 8 * len(raw)}
+		kind := KindRaw
 		if immediate {
-			it.anyType.Kind = KindUint
+			kind = KindUint
 		}
-		if it.arr == nil || it.arr.step != it.anyType.Bits {
+		// An older value keeps its type: this one gets another if it differs.
+		if it.anyType == nil || it.anyType.Kind != kind || it.anyType.Bits != 8*len(raw) {
+			it.anyType = &Type{Kind: kind, Bits: 8 * len(raw)}
 			it.arr = newArray(nil, OrderC, 1, it.anyType.Bits)
 		}
-		it.value = Value{typ: &it.anyType, data: raw, arr: it.arr}
+		it.value = Value{typ: it.anyType, data: raw, arr: it.arr}
 		return nil
 	}
 	l := &it.layout

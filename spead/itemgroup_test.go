@@ -365,6 +365,70 @@ func TestMalformed(t *testing.T) {
 	}
 }
 
+// TestKeptValues: a value of an item that nothing describes stays what it was when
+// another comes, as long as its heap is not released.
+func TestKeptValues(t *testing.T) {
+	const f = spead.Flavour48
+	var g spead.ItemGroup
+	h := received(t, f, spead.OutItem{ID: 0x2000, Data: []byte("ten bytes.")})
+	update(t, &g, h)
+	kept := g.ByID(0x2000).Value()
+	for _, data := range []string{"far more than just ten bytes", "five."} {
+		update(t, &g, received(t, f, spead.OutItem{ID: 0x2000, Data: []byte(data)}))
+		if got := string(kept.At(0).([]byte)); got != "ten bytes." {
+			t.Errorf("the value has become %q", got)
+		}
+	}
+}
+
+// TestVersionsRise: also over a descriptor that makes no sense.
+func TestVersionsRise(t *testing.T) {
+	const f = spead.Flavour48
+	good, bad := format(0x1000, "x", "u8"), format(0x1000, "x", "u65")
+	var g spead.ItemGroup
+	last := uint64(0)
+	for _, items := range [][]spead.OutItem{
+		{described(t, good, f), item(t, good, 1)}, {item(t, good, 2)}, {described(t, bad, f)}, {item(t, good, 3)}, {described(t, good, f)},
+	} {
+		_, _ = g.Update(received(t, f, items...))
+		if v := g.ByID(0x1000).Version(); v <= last {
+			t.Errorf("version %d after %d", v, last)
+		} else {
+			last = v
+		}
+	}
+}
+
+// TestPaddedDescriptors: what a repeated descriptor is padded with counts.
+func TestPaddedDescriptors(t *testing.T) {
+	const f = spead.Flavour40
+	g := spead.ItemGroup{MaxItems: 10}
+	d := format(0x1000, "x", "u8")
+	plain := described(t, d, f)
+	update(t, &g, received(t, f, plain))
+	plain.Data = append(append([]byte(nil), plain.Data...), make([]byte, 60_000)...)
+	update(t, &g, received(t, f, plain))
+	// There is still room for another one.
+	update(t, &g, received(t, f, described(t, format(0x1001, "y", "u8"), f)))
+	if g.Len() != 2 {
+		t.Errorf("%d items", g.Len())
+	}
+}
+
+func TestEncodeTooLarge(t *testing.T) {
+	for _, tt := range []struct {
+		dtype string
+		value any
+	}{{"<f4", 1e300}, {"<f2", 70000.0}, {"<c8", complex(0, 1e300)}, {"i1", 128}, {"u1", -1}} {
+		if out, err := numpy(t, 0x1000, "x", tt.dtype, spead.OrderC).Encode(tt.value); err == nil {
+			t.Errorf("%v as %s is %x", tt.value, tt.dtype, out.Data)
+		}
+	}
+	if _, err := numpy(t, 0x1000, "x", "<f4", spead.OrderC).Encode(math.Inf(1)); err != nil {
+		t.Errorf("infinity: %v", err)
+	}
+}
+
 // TestBounds fills a group with items that nobody asked for.
 func TestBounds(t *testing.T) {
 	const f = spead.Flavour40

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"strings"
 
 	"github.com/speadx/speadx/heap"
 	"github.com/speadx/speadx/spead"
@@ -41,7 +42,7 @@ func (d *decoder) decode(h *heap.Heap) *spead.ItemGroup {
 	if _, err := g.Update(h); err != nil {
 		const most = 10
 		if d.told++; d.told <= most {
-			fmt.Fprintf(d.stderr, "warning: heap %d: %s\n", h.Cnt(), message(err))
+			fmt.Fprintf(d.stderr, "warning: heap %d: %s\n", h.Cnt(), printable(strings.ReplaceAll(message(err), "\n", "; ")))
 		}
 		if d.told == most {
 			fmt.Fprintln(d.stderr, "what else makes no sense is not told")

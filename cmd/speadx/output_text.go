@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/speadx/speadx"
@@ -74,9 +75,11 @@ func (o *textOutput) writeItems(b *bytes.Buffer, h *heap.Heap) {
 			}
 		}
 		if known != nil {
-			fmt.Fprintf(b, " %s", known.Name())
+			fmt.Fprintf(b, " %s", printable(known.Name()))
 		}
-		if o.values && known != nil && known.HasValue() && !it.Missing {
+		// Of an item that stands twice the group has the last value.
+		again := slices.ContainsFunc(items[i+1:], func(o heap.Item) bool { return o.ID == it.ID && !o.Missing })
+		if o.values && known != nil && known.HasValue() && !it.Missing && !again {
 			v := known.Value()
 			fmt.Fprintf(b, " %s = ", typeText(known, v.Shape()))
 			writeValue(b, v)

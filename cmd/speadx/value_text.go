@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/speadx/speadx/spead"
 )
@@ -15,13 +16,27 @@ const valueWidth = 72
 // writeDescriptor writes what a descriptor says, as spead2_recv does.
 func writeDescriptor(b *bytes.Buffer, it *spead.Item) {
 	d := it.Descriptor()
-	fmt.Fprintf(b, "  Descriptor for %s (%#x)\n", d.Name, d.ID)
-	fmt.Fprintf(b, "    description: %s\n", d.Description)
+	fmt.Fprintf(b, "  Descriptor for %s (%#x)\n", printable(d.Name), d.ID)
+	fmt.Fprintf(b, "    description: %s\n", printable(d.Description))
 	if d.DType != "" {
-		fmt.Fprintf(b, "    dtype:       %s\n", d.DType)
+		fmt.Fprintf(b, "    dtype:       %s\n", printable(d.DType))
 		return
 	}
 	fmt.Fprintf(b, "    format:      %s\n    shape:       %s\n", formatText(d.Format), shapeText(it.Layout().Shape))
+}
+
+// printable is text from the wire as a terminal may have it: what does not print is
+// escaped, so that no sender can forge lines or send commands to it.
+func printable(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if unicode.IsPrint(r) {
+			b.WriteRune(r)
+		} else {
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+		}
+	}
+	return b.String()
 }
 
 func formatText(format []spead.FormatField) string {
@@ -48,7 +63,7 @@ func shapeText(shape []int) string {
 // typeText is the type of an item's elements and its shape, in short.
 func typeText(it *spead.Item, shape []int) string {
 	l := it.Layout()
-	t := l.DType
+	t := printable(l.DType)
 	if t == "" {
 		var fields []string
 		for _, f := range it.Descriptor().Format {

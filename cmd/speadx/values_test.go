@@ -327,6 +327,23 @@ func TestAppendElement(t *testing.T) {
 	}
 }
 
+// TestRecvHostileNames: nothing that a sender calls its items reaches the terminal as
+// more than text.
+func TestRecvHostileNames(t *testing.T) {
+	d := spead.Descriptor{ID: 0x1000, Name: "x\nReceived heap 99", Description: "\x1b]0;title\a µ", Format: []spead.FormatField{{Type: 'u', Bits: 16}}}
+	desc, err := d.Item(spead.Flavour48, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	twice := []spead.OutItem{desc, {ID: 0x1000, Immediate: true, Value: 1}, {ID: 0x1000, Immediate: true, Value: 2}}
+	r := program("recv", "--descriptors", "--values", writeCapture(t, spead.Flavour48, twice))
+	r.check(t, 0)
+	if strings.Contains(r.stdout, "\x1b") || strings.Contains(r.stdout, "\nReceived heap 99") ||
+		!strings.Contains(r.stdout, `description: \x1b]0;title\a µ`) || !strings.Contains(r.stdout, `  0x1000 x\nReceived heap 99 u16 = 2`) || strings.Count(r.stdout, "u16 = ") != 1 {
+		t.Errorf("output:\n%q", r.stdout)
+	}
+}
+
 func TestParseShape(t *testing.T) {
 	for in, want := range map[string][]int64{"": {}, "()": {}, "5": {5}, "(5,)": {5}, "3, 4": {3, 4}, "(2,3,4)": {2, 3, 4}} {
 		if got, err := parseShape(in); err != nil || !slices.Equal(got, want) || got == nil {

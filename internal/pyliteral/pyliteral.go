@@ -198,7 +198,7 @@ func (p *parser) word() (Value, error) {
 		n++
 	}
 	word := p.s[p.at:n]
-	if n < len(p.s) && (p.s[n] == '\'' || p.s[n] == '"') {
+	if n < len(p.s) && (p.s[n] == '\'' || p.s[n] == '"') && !strings.ContainsAny(word, "0123456789_") {
 		return p.strings()
 	}
 	switch word {
@@ -277,18 +277,18 @@ func oldOctal(s string) bool {
 // strings reads a string, or several that follow each other and are one.
 func (p *parser) strings() (Value, error) {
 	v := Value{Kind: String}
+	var whole strings.Builder
 	for first := true; ; first = false {
 		kind, text, err := p.oneString()
 		if err != nil {
 			return v, err
 		}
 		if first {
-			v.Kind, v.Text = kind, text
+			v.Kind = kind
 		} else if kind != v.Kind {
 			return v, p.fail("a string and bytes side by side")
-		} else {
-			v.Text += text
 		}
+		whole.WriteString(text)
 		// Another one follows if there are a quote, or letters and a quote.
 		end := p.at
 		p.space()
@@ -298,6 +298,7 @@ func (p *parser) strings() (Value, error) {
 		}
 		if n == len(p.s) || p.s[n] != '\'' && p.s[n] != '"' {
 			p.at = end
+			v.Text = whole.String()
 			return v, nil
 		}
 	}

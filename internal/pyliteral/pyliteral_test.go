@@ -69,6 +69,8 @@ func TestParseErrors(t *testing.T) {
 		`'a`:                   "has no end",
 		"'a\nb'":               "a line ends inside a string",
 		`f'a'`:                 `"f" is no prefix`,
+		`u8'<f4'8`:             `"u8" is no literal`,
+		`b1'x'1`:               `"b1" is no literal`,
 		`'\xg0'`:               "no escape sequence",
 		`'\x4`:                 "has no end",
 		`'\ud800'`:             "no character 0xd800",
