@@ -70,7 +70,7 @@ type Config struct {
 
 	// BySender makes heaps of different senders different heaps, also where their
 	// counts are the same. They share the window. The stream then ends when each
-	// sender that was heard has sent its stop item, and at least Stops have.
+	// sender of a heap has sent its stop item, and at least Stops have.
 	BySender bool
 
 	// Notify is called when there is a heap to take. It must not wait. May be
@@ -304,7 +304,7 @@ func (a *Assembler) seeStop(from uint32) {
 		if a.senders.list[from].stopped.Swap(true) {
 			return
 		}
-		if n = a.stops.Add(1); n < a.senders.heard.Load() {
+		if n = a.stops.Add(1); n < a.senders.active.Load() {
 			return
 		}
 	} else {

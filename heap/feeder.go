@@ -211,6 +211,7 @@ func (f *Feeder) stopHeap(h *spead.Packet, now int64) Fate {
 			break
 		}
 	}
+	f.noteStart(h.Cnt)
 	if f.seeStop(h.Cnt, now) {
 		f.count[cStopHeaps]++
 	}
@@ -597,7 +598,9 @@ func (f *Feeder) noteStart(cnt uint64) {
 	if f.a.cfg.BySender {
 		s := &f.a.senders.list[f.from]
 		s.newest.Store(cnt)
-		s.started.Store(true)
+		if !s.started.Swap(true) {
+			f.a.senders.active.Add(1)
+		}
 	}
 }
 
@@ -625,12 +628,23 @@ func (f *Feeder) repeat(hist *history, e entry) Fate {
 // beginAgain forgets the heaps that have left when h, the first packet of a new
 // heap, shows that the sender counts from somewhere else now.
 func (f *Feeder) beginAgain(hist *history, h *spead.Packet, found bool, next uint64) {
-	if f.begins(h) || !found && hist.behind(h.Cnt, f.from, next, uint64(memoryHeaps*f.a.window)) {
+	if f.begins(h) || !found && f.behind(hist, h.Cnt, next) {
 		f.a.forget()
 	}
 	if h.Control == spead.CtrlStart {
 		f.a.senders.list[f.from].last.at.Store(0)
 	}
+}
+
+// behind says whether a count lies further behind all those remembered than heaps are
+// reordered: of our sender, if senders are told apart.
+func (f *Feeder) behind(hist *history, cnt, next uint64) bool {
+	depth := uint64(memoryHeaps * f.a.window)
+	if f.a.cfg.BySender {
+		s := &f.a.senders.list[f.from]
+		return s.started.Load() && cnt+depth < s.newest.Load()
+	}
+	return hist.behind(cnt, next, depth)
 }
 
 // begins says whether heaps behind this packet may count from anywhere.

@@ -231,26 +231,20 @@ func (h *history) forget() {
 	}
 }
 
-// behind says whether cnt lies below everything remembered, of that sender if
-// senders are told apart, by more than depth: further than reordering reaches, as
-// when a sender has begun again.
-func (h *history) behind(cnt uint64, from uint32, next, depth uint64) bool {
+// behind says whether cnt lies below everything remembered by more than depth:
+// further than reordering reaches, as when a sender has begun again.
+func (h *history) behind(cnt, next, depth uint64) bool {
 	first := next - min(next-h.floor.Load(), depth, next)
 	if first == next {
 		return false
 	}
-	if e, ok := h.at(next - 1); !ok || cnt+depth >= e.cnt && (!h.bySender || e.from == from) {
+	if e, ok := h.at(next - 1); !ok || cnt+depth >= e.cnt {
 		return false // ahead of the newest, or near it: the usual case
 	}
-	any := false
 	for s := first; s < next; s++ {
-		e, ok := h.at(s)
-		if !ok || h.bySender && e.from != from {
-			continue
-		}
-		if any = true; cnt+depth >= e.cnt {
+		if e, ok := h.at(s); ok && cnt+depth >= e.cnt {
 			return false
 		}
 	}
-	return any
+	return true
 }

@@ -54,11 +54,12 @@ const maxSenders = 1024
 // addressing finds it. Who loses looks again: two feeders that bring one sender meet
 // at one place, so no sender has two numbers. Entries never change afterwards.
 type senders struct {
-	index []atomic.Uint32 // number of the sender whose hash leads here; 0: none
-	list  []senderEntry   // by number
-	taken atomic.Uint32   // entries given to feeders
-	heard atomic.Int64    // senders published, the others as one
-	hash  uint64          // odd
+	index  []atomic.Uint32 // number of the sender whose hash leads here; 0: none
+	list   []senderEntry   // by number
+	taken  atomic.Uint32   // entries given to feeders
+	heard  atomic.Int64    // senders published, the others as one
+	active atomic.Int64    // of BySender, those that have started a heap
+	hash   uint64          // odd
 }
 
 type senderEntry struct {
@@ -104,7 +105,7 @@ func (s *senders) number(who Sender, spare *uint32) uint32 {
 		n := cell.Load()
 		if n == 0 {
 			if *spare == 0 && !s.take(spare) {
-				if !s.list[0].others.Swap(true) {
+				if others := &s.list[0].others; !others.Load() && !others.Swap(true) {
 					s.heard.Add(1)
 				}
 				return 0

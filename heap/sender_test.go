@@ -478,3 +478,16 @@ func TestStops(t *testing.T) {
 		t.Error("Stops -1 is accepted")
 	}
 }
+
+// A stranger whose packets start no heap does not keep the stream of others from ending.
+func TestStrangersEndNoStream(t *testing.T) {
+	r := newRig(t, pool.ShareConfig{}, Config{BySender: true})
+	r.feedFrom(0, senderNo(1), parts(1, 1, 50)...)
+	r.feedFrom(0, senderNo(2), raw(spead.Flavour48, 1, 1<<40, 0, make([]byte, 10)))
+	r.feedFrom(0, senderNo(1), control(spead.CtrlStop, 2))
+	if !r.Stopping() {
+		t.Error("the stream waits for the stop of a sender of nothing")
+	}
+	wantCounts(t, r.end(), 1)
+	r.wantFate(OversizeHeap, 1)
+}
