@@ -89,7 +89,7 @@ type Config struct {
 	// BySender tells heaps of different senders apart, by address and port, also
 	// where their counts are the same. They share the concurrent heaps. A stream
 	// then ends when each sender it has heard has sent its stop item, and at least
-	// Stops of them have.
+	// Stops of them have. 1024 senders are told apart; all after them are one.
 	BySender bool
 	// Incomplete hands over incomplete heaps too.
 	Incomplete bool

@@ -121,21 +121,21 @@ func Example_typedViews() {
 }
 
 // A group that holds heaps takes them over, and releases each when its last value has
-// been replaced: then values stay valid from one heap to the next. What it can hold
-// at once has to be in ConsumerHeaps. Small values are better copied, so that a
+// been replaced: then values stay valid from one heap to the next. ConsumerHeaps has
+// to be one more than it may hold. Small values are better copied, so that a
 // label does not hold a whole heap.
 func Example_holdingHeaps() {
 	ctx := context.Background()
 	r, err := speadx.Open(ctx, speadx.Config{
 		Streams:       []speadx.Stream{{Source: "testdata/captures/five-items.pcap"}},
 		HeapSize:      45_000,
-		ConsumerHeaps: 2, // the last heap, and the one that replaces it
+		ConsumerHeaps: 2, // the heap that the group holds, and the one that replaces it
 	})
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer r.Close()
-	group := spead.ItemGroup{Hold: true, CopyBelow: 1024}
+	group := spead.ItemGroup{Hold: 1, CopyBelow: 1024}
 	for h, err := range r.Heaps(ctx) {
 		if err != nil {
 			log.Fatal(err)

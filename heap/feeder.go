@@ -204,7 +204,7 @@ func (f *Feeder) stopHeap(h *spead.Packet, now int64) Fate {
 			return StreamControl
 		}
 		f.beginAgain(hist, h, found, next)
-		if hist.start(next, h.Cnt, f.from, 0, leftAt(now, true)|leftStop, spare) {
+		if hist.start(next, h.Cnt, f.who(), 0, leftAt(now, true)|leftStop, spare) {
 			if again {
 				f.checkOwner(e.cnt, e.from)
 			}
@@ -258,7 +258,7 @@ func (f *Feeder) whole(p *Packet, h *spead.Packet, now int64) Fate {
 			r.packets.Store(1)
 			r.hist = nil // it has left as soon as it has started
 		}
-		if hist.start(next, h.Cnt, f.from, refTo(r.state.Load(), rec), leftAt(now, true), spare) {
+		if hist.start(next, h.Cnt, f.who(), refTo(r.state.Load(), rec), leftAt(now, true), spare) {
 			f.noteStart(h.Cnt)
 			break
 		}
@@ -474,7 +474,7 @@ func (f *Feeder) acquire(h *spead.Packet, now int64) Fate {
 			continue
 		}
 		r.hist, r.seq = hist, next
-		if hist.start(next, h.Cnt, f.from, refTo(r.state.Load(), rec), 0, spare) {
+		if hist.start(next, h.Cnt, f.who(), refTo(r.state.Load(), rec), 0, spare) {
 			f.noteStart(h.Cnt)
 			f.cur, f.curRef = r, rec
 			return placed
@@ -563,6 +563,14 @@ func (f *Feeder) remembered(hist *history, e entry, next uint64, h *spead.Packet
 	if e.left == 0 {
 		return true // closed just now
 	}
+	begun := f.a.begun.Load()
+	if f.a.cfg.BySender {
+		s := &f.a.senders.list[f.from]
+		if e.epoch != s.epoch.Load() {
+			return false
+		}
+		begun = s.begun.Load()
+	}
 	if e.seq < hist.floor.Load() || now-e.left >= memoryNs {
 		return false
 	}
@@ -579,7 +587,7 @@ func (f *Feeder) remembered(hist *history, e entry, next uint64, h *spead.Packet
 	}
 	// A start or end of the stream that comes further behind the last one than
 	// heaps are reordered is another one.
-	return !f.begins(h) || int64(f.a.started()-f.a.begun.Load()) <= int64(window)
+	return !f.begins(h) || int64(f.a.started()-begun) <= int64(window)
 }
 
 // newest is the count of the heap that started last; of our sender, if senders are
@@ -629,11 +637,32 @@ func (f *Feeder) repeat(hist *history, e entry) Fate {
 // heap, shows that the sender counts from somewhere else now.
 func (f *Feeder) beginAgain(hist *history, h *spead.Packet, found bool, next uint64) {
 	if f.begins(h) || !found && f.behind(hist, h.Cnt, next) {
-		f.a.forget()
+		f.forget()
 	}
 	if h.Control == spead.CtrlStart {
 		f.a.senders.list[f.from].last.at.Store(0)
 	}
+}
+
+// forget makes the heaps that have left be remembered no more: our sender's, if senders
+// are told apart, which begins another epoch of it.
+func (f *Feeder) forget() {
+	if !f.a.cfg.BySender {
+		f.a.forget()
+		return
+	}
+	s := &f.a.senders.list[f.from]
+	s.begun.Store(f.a.started())
+	s.epoch.Add(1)
+}
+
+// who is our sender and, where senders are told apart, its epoch: what a heap that it
+// starts is remembered by.
+func (f *Feeder) who() uint64 {
+	if !f.a.cfg.BySender {
+		return uint64(f.from)
+	}
+	return uint64(f.a.senders.list[f.from].epoch.Load())<<32 | uint64(f.from)
 }
 
 // behind says whether a count lies further behind all those remembered than heaps are

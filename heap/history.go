@@ -45,7 +45,7 @@ type node struct {
 	cnt  atomic.Uint64
 	prev atomic.Uint64 // number+1 of the next older heap in the bucket; 0: none
 	ref  atomic.Uint64 // generation and record it was assembled in
-	from atomic.Uint32 // number of the sender that started it
+	from atomic.Uint64 // who started it: see Feeder.who
 	left atomic.Int64  // when it left, ns, with the lowest bit set if it was complete; 0: it has not
 }
 
@@ -56,12 +56,13 @@ const (
 
 // entry is a copy of a node.
 type entry struct {
-	seq  uint64
-	cnt  uint64
-	prev uint64
-	ref  uint64
-	from uint32
-	left int64
+	seq   uint64
+	cnt   uint64
+	prev  uint64
+	ref   uint64
+	from  uint32 // number of the sender
+	epoch uint32 // of that sender then
+	left  int64
 }
 
 // newHistory remembers at least size heaps and serves the given number of
@@ -112,7 +113,7 @@ func (h *history) next() uint64 {
 // succeed only once.
 func (h *history) link(s, w uint64) {
 	nd := &h.nodes[w&nodeMask]
-	cnt, from, prev := nd.cnt.Load(), nd.from.Load(), nd.prev.Load()
+	cnt, from, prev := nd.cnt.Load(), uint32(nd.from.Load()), nd.prev.Load()
 	step("history.link.check")
 	if h.cell(s).Load() != w || h.head.Load() != s {
 		return // linked long ago, and the node may have been reused
@@ -132,7 +133,8 @@ func (h *history) at(s uint64) (entry, bool) {
 		return entry{}, false
 	}
 	nd := &h.nodes[w&nodeMask]
-	e := entry{seq: s, cnt: nd.cnt.Load(), prev: nd.prev.Load(), ref: nd.ref.Load(), from: nd.from.Load(), left: nd.left.Load()}
+	who := nd.from.Load()
+	e := entry{seq: s, cnt: nd.cnt.Load(), prev: nd.prev.Load(), ref: nd.ref.Load(), from: uint32(who), epoch: uint32(who >> 32), left: nd.left.Load()}
 	step("history.at.check")
 	return e, cell.Load() == w
 }
@@ -160,7 +162,7 @@ again:
 
 // start makes the heap number next, in the calling thread's spare node; false,
 // with nothing changed, if another heap has started since next was read.
-func (h *history) start(next, cnt uint64, from uint32, ref uint64, left int64, spare *uint64) bool {
+func (h *history) start(next, cnt, who, ref uint64, left int64, spare *uint64) bool {
 	cell := h.cell(next)
 	step("history.start.load")
 	old := cell.Load()
@@ -170,9 +172,9 @@ func (h *history) start(next, cnt uint64, from uint32, ref uint64, left int64, s
 	nd := &h.nodes[*spare]
 	nd.cnt.Store(cnt)
 	nd.ref.Store(ref)
-	nd.from.Store(from)
+	nd.from.Store(who)
 	nd.left.Store(left)
-	nd.prev.Store(h.bucket(cnt, from).Load())
+	nd.prev.Store(h.bucket(cnt, uint32(who)).Load())
 	step("history.start.cas")
 	w := h.lap(next)<<nodeBits | *spare
 	if !cell.CompareAndSwap(old, w) {

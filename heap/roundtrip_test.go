@@ -290,7 +290,11 @@ func TestRoundTrip(t *testing.T) {
 			rig.feed(0, packets[:n]...)
 			packets = packets[n:]
 		}
-		g := spead.ItemGroup{Compat: compat, Hold: hold, CopyBelow: copyBelow}
+		held := 0
+		if hold {
+			held = 3
+		}
+		g := spead.ItemGroup{Compat: compat, Hold: held, CopyBelow: copyBelow}
 		for range heaps {
 			h := rig.TryNext()
 			if h == nil {

@@ -67,6 +67,8 @@ type senderEntry struct {
 	newest  atomic.Uint64 // count of the heap it started last
 	started atomic.Bool   // whether there is one
 	stopped atomic.Bool   // its stop item was seen
+	epoch   atomic.Uint32 // one more each time that its heaps are forgotten
+	begun   atomic.Uint64 // heaps of all senders that had started then
 	last    stopNote      // its last stop heap
 	others  atomic.Bool   // of entry 0: it is in use
 }

@@ -491,3 +491,27 @@ func TestStrangersEndNoStream(t *testing.T) {
 	wantCounts(t, r.end(), 1)
 	r.wantFate(OversizeHeap, 1)
 }
+
+// What one sender begins or ends is no reason to forget what the others have sent.
+func TestMemoryOfEachSender(t *testing.T) {
+	a, b := senderNo(1), senderNo(2)
+	for _, code := range []uint64{spead.CtrlStart, spead.CtrlStop} {
+		r := newRig(t, pool.ShareConfig{Ring: 20}, Config{BySender: true, Stops: 9})
+		r.feedFrom(0, b, parts(7, 1, 50)...)
+		r.feedFrom(0, b, parts(8, 2, 50)...)
+		r.feedFrom(0, a, parts(1, 1, 50)...)
+		r.feedFrom(0, a, control(code, 2))
+		n := len(r.take())
+		r.feedFrom(0, b, parts(7, 1, 50)...) // repeats
+		r.feedFrom(0, b, parts(8, 2, 50)...)
+		if again := len(r.take()); again != 0 || n < 3 {
+			t.Errorf("control %d of another sender: %d heaps, and %d once more", code, n, again)
+		}
+		r.wantFate(Duplicate, 3)
+		r.feedFrom(0, a, parts(1, 1, 50)...) // which has begun again
+		if len(r.take()) != 1 {
+			t.Errorf("control %d: the sender's own heaps are still remembered", code)
+		}
+		r.end()
+	}
+}

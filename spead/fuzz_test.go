@@ -118,13 +118,13 @@ func FuzzItemGroup(f *testing.F) {
 			ptrs = append(ptrs, spead.Pointer(binary.BigEndian.Uint64(pointers)))
 		}
 		h := &memHeap{flavour: fl, items: spead.AppendItems(nil, fl, ptrs, payload)}
-		g := spead.ItemGroup{Compat: spead.Compat(bits) & spead.CompatPySPEAD, Hold: bits&8 != 0, MaxItems: 100}
+		g := spead.ItemGroup{Compat: spead.Compat(bits) & spead.CompatPySPEAD, Hold: int(bits >> 3 & 1), MaxItems: 100}
 		var first, second []*spead.Item
 		if n := allocated(func() { first, _ = g.Update(h) }); n > uint64(1<<18+400*len(payload)+3000*len(ptrs)) {
 			t.Errorf("%d bytes allocated for %d pointers and %d bytes", n, len(ptrs), len(payload))
 		}
 		n := len(first)
-		if second, _ = g.Update(h); len(second) != n && !g.Hold {
+		if second, _ = g.Update(h); len(second) != n && g.Hold == 0 {
 			// The same heap again gives the same, unless its descriptors replace
 			// each other in turn.
 			names := map[string]bool{}
@@ -136,7 +136,7 @@ func FuzzItemGroup(f *testing.F) {
 			}
 		}
 		for it := range g.All() {
-			if !it.HasValue() || g.Hold && h.released > 0 {
+			if !it.HasValue() || g.Hold > 0 && h.released > 0 {
 				continue
 			}
 			v := it.Value()

@@ -45,10 +45,13 @@ type Heap interface {
 // With Hold the group takes each heap over from Update, and releases it when the
 // last of its values has been replaced, or at once if it has none. Then the caller
 // never does, and a value is valid until the Update that replaces it, or
-// [ItemGroup.Release]. While Update works the heap before is still held, so a stream
-// whose items all come in every heap needs two heaps of consumer slack
-// (speadx.Config.ConsumerHeaps), and each item that comes more rarely holds one
-// heap more. CopyBelow is for those: small values are copied, and hold nothing.
+// [ItemGroup.Release]. Hold is how many heaps may be held: 1 for a stream whose items
+// all come in every heap, and one more for each item that comes more rarely.
+// CopyBelow is for those: small values are copied, and hold nothing. If a heap more
+// would be held, the oldest is released, and what lay in it has no value any more: no
+// sender can keep heaps from the pool. The consumer slack
+// (speadx.Config.ConsumerHeaps) has to be one more than Hold, as the new heap is there
+// while the old ones still are.
 //
 // Nothing is allocated by an Update whose heap brings the descriptors it had
 // before, byte for byte, and values of the same shapes. A sender cannot make a group
@@ -58,8 +61,9 @@ type Heap interface {
 type ItemGroup struct {
 	// Compat makes up for the defects of old senders.
 	Compat Compat
-	// Hold makes the group keep the heaps that its values lie in.
-	Hold bool
+	// Hold is how many heaps that values lie in the group keeps, at most. 0: it keeps
+	// none, and the caller releases them.
+	Hold int
 	// CopyBelow makes values of fewer bytes than this be copied into memory of
 	// the item's own: they do not hold a heap, and stay valid until they are
 	// replaced.
@@ -76,6 +80,7 @@ type ItemGroup struct {
 	failures  int // errors of this Update, those not kept included
 	round     uint64
 	bytes     int         // of all descriptors
+	held      []*heldHeap // the oldest first
 	spare     []*heldHeap // not in use
 }
 
@@ -240,6 +245,9 @@ func (g *ItemGroup) Update(h Heap) ([]*Item, error) {
 		}
 	}
 	g.letGo(hold)
+	for len(g.held) > g.Hold {
+		g.drop(g.held[0])
+	}
 	if g.failures > len(g.errs) {
 		g.errs = append(g.errs, fmt.Errorf("and %d errors more", g.failures-len(g.errs)))
 	}
@@ -472,7 +480,7 @@ func (g *ItemGroup) clear(it *Item) {
 
 // hold takes a heap over, if the group does that.
 func (g *ItemGroup) hold(h Heap) *heldHeap {
-	if !g.Hold {
+	if g.Hold <= 0 {
 		return nil
 	}
 	n := len(g.spare)
@@ -482,6 +490,7 @@ func (g *ItemGroup) hold(h Heap) *heldHeap {
 	held := g.spare[n-1]
 	g.spare = g.spare[:n-1]
 	held.heap, held.refs = h, 1 // that of Update itself
+	g.held = append(g.held, held)
 	return held
 }
 
@@ -493,6 +502,17 @@ func (g *ItemGroup) letGo(held *heldHeap) {
 	if held.refs--; held.refs == 0 {
 		held.heap.Release()
 		held.heap = nil
+		i := slices.Index(g.held, held)
+		g.held = slices.Delete(g.held, i, i+1)
 		g.spare = append(g.spare, held)
+	}
+}
+
+// drop takes the values in a heap away, and so releases it.
+func (g *ItemGroup) drop(held *heldHeap) {
+	for _, it := range g.byID {
+		if it.held == held {
+			g.clear(it)
+		}
 	}
 }

@@ -458,7 +458,7 @@ func TestHold(t *testing.T) {
 	const f = spead.Flavour48
 	a, b := format(0x1000, "a", "u8", -1), format(0x1001, "b", "u8", -1)
 	big := make([]byte, 100)
-	g := spead.ItemGroup{Hold: true, CopyBelow: 10}
+	g := spead.ItemGroup{Hold: 2, CopyBelow: 10}
 	h1 := received(t, f, described(t, a, f), described(t, b, f), item(t, a, big), item(t, b, big))
 	h2 := received(t, f, item(t, a, big))
 	h3 := received(t, f, item(t, b, []byte{1, 2, 3}))
@@ -494,6 +494,33 @@ func TestHold(t *testing.T) {
 	h6 := received(t, f, described(t, format(0x1000, "a", "u32", 400), f), spead.OutItem{ID: 0x1000, Data: big})
 	if _, err := g.Update(h6); err == nil || h6.released != 1 {
 		t.Errorf("error %v, released %d times", err, h6.released)
+	}
+}
+
+// TestHoldIsBounded: items that come once and never again do not keep heaps.
+func TestHoldIsBounded(t *testing.T) {
+	g := spead.ItemGroup{Hold: 3}
+	var heaps []*memHeap
+	for i := range uint64(100) {
+		h := received(t, spead.Flavour48, spead.OutItem{ID: 0x1000 + i, Data: make([]byte, 50)})
+		heaps = append(heaps, h)
+		update(t, &g, h)
+	}
+	held := 0
+	for i, h := range heaps {
+		if h.released == 0 {
+			held++
+		}
+		if it := g.ByID(0x1000 + uint64(i)); it.HasValue() != (h.released == 0) || h.released > 1 {
+			t.Errorf("heap %d was released %d times, and its value is there: %v", i, h.released, it.HasValue())
+		}
+	}
+	if held != 3 || heaps[99].released != 0 {
+		t.Errorf("%d heaps are held", held)
+	}
+	g.Release()
+	if heaps[99].released != 1 {
+		t.Error("the last heap is held after Release")
 	}
 }
 

@@ -140,8 +140,7 @@ func (v Value) element(bit int) any {
 	case KindBytes:
 		return strings.TrimRight(string(v.bytes(bit)), "\x00")
 	case KindText:
-		s, _ := v.characters(bit) // was checked when the value came
-		return s
+		return v.characters(bit)
 	case KindRaw:
 		return v.bytes(bit)
 	}
@@ -172,21 +171,17 @@ func (v Value) bytes(bit int) []byte {
 	return v.data[bit/8 : (bit+v.typ.Bits)/8 : (bit+v.typ.Bits)/8]
 }
 
-// characters reads an element of KindText.
-func (v Value) characters(bit int) (string, error) {
+// characters reads an element of KindText, which check has found good.
+func (v Value) characters(bit int) string {
 	b := v.bytes(bit)
 	for len(b) > 0 && b[len(b)-1] == 0 && b[len(b)-2] == 0 && b[len(b)-3] == 0 && b[len(b)-4] == 0 {
 		b = b[:len(b)-4]
 	}
 	var s strings.Builder
 	for i := 0; i < len(b); i += 4 {
-		r := wholeBytes(b[i:], 4, v.typ.Little)
-		if r > utf8.MaxRune || !utf8.ValidRune(rune(r)) {
-			return "", fmt.Errorf("character %d is %#x, which is none", i/4, r)
-		}
-		s.WriteRune(rune(r))
+		s.WriteRune(rune(wholeBytes(b[i:], 4, v.typ.Little)))
 	}
-	return s.String(), nil
+	return s.String()
 }
 
 // Text is the value as a string: a single element of KindBytes or KindText, or
@@ -269,32 +264,42 @@ func (v Value) check() error {
 				return fmt.Errorf("byte %d of the text is %#x, which is not ASCII", i, c)
 			}
 		}
-	case KindText:
-		for i := range v.arr.n {
-			if _, err := v.characters(v.base + v.arr.at(i)); err != nil {
-				return fmt.Errorf("element %d: %w", i, err)
-			}
+	case KindText, KindStruct:
+		if !v.typ.mayLackValue() {
+			return nil
 		}
-	case KindStruct:
-		for i := range v.typ.Fields {
-			f := &v.typ.Fields[i]
-			if !f.Type.mayLackValue() {
-				continue
-			}
-			if err := v.field(f).checkField(); err != nil {
-				return fmt.Errorf("field %s: %w", f.Name, err)
+		for i := range v.arr.n {
+			if err := v.typ.checkElement(v.data, v.base+v.arr.at(i)); err != nil {
+				return fmt.Errorf("element %d: %w", i, err)
 			}
 		}
 	}
 	return nil
 }
 
-// checkField is check of a field of structs.
-func (v Value) checkField() error {
-	if v.typ.Kind == KindChar {
-		return nil // of a format: single bytes
+// checkElement is check of the element that begins at that bit. It allocates nothing.
+func (t *Type) checkElement(data []byte, bit int) error {
+	if t.Kind == KindText {
+		for i := range t.Bits / 32 {
+			if r := wholeBytes(data[bit/8+4*i:], 4, t.Little); r > utf8.MaxRune || !utf8.ValidRune(rune(r)) {
+				return fmt.Errorf("character %d is %#x, which is none", i, r)
+			}
+		}
+		return nil
 	}
-	return v.check()
+	for i := range t.Fields {
+		f := &t.Fields[i]
+		if !f.Type.mayLackValue() {
+			continue
+		}
+		n, _ := product(f.Shape, maxBits)
+		for k := range n {
+			if err := f.Type.checkElement(data, bit+f.Offset+k*f.Type.Bits); err != nil {
+				return fmt.Errorf("field %s: %w", f.Name, err)
+			}
+		}
+	}
+	return nil
 }
 
 // mayLackValue says whether some bytes of the type stand for nothing.

@@ -27,6 +27,9 @@ type jsonOutput struct {
 	items   []heap.Item
 }
 
+// largeLine is up to which length the memory of a line is kept for the next one.
+const largeLine = 16 << 20
+
 // heap is written by hand, as it is done for every heap and has to cost little.
 func (o *jsonOutput) heap(h *heap.Heap, _ time.Duration) error {
 	if o.quiet {
@@ -102,7 +105,9 @@ func (o *jsonOutput) heap(h *heap.Heap, _ time.Duration) error {
 	b = append(b, `,"time":`...)
 	b = strconv.AppendFloat(b, float64(h.ReceiveTime().UnixMicro())/1e6, 'f', 6, 64)
 	b = append(b, "}\n"...)
-	o.buf = b
+	if o.buf = b; cap(b) > largeLine {
+		o.buf = nil
+	}
 	_, err := o.w.Write(b)
 	return err
 }

@@ -83,19 +83,27 @@ func typeText(it *spead.Item, shape []int) string {
 // writeValue writes a value, shortened.
 func writeValue(b *bytes.Buffer, v spead.Value) {
 	if s, ok := v.Text(); ok {
-		b.WriteString(shortened(strconv.Quote(s)))
+		b.WriteString(quoted(s))
 		return
 	}
 	w := valueWriter{b: b, v: v, indices: make([]int, len(v.Shape())), end: b.Len() + valueWidth}
 	w.dimension(0)
 }
 
-func shortened(s string) string {
-	if len(s) <= valueWidth {
-		return s
+// quoted is the beginning of a text.
+func quoted(s string) string {
+	n := 0
+	for i := range s {
+		if n++; n > valueWidth {
+			return strings.TrimSuffix(strconv.Quote(s[:i]), `"`) + "…"
+		}
 	}
-	return s[:valueWidth] + "…"
+	return strconv.Quote(s)
 }
+
+// largeElement is how many bits an element has at most that is printed: of a larger
+// one, a struct with long arrays, not much could be shown.
+const largeElement = 1 << 16
 
 // valueWriter stops when it has written enough.
 type valueWriter struct {
@@ -111,6 +119,10 @@ func (w *valueWriter) dimension(k int) bool {
 	if k == len(w.indices) {
 		if w.b.Len() >= w.end {
 			return false
+		}
+		if t := w.v.Type(); t.Kind == spead.KindStruct && t.Bits > largeElement {
+			w.b.WriteString("(…)")
+			return true
 		}
 		return w.element(w.v.At(w.v.Index(w.indices...)))
 	}
@@ -137,9 +149,11 @@ func (w *valueWriter) dimension(k int) bool {
 func (w *valueWriter) element(v any) bool {
 	switch v := v.(type) {
 	case string:
-		w.b.WriteString(shortened(strconv.Quote(v)))
+		w.b.WriteString(quoted(v))
 	case []byte:
-		w.b.WriteString(shortened(fmt.Sprintf("%x", v)))
+		if fmt.Fprintf(w.b, "%x", v[:min(len(v), valueWidth/2)]); len(v) > valueWidth/2 {
+			w.b.WriteString("…")
+		}
 	case []any: // fields
 		w.b.WriteByte('(')
 		for i, e := range v {

@@ -344,6 +344,18 @@ func TestRecvHostileNames(t *testing.T) {
 	}
 }
 
+func TestQuoted(t *testing.T) {
+	for in, want := range map[string]string{
+		"MeerKAT": `"MeerKAT"`, "a\nb\"": `"a\nb\""`,
+		strings.Repeat("µ", 72): `"` + strings.Repeat("µ", 72) + `"`,
+		strings.Repeat("µ", 73): `"` + strings.Repeat("µ", 72) + "…",
+	} {
+		if got := quoted(in); got != want {
+			t.Errorf("%q is %s, want %s", in, got, want)
+		}
+	}
+}
+
 func TestParseShape(t *testing.T) {
 	for in, want := range map[string][]int64{"": {}, "()": {}, "5": {5}, "(5,)": {5}, "3, 4": {3, 4}, "(2,3,4)": {2, 3, 4}} {
 		if got, err := parseShape(in); err != nil || !slices.Equal(got, want) || got == nil {
