@@ -676,9 +676,11 @@ func (f *Feeder) behind(hist *history, cnt, next uint64) bool {
 	return hist.behind(cnt, next, depth)
 }
 
-// begins says whether heaps behind this packet may count from anywhere.
+// begins says whether heaps behind this packet may count from anywhere: after a start,
+// and after a stop where the stream can go on.
 func (f *Feeder) begins(h *spead.Packet) bool {
-	return h.Control == spead.CtrlStart || h.Control == spead.CtrlStop
+	c := &f.a.cfg
+	return h.Control == spead.CtrlStart || h.Control == spead.CtrlStop && (c.IgnoreStop || c.BySender || c.Stops > 1)
 }
 
 // historyOf returns the history that a heap belongs to, and our spare node.

@@ -59,6 +59,7 @@ type senders struct {
 	taken  atomic.Uint32   // entries given to feeders
 	heard  atomic.Int64    // senders published, the others as one
 	active atomic.Int64    // of BySender, those that have started a heap
+	others atomic.Bool     // entry 0 is in use
 	hash   uint64          // odd
 }
 
@@ -70,7 +71,6 @@ type senderEntry struct {
 	epoch   atomic.Uint32 // one more each time that its heaps are forgotten
 	begun   atomic.Uint64 // heaps of all senders that had started then
 	last    stopNote      // its last stop heap
-	others  atomic.Bool   // of entry 0: it is in use
 }
 
 // stopNote is what is remembered of a sender's stop heap. The history forgets such heaps
@@ -107,7 +107,7 @@ func (s *senders) number(who Sender, spare *uint32) uint32 {
 		n := cell.Load()
 		if n == 0 {
 			if *spare == 0 && !s.take(spare) {
-				if others := &s.list[0].others; !others.Load() && !others.Swap(true) {
+				if !s.others.Load() && !s.others.Swap(true) {
 					s.heard.Add(1)
 				}
 				return 0

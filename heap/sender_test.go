@@ -515,3 +515,17 @@ func TestMemoryOfEachSender(t *testing.T) {
 		r.end()
 	}
 }
+
+// The stop that ends a stream is no reason to forget it: what another queue still held,
+// or what the network repeats, is a repeat.
+func TestRepeatsBehindTheStop(t *testing.T) {
+	for n := range 3 {
+		r := newRig(t, pool.ShareConfig{Threads: 2}, Config{})
+		p := parts(7, n+1, 50)
+		r.feed(0, p...)
+		r.feed(0, control(spead.CtrlStop, 8))
+		r.feed(1, p...)
+		wantCounts(t, r.end(), 7)
+		r.wantFate(Duplicate, uint64(n+1))
+	}
+}

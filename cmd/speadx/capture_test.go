@@ -359,21 +359,7 @@ func TestRecvJoint(t *testing.T) {
 // stop.
 func TestRecvStopOnStop(t *testing.T) {
 	const streams = 10 // more than a file is read on for behind a stop
-	one := captureBytes(t, "plain-64-48")
-	file := slices.Clone(fileHeader(one))
-	for i := range uint64(streams) {
-		for rest := one[len(fileHeader(one)):]; len(rest) > 0; {
-			_, size := record(rest)
-			file = append(file, rest[:size]...)
-			cnt := countOf(t, file[len(file)-size+16:])
-			binary.BigEndian.PutUint64(cnt, binary.BigEndian.Uint64(cnt)+1000*i)
-			rest = rest[size:]
-		}
-	}
-	path := filepath.Join(t.TempDir(), "streams.pcap")
-	if err := os.WriteFile(path, file, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	path := streamsInTurn(t, streams)
 	r := program("recv", "--format", "json", path)
 	r.check(t, 0)
 	if s := lastSummary(t, r.stdout); s.CompleteHeaps < 6 || s.CompleteHeaps >= 6*streams || s.StopHeaps == 0 {
@@ -390,6 +376,28 @@ func TestRecvStopOnStop(t *testing.T) {
 	if s := lastSummary(t, r.stdout); data != 6*streams || s.CompleteHeaps != 7*streams || s.IncompleteHeaps != 0 || s.Packets != 169*streams {
 		t.Errorf("%d heaps of data, %+v", data, s)
 	}
+}
+
+// streamsInTurn is a file of n streams one after the other, each of six heaps and a
+// stop heap, with counts of its own.
+func streamsInTurn(t *testing.T, n uint64) string {
+	t.Helper()
+	one := captureBytes(t, "plain-64-48")
+	file := slices.Clone(fileHeader(one))
+	for i := range n {
+		for rest := one[len(fileHeader(one)):]; len(rest) > 0; {
+			_, size := record(rest)
+			file = append(file, rest[:size]...)
+			cnt := countOf(t, file[len(file)-size+16:])
+			binary.BigEndian.PutUint64(cnt, binary.BigEndian.Uint64(cnt)+1000*i)
+			rest = rest[size:]
+		}
+	}
+	path := filepath.Join(t.TempDir(), "streams.pcap")
+	if err := os.WriteFile(path, file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // countOf is the heap count in a frame of IPv4: behind Ethernet, IP, UDP and the

@@ -63,6 +63,9 @@ func appendValue(b []byte, v spead.Value) []byte {
 // appendDimension appends what lies behind the first k indices.
 func appendDimension(b []byte, v spead.Value, indices []int, k int) []byte {
 	if k == len(indices) {
+		if t := v.Type(); t.Kind == spead.KindStruct && t.Bits > largeElement {
+			return appendFields(b, v, indices)
+		}
 		return appendElement(b, v.At(v.Index(indices...)))
 	}
 	b = append(b, '[')
@@ -74,6 +77,25 @@ func appendDimension(b []byte, v spead.Value, indices []int, k int) []byte {
 			indices[k] = i
 			b = appendDimension(b, v, indices, k+1)
 		}
+	}
+	return append(b, ']')
+}
+
+// appendFields appends a large struct as appendElement does, but field by field, since
+// Value.At would first make a Go value of all of it.
+func appendFields(b []byte, v spead.Value, indices []int) []byte {
+	b = append(b, '[')
+	for i := range v.Type().Fields {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		f, err := v.Field(v.Type().Fields[i].Name)
+		if err != nil {
+			panic(err) // it is one of its fields
+		}
+		inner := make([]int, len(f.Shape()))
+		copy(inner, indices)
+		b = appendDimension(b, f, inner, len(indices))
 	}
 	return append(b, ']')
 }

@@ -236,21 +236,7 @@ func TestRecvBySource(t *testing.T) {
 // TestRecvStopAfterStops ends a stream with its second stop heap.
 func TestRecvStopAfterStops(t *testing.T) {
 	const streams = 10 // more than a file is read on for behind a stop
-	one := captureBytes(t, "plain-64-48")
-	file := slices.Clone(fileHeader(one))
-	for i := range uint64(streams) {
-		for rest := one[len(fileHeader(one)):]; len(rest) > 0; {
-			_, size := record(rest)
-			file = append(file, rest[:size]...)
-			cnt := countOf(t, file[len(file)-size+16:])
-			binary.BigEndian.PutUint64(cnt, binary.BigEndian.Uint64(cnt)+1000*i)
-			rest = rest[size:]
-		}
-	}
-	path := filepath.Join(t.TempDir(), "streams.pcap")
-	if err := os.WriteFile(path, file, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	path := streamsInTurn(t, streams)
 	var heaps []uint64
 	for _, stops := range []string{"1", "3", "never"} {
 		r := program("recv", "-q", "--format", "json", "--stop-after-stops", stops, path)
@@ -353,6 +339,48 @@ func TestQuoted(t *testing.T) {
 		if got := quoted(in); got != want {
 			t.Errorf("%q is %s, want %s", in, got, want)
 		}
+	}
+}
+
+// TestLargeElements: a struct with long arrays is written field by field, like any
+// other, and in text is not looked into.
+func TestLargeElements(t *testing.T) {
+	header, err := spead.NumpyHeader("[('n', '<u2'), ('x', '<i2', (5000, 2)), ('in', [('s', 'S2'), ('y', '|u1', (3,))])]", spead.OrderC, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := spead.Descriptor{ID: 0x1000, Name: "x", DType: header}
+	element := func(k int) any {
+		x := make([][]int, 5000)
+		for i := range x {
+			x[i] = []int{k, i}
+		}
+		return []any{k, x, []any{"ab", []int{1, 2, k}}}
+	}
+	value, err := d.Encode([]any{element(3), element(4)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	desc, err := d.Item(spead.Flavour48, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := writeCapture(t, spead.Flavour48, []spead.OutItem{desc, value})
+	var got, want any
+	for _, it := range heapLines(t, program("recv", "--format", "json", "--values", path).stdout)[0].Items {
+		if it.ID == 0x1000 {
+			got = it.Value
+		}
+	}
+	b, _ := json.Marshal([]any{element(3), element(4)})
+	if err := json.Unmarshal(b, &want); err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("value %.200v…, want %.200v…", got, want)
+	}
+	if r := program("recv", "--values", path); !strings.Contains(r.stdout, " (2) = [(…), (…)]\n") {
+		t.Errorf("output:\n%s", r.stdout)
 	}
 }
 

@@ -67,3 +67,18 @@ func (b *batch) add() (full bool) {
 	b.n++
 	return b.n == len(b.packets) || b.bytes >= b.limit
 }
+
+// byDestination hands packets that follow each other to one destination to send,
+// which says how many it has sent. It stops at the first error.
+func byDestination(packets []packet, send func(dest int, packets []packet) (int, error)) (sent int, err error) {
+	for sent < len(packets) && err == nil {
+		dest, end := packets[sent].dest, sent+1
+		for end < len(packets) && packets[end].dest == dest {
+			end++
+		}
+		var n int
+		n, err = send(dest, packets[sent:end])
+		sent += n
+	}
+	return sent, err
+}

@@ -118,20 +118,9 @@ func (e *tcpEngine) about() string {
 }
 
 func (e *tcpEngine) send(ctx context.Context, packets []packet) (int, error) {
-	sent := 0
-	for sent < len(packets) {
-		dest := packets[sent].dest
-		end := sent + 1
-		for end < len(packets) && packets[end].dest == dest {
-			end++
-		}
-		n, err := e.sendTo(ctx, &e.conns[dest], packets[sent:end])
-		sent += n
-		if err != nil {
-			return sent, err
-		}
-	}
-	return sent, nil
+	return byDestination(packets, func(dest int, packets []packet) (int, error) {
+		return e.sendTo(ctx, &e.conns[dest], packets)
+	})
 }
 
 // sendTo sends packets of one destination. One that ctx cuts short is taken, for

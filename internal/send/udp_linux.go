@@ -256,20 +256,9 @@ func (e *udpEngine) about() string {
 }
 
 func (e *udpEngine) send(ctx context.Context, packets []packet) (int, error) {
-	sent := 0
-	for sent < len(packets) {
-		dest := packets[sent].dest
-		end := sent + 1
-		for end < len(packets) && packets[end].dest == dest {
-			end++
-		}
-		n, err := e.sendTo(ctx, &e.sockets[dest], packets[sent:end])
-		sent += n
-		if err != nil {
-			return sent, err
-		}
-	}
-	return sent, nil
+	return byDestination(packets, func(dest int, packets []packet) (int, error) {
+		return e.sendTo(ctx, &e.sockets[dest], packets)
+	})
 }
 
 // sendTo sends packets of one destination.
