@@ -16,6 +16,8 @@ type Result struct {
 	GbpsHigh float64 `json:"gbps_high,omitempty"`
 	Mpps     float64 `json:"mpps,omitempty"`      // 10⁶ packets a second
 	NsPerOp  float64 `json:"ns_per_op,omitempty"` // bench pool: time to allocate and release one buffer
+	NsLow    float64 `json:"ns_per_op_low,omitempty"`
+	NsHigh   float64 `json:"ns_per_op_high,omitempty"`
 	Trials   int     `json:"trials,omitempty"`
 
 	// Ratio is the rate divided by that of another contestant under the same
@@ -39,6 +41,7 @@ type Conditions struct {
 	Heap      int64  `json:"heap,omitempty"`      // payload of a heap, or the size of a buffer, bytes
 	Threads   int    `json:"threads,omitempty"`   // feeding threads
 	SameHeap  bool   `json:"same_heap,omitempty"` // the threads share each heap, rather than taking one each
+	Touch     string `json:"touch,omitempty"`     // bench pool: what is written to a buffer: none, page (a byte of each 4 KiB) or fill
 }
 
 // Ratio is a quotient of two rates of one run.
