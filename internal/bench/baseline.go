@@ -1,0 +1,281 @@
+package bench
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"strings"
+
+	"github.com/speadx/speadx/internal/units"
+)
+
+// Tolerance is by how much medians may differ, as a fraction, without anything being
+// faster or slower.
+const Tolerance = 0.05
+
+// Verdict says what became of one measure of a result since the baseline.
+type Verdict string
+
+// The verdicts.
+const (
+	Faster  Verdict = "faster"
+	Slower  Verdict = "slower"
+	Same    Verdict = "same"
+	Missing Verdict = "missing" // the baseline has it, and this run has not
+	New     Verdict = "new"     // the other way round
+	Unlike  Verdict = "unlike"  // both have it, but nothing in it that can be compared: another machine, and no ratio
+)
+
+// Comparison is one measure of one result beside that of the baseline.
+type Comparison struct {
+	Bench, Contestant string
+	Conditions
+	Measure       string // ratio, gbps, ns_per_op or allocs; "": the result as a whole
+	Before, After float64
+	Change        float64 // of speed: 0.1 is a tenth faster
+	Verdict       Verdict
+}
+
+// ErrNothingInCommon is returned by [Compare] if no measure stands in both runs.
+var ErrNothingInCommon = errors.New("the baseline has nothing in common with this run")
+
+// Compare compares two runs with [Tolerance].
+func Compare(baseline, now []Result) ([]Comparison, error) {
+	return CompareWithin(baseline, now, Tolerance)
+}
+
+// CompareWithin compares each result with that of the same bench, contestant and
+// conditions in the baseline. Something is faster or slower if its intervals have
+// nothing in common, and the medians differ by more than the tolerance. Ratios are
+// compared always, as they say the same on any machine; rates and times where CPU,
+// number of CPUs and kernel are the same and known. That something allocates memory
+// which did not is slower in any case; other numbers of allocations depend on how long
+// it ran, and are not compared.
+//
+// The comparisons come in the order of this run, and then what it lacks. They are
+// never empty: if nothing could be compared, the error is [ErrNothingInCommon].
+func CompareWithin(baseline, now []Result, tolerance float64) ([]Comparison, error) {
+	before := map[name]*Result{}
+	for i := range baseline {
+		r := &baseline[i]
+		if before[r.name()] != nil {
+			return nil, fmt.Errorf("the baseline has two results of %s", r.name())
+		}
+		before[r.name()] = r
+	}
+	var all []Comparison
+	compared := false
+	seen := map[name]bool{}
+	for i := range now {
+		r := &now[i]
+		if seen[r.name()] {
+			return nil, fmt.Errorf("this run has two results of %s", r.name())
+		}
+		seen[r.name()] = true
+		old := before[r.name()]
+		if old == nil {
+			all = append(all, r.comparison("", New))
+			continue
+		}
+		measures := compare(old, r, tolerance)
+		for _, c := range measures {
+			compared = compared || c.Verdict == Same || c.Verdict == Faster || c.Verdict == Slower
+		}
+		if measures == nil {
+			measures = []Comparison{r.comparison("", Unlike)}
+		}
+		all = append(all, measures...)
+	}
+	for i := range baseline {
+		if r := &baseline[i]; !seen[r.name()] {
+			all = append(all, r.comparison("", Missing))
+		}
+	}
+	if !compared {
+		return nil, ErrNothingInCommon
+	}
+	return all, nil
+}
+
+// Slow returns how many of the comparisons are slower.
+func Slow(all []Comparison) (n int) {
+	for i := range all {
+		if all[i].Verdict == Slower {
+			n++
+		}
+	}
+	return n
+}
+
+func (r *Result) comparison(measure string, v Verdict) Comparison {
+	return Comparison{Bench: r.Bench, Contestant: r.Contestant, Conditions: r.Conditions, Measure: measure, Verdict: v}
+}
+
+// estimate is a median and its interval.
+type estimate struct{ value, low, high float64 }
+
+func newEstimate(value, low, high float64) estimate {
+	if low == 0 && high == 0 {
+		low, high = value, value
+	}
+	return estimate{value, low, high}
+}
+
+// inverse is that of the speed, where e is a time.
+func (e estimate) inverse() estimate { return estimate{1 / e.value, 1 / e.high, 1 / e.low} }
+
+func (r *Result) ratio() (estimate, bool) {
+	if r.Ratio == nil || r.Ratio.Value == 0 {
+		return estimate{}, false
+	}
+	return newEstimate(r.Ratio.Value, r.Ratio.Low, r.Ratio.High), true
+}
+
+func compare(old, now *Result, tolerance float64) []Comparison {
+	var all []Comparison
+	add := func(measure string, a estimate, inOld bool, b estimate, inNow, inverse bool) {
+		switch {
+		case inOld && inNow:
+			c := now.comparison(measure, Same)
+			c.Before, c.After = a.value, b.value
+			if inverse {
+				a, b = a.inverse(), b.inverse()
+			}
+			c.Verdict, c.Change = judge(a, b, tolerance)
+			all = append(all, c)
+		case inOld:
+			c := now.comparison(measure, Missing)
+			c.Before = a.value
+			all = append(all, c)
+		case inNow:
+			c := now.comparison(measure, New)
+			c.After = b.value
+			all = append(all, c)
+		}
+	}
+	a, inOld := old.ratio()
+	b, inNow := now.ratio()
+	if inOld && inNow && old.Ratio.To != now.Ratio.To {
+		all = append(all, now.comparison("ratio", Unlike))
+	} else {
+		add("ratio", a, inOld, b, inNow, false)
+	}
+	if alike(old.Machine, now.Machine) {
+		add("gbps", newEstimate(old.Gbps, old.GbpsLow, old.GbpsHigh), old.Gbps > 0, newEstimate(now.Gbps, now.GbpsLow, now.GbpsHigh), now.Gbps > 0, false)
+		add("ns_per_op", newEstimate(old.NsPerOp, old.NsLow, old.NsHigh), old.NsPerOp > 0, newEstimate(now.NsPerOp, now.NsLow, now.NsHigh), now.NsPerOp > 0, true)
+	} else {
+		// Nothing to compare, but a figure that is gone is.
+		if old.Gbps > 0 && now.Gbps == 0 {
+			add("gbps", estimate{value: old.Gbps}, true, estimate{}, false, false)
+		}
+		if old.NsPerOp > 0 && now.NsPerOp == 0 {
+			add("ns_per_op", estimate{value: old.NsPerOp}, true, estimate{}, false, false)
+		}
+	}
+	switch {
+	case old.Allocs != nil && now.Allocs == nil:
+		add("allocs", estimate{value: float64(*old.Allocs)}, true, estimate{}, false, false)
+	case old.Allocs == nil || *old.Allocs > 0 && *now.Allocs > 0:
+	default:
+		c := now.comparison("allocs", Same)
+		c.Before, c.After = float64(*old.Allocs), float64(*now.Allocs)
+		switch {
+		case c.After > 0:
+			c.Verdict = Slower
+		case c.Before > 0:
+			c.Verdict = Faster
+		}
+		all = append(all, c)
+	}
+	return all
+}
+
+// judge compares two speeds.
+func judge(a, b estimate, tolerance float64) (Verdict, float64) {
+	change := b.value/a.value - 1
+	switch {
+	case math.Abs(change) <= tolerance:
+		return Same, change
+	case b.low > a.high:
+		return Faster, change
+	case b.high < a.low:
+		return Slower, change
+	default:
+		return Same, change
+	}
+}
+
+// alike says whether rates on a and b can be compared.
+func alike(a, b *Machine) bool {
+	return a != nil && b != nil && a.CPU != "" && a.Kernel != "" && a.CPUs > 0 &&
+		a.CPU == b.CPU && a.CPUs == b.CPUs && a.Kernel == b.Kernel
+}
+
+func (n name) String() string {
+	return strings.Join(append([]string{clean(n.bench), clean(n.contestant)}, n.texts()...), " ")
+}
+
+// String returns the conditions in words: "packet 1472, heap 4MiB".
+func (c Conditions) String() string { return strings.Join(c.texts(), ", ") }
+
+func (c Conditions) texts() []string {
+	var all []string
+	if c.Generator != "" {
+		all = append(all, clean(c.Generator))
+	}
+	if c.Packet != 0 {
+		all = append(all, fmt.Sprintf("packet %d", c.Packet))
+	}
+	if c.Heap != 0 {
+		all = append(all, fmt.Sprintf("heap %v", units.Size(c.Heap)))
+	}
+	if c.Threads != 0 {
+		all = append(all, fmt.Sprintf("threads %d", c.Threads))
+	}
+	if c.SameHeap {
+		all = append(all, "same heap")
+	}
+	if c.Touch != "" {
+		all = append(all, "touch "+clean(c.Touch))
+	}
+	return all
+}
+
+// WriteComparison writes a line for each comparison, and how many there are of each
+// verdict.
+func WriteComparison(w io.Writer, all []Comparison) error {
+	var b strings.Builder
+	counts := map[Verdict]int{}
+	for i := range all {
+		c := &all[i]
+		counts[c.Verdict]++
+		fmt.Fprintf(&b, "%-7s  %v", c.Verdict, name{c.Bench, c.Contestant, c.Conditions})
+		if c.Measure != "" {
+			fmt.Fprintf(&b, ": %s", c.Measure)
+		}
+		switch {
+		case c.Measure == "":
+		case c.Measure == "allocs" && c.Verdict != Missing:
+			fmt.Fprintf(&b, " %.0f -> %.0f", c.Before, c.After)
+		case c.Verdict == Missing:
+			fmt.Fprintf(&b, " was %s", figure(c.Before))
+		case c.Verdict == New:
+			fmt.Fprintf(&b, " is %s", figure(c.After))
+		case c.Verdict == Unlike:
+			b.WriteString(" to another contestant")
+		default:
+			fmt.Fprintf(&b, " %s -> %s (%+.1f %%)", figure(c.Before), figure(c.After), 100*c.Change)
+		}
+		b.WriteByte('\n')
+	}
+	var parts []string
+	for _, v := range []Verdict{Faster, Slower, Same, Missing, New, Unlike} {
+		if n := counts[v]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, v))
+		}
+	}
+	fmt.Fprintf(&b, "compared with the baseline: %s\n", strings.Join(parts, ", "))
+	_, err := io.WriteString(w, b.String())
+	return err
+}
