@@ -29,10 +29,16 @@
 // Another program on the interface is never displaced: [Steer.Attach] then
 // fails with [ErrOtherProgram] and names it.
 //
+// # A load for tests
+//
+// A [Blast] is another program, which has nothing to do with steering: it makes
+// millions of SPEAD packets a second in the kernel and sends them over a veth pair
+// to a receiver under test.
+//
 // # The object code
 //
-// The program is steer.bpf.c. The object made of it is part of the package, so
-// nothing but Go is needed to build it. To change it: go generate, with clang 14
+// The programs are steer.bpf.c and blast.bpf.c. The objects made of them are part of
+// the package, so nothing but Go is needed to build it. To change them: go generate, with clang 14
 // and llvm-strip. The result does not depend on the machine's headers or on where
 // the checkout lies.
 package bpf

@@ -14,6 +14,7 @@ import (
 
 // include/uapi/linux/bpf.h, enum xdp_action
 const (
+	xdpDrop     = 1
 	xdpPass     = 2
 	xdpRedirect = 4
 )

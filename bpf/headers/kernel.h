@@ -1,7 +1,7 @@
 //go:build ignore
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the program uses of the kernel's interface to BPF, from
+ * What the programs use of the kernel's interface to BPF, from
  * include/uapi/linux/bpf.h: numbers and layouts that the kernel promises to keep.
  * They stand here instead of being included so that the object does not depend
  * on the version of the kernel headers on the machine that builds it.
@@ -15,6 +15,7 @@ typedef unsigned int __u32;
 typedef unsigned long long __u64;
 typedef __u16 __be16; /* in network byte order */
 typedef __u32 __be32;
+typedef __u64 __be64;
 
 typedef _Bool bool;
 enum { false, true };
@@ -23,9 +24,11 @@ enum { false, true };
 #define BPF_MAP_TYPE_HASH 1
 #define BPF_MAP_TYPE_ARRAY 2
 #define BPF_MAP_TYPE_XSKMAP 17
+#define BPF_MAP_TYPE_RINGBUF 27
 #define BPF_F_MMAPABLE (1U << 10)
 
 enum xdp_action {
+	XDP_DROP = 1,
 	XDP_PASS = 2,
 	XDP_REDIRECT = 4,
 };
@@ -41,8 +44,12 @@ struct xdp_md {
 
 /* Helpers, by their number in ___BPF_FUNC_MAPPER. */
 static void *(*bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
+static __u64 (*bpf_ktime_get_ns)(void) = (void *)5;
 static __u32 (*bpf_get_smp_processor_id)(void) = (void *)8;
+static long (*bpf_redirect)(__u32 ifindex, __u64 flags) = (void *)23;
 static long (*bpf_redirect_map)(void *map, __u32 key, __u64 flags) = (void *)51;
+static long (*bpf_xdp_adjust_tail)(struct xdp_md *ctx, int delta) = (void *)65;
+static long (*bpf_ringbuf_output)(void *ringbuf, void *data, __u64 size, __u64 flags) = (void *)130;
 static __u64 (*bpf_xdp_get_buff_len)(struct xdp_md *ctx) = (void *)188;
 
 /* How a loader finds programs and reads the description of maps from BTF. */
@@ -62,9 +69,11 @@ static __u64 (*bpf_xdp_get_buff_len)(struct xdp_md *ctx) = (void *)188;
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define bpf_htons(x) ((__be16)__builtin_bswap16(x))
 #define bpf_htonl(x) ((__be32)__builtin_bswap32(x))
+#define bpf_cpu_to_be64(x) ((__be64)__builtin_bswap64(x))
 #else
 #define bpf_htons(x) ((__be16)(x))
 #define bpf_htonl(x) ((__be32)(x))
+#define bpf_cpu_to_be64(x) ((__be64)(x))
 #endif
 
 #endif

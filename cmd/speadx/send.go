@@ -37,14 +37,23 @@ packets. Give it a --rate. TCP makes the sender wait instead.
 the given probability and the same packets for the same --seed. The stop heaps
 are spared. What was done stands in the summary.
 
+--engine blast loads a receiver at the other end of a veth pair with millions of
+packets a second, which are made in the kernel. That end takes them only with an XDP
+program on it, as recv attaches one, or with GRO. They leave from the last CPU that
+the program may use (taskset). All have the same payload, are at most some 3300
+bytes long, and repeat the pointers of all items. Faults are injected into every
+n-th packet, 1/n being next to the given probability. What the veth does not take
+is counted as refused.
+
 --format json prints one object at the end, with these keys:
   type            "summary"
   heaps           data heaps sent
   damaged_heaps   of these, those of which some packets were dropped
   missing_heaps   of these, those of which all packets were dropped
-  cut_heaps       0, or 1 if a heap was broken off by a signal or an error
+  cut_heaps       heaps in flight that were broken off by a signal or an error
   stop_heaps      stop heaps sent
   packets         packets sent, repetitions and stop heaps included
+  refused         packets that the veth did not take, none of these (engine blast)
   bytes           their UDP or TCP payload
   dropped, duplicated, reordered
                   faults injected, in packets
@@ -111,7 +120,8 @@ func newSendCommand() *cobra.Command {
 	flags.StringVar(&f.bind, "bind", "", "source address")
 	flags.StringVarP(&c.Interface, "interface", "i", "", "interface to send on (default that of the route)")
 	flags.BoolVar(&c.Verify, "verify", false, "fill heaps with a pattern that recv --verify and spead2_recv --verify check")
-	flags.StringVar(&f.engine, "engine", send.UDP.String(), "udp, or afxdp to send by AF_XDP (privileged); not for tcp://")
+	flags.StringVar(&f.engine, "engine", send.UDP.String(), "udp, afxdp to send by AF_XDP, or blast to make packets in the kernel (both privileged); not for tcp://")
+	flags.IntVar(&c.InFlight, "in-flight", 1, "heaps whose packets are sent in turn, at most 256 (engine blast)")
 	flags.BoolVar(&f.gso, "gso", true, "let the kernel cut large messages into packets, where it can (engine udp)")
 	flags.BoolVar(&f.descriptors, "descriptors", true, "describe the items in the first heap of each destination")
 	flags.BoolVar(&c.NoStop, "no-stop", false, "do not send stop heaps")
@@ -256,6 +266,9 @@ func runSend(ctx context.Context, c send.Config, f *sendFlags, stdout, stderr io
 	fmt.Fprintf(stdout, "Sent %d bytes in %.6g seconds, %.6g Gb/s\n", r.Bytes, r.Elapsed.Seconds(), r.Gbps())
 	if !f.quiet {
 		fmt.Fprintf(stderr, "%d packets, %d heaps, %d stop heaps\n", r.Packets, r.Heaps, r.StopHeaps)
+		if c.Engine == send.Blast {
+			fmt.Fprintf(stderr, "%d packets refused by the interface\n", r.Refused)
+		}
 		if c.Faults != (send.Faults{Seed: c.Faults.Seed}) {
 			fmt.Fprintf(stderr, "injected faults: %d packets dropped, %d duplicated, %d reordered; %d heaps damaged, %d missing\n",
 				r.Dropped, r.Duplicated, r.Reordered, r.DamagedHeaps, r.MissingHeaps)
@@ -273,6 +286,7 @@ type sendSummary struct {
 	CutHeaps     uint64  `json:"cut_heaps"`
 	StopHeaps    uint64  `json:"stop_heaps"`
 	Packets      uint64  `json:"packets"`
+	Refused      uint64  `json:"refused"`
 	Bytes        uint64  `json:"bytes"`
 	Dropped      uint64  `json:"dropped"`
 	Duplicated   uint64  `json:"duplicated"`
@@ -290,6 +304,7 @@ func printSendJSON(w io.Writer, r *send.Result) error {
 		CutHeaps:     r.CutHeaps,
 		StopHeaps:    r.StopHeaps,
 		Packets:      r.Packets,
+		Refused:      r.Refused,
 		Bytes:        r.Bytes,
 		Dropped:      r.Dropped,
 		Duplicated:   r.Duplicated,

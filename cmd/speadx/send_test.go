@@ -141,7 +141,11 @@ func TestSendUsage(t *testing.T) {
 		{"127.0.0.1:7148 tcp://127.0.0.1:7149", `are not both of TCP`},
 		{"tcp://127.0.0.1:7148 --engine afxdp", `--engine afxdp sends UDP, and destination "tcp://127.0.0.1:7148" is of TCP`},
 		{"tcp://127.0.0.1:7148 --engine udp", `--engine udp sends UDP`},
-		{"127.0.0.1:7148 --engine tcp", `engine "tcp" is neither udp nor afxdp`},
+		{"127.0.0.1:7148 --engine tcp", `engine "tcp" is neither udp, afxdp nor blast`},
+		{"127.0.0.1:7148 --engine blast --verify", "engine blast sends the same payload in each packet, which cannot be verified"},
+		{"127.0.0.1:7148 --engine blast --dtype <f4", "not values of type <f4"},
+		{"127.0.0.1:7148 --engine blast --seed 3", "which seed 3 does not change"},
+		{"127.0.0.1:7148 --in-flight 3", "engine udp sends heaps one after the other, not 3 at a time"},
 		{"tcp://239.1.2.3:7148", "destination 239.1.2.3:7148 is a multicast group"},
 	} {
 		_, _, err := execSend(context.Background(), strings.Fields(tt.args)...)

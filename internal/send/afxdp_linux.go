@@ -64,34 +64,17 @@ func openAFXDP(c *Config) (_ engine, err error) {
 		}
 	}()
 
-	var first *path
-	for _, dest := range c.Destinations {
-		p, err := findPath(c, dest.Addr())
-		if err != nil {
-			return nil, err
-		}
-		if first == nil {
-			first = p
-			if err := checkMTU(c, dest.Addr().Is4(), p.link.Attrs().MTU, p.link.Attrs().Name); err != nil {
-				return nil, err
-			}
-			if e.port, err = reservePort(p); err != nil {
-				return nil, fmt.Errorf("source address %v: %w", p.src, err)
-			}
-		}
-		if p.link.Attrs().Index != first.link.Attrs().Index || p.src.Is4() != first.src.Is4() {
-			return nil, fmt.Errorf("engine afxdp sends out of one interface and in one family, but %v is reached from %v over %s and %v from %v over %s",
-				c.Destinations[0].Addr(), first.src, first.link.Attrs().Name, dest.Addr(), p.src, p.link.Attrs().Name)
-		}
-		hops := c.TTL
-		if hops == 0 {
-			hops = 64
-			if dest.Addr().IsMulticast() {
-				hops = 1
-			}
-		}
-		src := netip.AddrPortFrom(p.src, e.port.LocalAddr().(*net.UDPAddr).AddrPort().Port())
-		e.headers = append(e.headers, newFrameHeader(p.link.Attrs().HardwareAddr, p.mac, src, dest, hops))
+	paths, err := framePaths(c)
+	if err != nil {
+		return nil, err
+	}
+	first := paths[0]
+	if e.port, err = reservePort(first); err != nil {
+		return nil, fmt.Errorf("source address %v: %w", first.src, err)
+	}
+	port := e.port.LocalAddr().(*net.UDPAddr).AddrPort().Port()
+	for i, p := range paths {
+		e.headers = append(e.headers, p.frameHeader(c, port, c.Destinations[i]))
 	}
 	attrs := first.link.Attrs()
 	e.iface = attrs.Name

@@ -17,9 +17,10 @@ const (
 	UDP   Engine = iota // UDP sockets, with sendmmsg and segmentation offload
 	AFXDP               // an AF_XDP socket of asavie/xdp, in copy mode
 	TCP                 // TCP connections
+	Blast               // packets made in the kernel, out of a veth
 )
 
-var engineNames = [...]string{UDP: "udp", AFXDP: "afxdp", TCP: "tcp"}
+var engineNames = [...]string{UDP: "udp", AFXDP: "afxdp", TCP: "tcp", Blast: "blast"}
 
 // String is the engine's name on the command line.
 func (e Engine) String() string { return engineNames[e] }
@@ -27,17 +28,19 @@ func (e Engine) String() string { return engineNames[e] }
 // ParseEngine is the inverse of [Engine.String] for the engines that send UDP, of
 // which there is a choice.
 func ParseEngine(name string) (Engine, error) {
-	for _, e := range []Engine{UDP, AFXDP} {
+	for _, e := range []Engine{UDP, AFXDP, Blast} {
 		if e.String() == name {
 			return e, nil
 		}
 	}
-	return 0, fmt.Errorf("engine %q is neither udp nor afxdp", name)
+	return 0, fmt.Errorf("engine %q is neither udp, afxdp nor blast", name)
 }
 
 // Faults are injected into the data heaps, never into the stop heaps. Each
 // fraction is the probability, 0 to 1, with which a packet suffers it; the
-// same seed gives the same faults for the same heaps.
+// same seed gives the same faults for the same heaps. With [Blast] it is every n-th
+// packet, n being 1/fraction rounded, that is dropped, sent twice, or sent after its
+// successor, and a first heap of a destination that has descriptors is spared.
 type Faults struct {
 	Drop      float64 // not sent
 	Reorder   float64 // sent after up to 8 of the packets that follow it
@@ -50,8 +53,8 @@ func (f *Faults) any() bool { return f.Drop > 0 || f.Reorder > 0 || f.Duplicate 
 // Config says what to send, and whereto. Destinations must be given; the
 // other zero values have a meaning of their own, given with the field.
 type Config struct {
-	Destinations []netip.AddrPort // unicast or multicast, of one family for AFXDP
-	Interface    string           // "": that of the route; required only by AFXDP without a route
+	Destinations []netip.AddrPort // unicast or multicast, of one family for AFXDP and Blast
+	Interface    string           // "": that of the route; required only by AFXDP and Blast without a route
 	Bind         netip.Addr       // source address; invalid: that of the route
 	TTL          int              // 0: 1 for multicast, the system's or 64 for unicast
 	Engine       Engine
@@ -77,6 +80,7 @@ type Config struct {
 	RepeatPointers bool // put all item pointers into each packet
 	NoDescriptors  bool // leave descriptors out of the first heaps
 	NoStop         bool // send no stop heaps
+	InFlight       int  // Blast: heaps whose packets are sent in turn, at most 256; 0: 1
 
 	element spead.Type // what DType means
 
@@ -126,6 +130,9 @@ func (c *Config) complete() error {
 	if err := c.completeItems(); err != nil {
 		return err
 	}
+	if err := c.completeBlast(); err != nil {
+		return err
+	}
 	if c.Items < 0 || uint64(c.Items) > c.Flavour.MaxID()-pattern.FirstID+1 || c.Flavour.MaxID() < pattern.FirstID {
 		return fmt.Errorf("%d items, with ids from %#x, do not fit into flavour %v", c.Items, pattern.FirstID, c.Flavour)
 	}
@@ -148,6 +155,28 @@ func (c *Config) complete() error {
 		if !(f.fraction >= 0 && f.fraction <= 1) {
 			return fmt.Errorf("%s fraction %v is not within 0 to 1", f.name, f.fraction)
 		}
+	}
+	return nil
+}
+
+// completeBlast checks what only one engine can do, and what it cannot. All its
+// packets are made of one, and so have the same payload and as many pointers.
+func (c *Config) completeBlast() error {
+	if c.Engine != Blast {
+		if c.InFlight > 1 {
+			return fmt.Errorf("engine %v sends heaps one after the other, not %d at a time (engine blast does)", c.Engine, c.InFlight)
+		}
+		return nil
+	}
+	c.InFlight = max(c.InFlight, 1)
+	c.RepeatPointers = true
+	switch {
+	case c.Verify:
+		return errors.New("engine blast sends the same payload in each packet, which cannot be verified (leave verification out, or choose another engine)")
+	case c.DType != "":
+		return fmt.Errorf("engine blast sends the same payload in each packet, not values of type %s (leave the type out, or choose another engine)", c.DType)
+	case c.Faults.Seed != 0:
+		return fmt.Errorf("engine blast injects faults at regular distances, which seed %d does not change (leave it out)", c.Faults.Seed)
 	}
 	return nil
 }

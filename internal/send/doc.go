@@ -12,6 +12,11 @@
 // never put together in user space for the UDP and TCP engines: header and payload
 // are gathered by the kernel. Only TCP makes a sender wait for its receivers.
 //
+// The engine Blast is another way: the kernel makes the packets of the data heaps
+// from a template, faster than any socket takes them. What differs from packet to
+// packet by more than the heap count and the payload offset, the descriptors and
+// the stop heaps, goes through UDP sockets.
+//
 // What is sent is that of spead2_send: heaps counted from 1 and dealt out to the
 // destinations in turn, each with the items 0x1000, 0x1001, … of equal size;
 // the first heap of each destination also describes them; after the last data

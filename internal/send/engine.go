@@ -18,3 +18,15 @@ type engine interface {
 
 	close() error
 }
+
+// runner makes and sends data heaps by itself, where packets are not made one by one
+// for an engine.
+type runner interface {
+	// run sends so many heaps, negative: until ctx ends. It adds what it did to r,
+	// and gives how many heap counts were used.
+	run(ctx context.Context, heaps int64, r *Result) (counts uint64, err error)
+
+	about() string
+
+	close() error
+}

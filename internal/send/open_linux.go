@@ -12,7 +12,7 @@ func openEngine(c *Config) (engine, error) {
 		}
 	}
 	switch c.Engine {
-	case UDP:
+	case UDP, Blast: // what Blast does not make itself
 		return openUDP(c)
 	case AFXDP:
 		return openAFXDP(c)

@@ -15,6 +15,10 @@ func sleep(d time.Duration) { time.Sleep(d) }
 
 func availableMemory() int64 { return math.MaxInt64 }
 
+func openBlast(*Config, engine) (runner, error) {
+	return nil, fmt.Errorf("engine blast is not supported on %s", runtime.GOOS)
+}
+
 func openEngine(*Config) (engine, error) {
 	return nil, fmt.Errorf("sending is not supported on %s", runtime.GOOS)
 }

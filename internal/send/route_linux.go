@@ -75,6 +75,42 @@ func findPath(c *Config, dest netip.Addr) (*path, error) {
 	return p, nil
 }
 
+// framePaths finds the ways to all destinations, for an engine that makes Ethernet
+// frames: out of one interface and in one family.
+func framePaths(c *Config) ([]*path, error) {
+	var paths []*path
+	for _, dest := range c.Destinations {
+		p, err := findPath(c, dest.Addr())
+		if err != nil {
+			return nil, err
+		}
+		paths = append(paths, p)
+		first := paths[0]
+		if p == first {
+			if err := checkMTU(c, dest.Addr().Is4(), p.link.Attrs().MTU, p.link.Attrs().Name); err != nil {
+				return nil, err
+			}
+		}
+		if p.link.Attrs().Index != first.link.Attrs().Index || p.src.Is4() != first.src.Is4() {
+			return nil, fmt.Errorf("engine %v sends out of one interface and in one family, but %v is reached from %v over %s and %v from %v over %s",
+				c.Engine, c.Destinations[0].Addr(), first.src, first.link.Attrs().Name, dest.Addr(), p.src, p.link.Attrs().Name)
+		}
+	}
+	return paths, nil
+}
+
+// frameHeader is that of the packets from a port to dest.
+func (p *path) frameHeader(c *Config, port uint16, dest netip.AddrPort) *frameHeader {
+	hops := c.TTL
+	if hops == 0 {
+		hops = 64
+		if dest.Addr().IsMulticast() {
+			hops = 1
+		}
+	}
+	return newFrameHeader(p.link.Attrs().HardwareAddr, p.mac, netip.AddrPortFrom(p.src, port), dest, hops)
+}
+
 // neighbour gives the Ethernet address of a host on the link. If the kernel
 // does not know it, it is told to ask.
 func neighbour(linkIndex int, addr netip.Addr, wait time.Duration) (net.HardwareAddr, error) {

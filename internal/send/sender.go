@@ -17,15 +17,16 @@ const defaultGrace = time.Second
 // Result says what was sent. It is the sender's side of a test's ledger:
 //
 //	packets of data heaps that arrive = Packets - StopHeaps
-//	packets made for data heaps       = Packets - StopHeaps - Duplicated + Dropped
-//	data heaps that can be complete   = Heaps - DamagedHeaps - MissingHeaps
+//	packets made for data heaps       = Packets + Refused - StopHeaps - Duplicated + Dropped
+//	data heaps that can be complete   = Heaps - DamagedHeaps - MissingHeaps, if none were Refused
 type Result struct {
 	Heaps        uint64 // data heaps that were made in full
 	DamagedHeaps uint64 // of these, how many lack packets, but not all
 	MissingHeaps uint64 // of these, how many lack all packets
-	CutHeaps     uint64 // 0 or 1: a data heap begun and not finished; those just before it may lack packets then
+	CutHeaps     uint64 // data heaps begun and not finished, as many as are in flight; those just before may lack packets then
 	StopHeaps    uint64 // stop heaps, of one packet each
 	Packets      uint64 // handed to the network, repetitions and stop heaps included
+	Refused      uint64 // packets made that the network did not take, Blast only; none of Packets
 	Bytes        uint64 // of their UDP or TCP payload
 	Dropped      uint64 // packets of data heaps left out
 	Duplicated   uint64 // packets sent a second time
@@ -46,6 +47,7 @@ func (r *Result) Gbps() float64 {
 type Sender struct {
 	config     Config
 	engine     engine
+	runner     runner // nil: all packets go through engine
 	packetiser *spead.Packetiser
 	heaps      *heapSource
 	faults     *faultInjector // nil without faults
@@ -71,6 +73,11 @@ func Open(c Config) (*Sender, error) {
 	if err != nil {
 		return nil, fmt.Errorf("send: %w", errors.Join(err, e.close()))
 	}
+	if c.Engine == Blast {
+		if s.runner, err = openBlast(&s.config, e); err != nil {
+			return nil, fmt.Errorf("send: %w", errors.Join(err, s.Close()))
+		}
+	}
 	return s, nil
 }
 
@@ -89,7 +96,7 @@ func newSender(c Config, e engine) (*Sender, error) {
 	if c.Rate > 0 {
 		s.batch.limit = burstBytes
 	}
-	if c.Faults.any() {
+	if c.Faults.any() && c.Engine != Blast {
 		s.faults = newFaultInjector(c.Faults)
 	}
 	return s, nil
@@ -105,8 +112,12 @@ func (s *Sender) String() string {
 		}
 		b.WriteString(d.String())
 	}
+	about := s.engine.about()
+	if s.runner != nil {
+		about = s.runner.about()
+	}
 	fmt.Fprintf(&b, ": %s, SPEAD-%v, packets of %d bytes, heaps of %d bytes in ",
-		s.engine.about(), c.Flavour, s.packetiser.MaxPacket(), c.payloadSize())
+		about, c.Flavour, s.packetiser.MaxPacket(), c.payloadSize())
 	if c.Items == 1 {
 		b.WriteString("1 item")
 	} else {
@@ -138,7 +149,7 @@ func (s *Sender) Run(ctx context.Context) (Result, error) {
 	defer cancel()
 
 	s.pacer = newPacer(s.config.Rate)
-	index, err := s.runData(ctx, hard)
+	index, err := s.runHeaps(ctx, hard)
 	if err == nil && !s.config.NoStop {
 		err = s.runStops(ctx, index)
 	}
@@ -167,10 +178,32 @@ func (s *Sender) outlive(ctx context.Context) (context.Context, context.CancelFu
 	return longer, func() { stop(); cancel() }
 }
 
-// runData sends the data heaps and what is held back of them. It gives the
-// index of the heap after the last.
-func (s *Sender) runData(ctx, hard context.Context) (index uint64, err error) {
-	for ; s.config.Heaps < 0 || index < uint64(s.config.Heaps); index++ {
+// runHeaps sends the data heaps, those without descriptors through the runner if there
+// is one. It gives the index of the heap after the last.
+func (s *Sender) runHeaps(ctx, hard context.Context) (index uint64, err error) {
+	heaps := s.config.Heaps
+	if s.runner == nil {
+		return s.runData(ctx, hard, heaps)
+	}
+	lead := int64(s.heaps.describe)
+	if heaps >= 0 {
+		lead = min(lead, heaps)
+	}
+	index, err = s.runData(ctx, hard, lead)
+	if err != nil || ctx.Err() != nil || index == uint64(heaps) {
+		return index, err
+	}
+	if heaps > 0 {
+		heaps -= lead
+	}
+	counts, err := s.runner.run(ctx, heaps, &s.result)
+	return index + counts, err
+}
+
+// runData sends data heaps through the engine, negative: until ctx ends, and what is
+// held back of them. It gives the index of the heap after the last.
+func (s *Sender) runData(ctx, hard context.Context, heaps int64) (index uint64, err error) {
+	for ; heaps < 0 || index < uint64(heaps); index++ {
 		if ctx.Err() != nil {
 			break
 		}
@@ -313,7 +346,11 @@ func (s *Sender) Close() error {
 		return nil
 	}
 	s.heaps.close()
-	err := s.engine.close()
-	s.engine = nil
-	return err
+	var errs []error
+	if s.runner != nil {
+		errs = append(errs, s.runner.close())
+	}
+	errs = append(errs, s.engine.close())
+	s.engine, s.runner = nil, nil
+	return errors.Join(errs...)
 }
