@@ -1,0 +1,152 @@
+#include "textflag.h"
+
+// A line that is written in part the ordinary way and in part past the cache would
+// be read, written back and written again. So the ordinary stores at both ends keep
+// to lines that they do not share with the whole ones.
+
+// func Fence()
+TEXT ·Fence(SB), NOSPLIT, $0-0
+	SFENCE
+	RET
+
+// func Prefetch(p *byte)
+TEXT ·Prefetch(SB), NOSPLIT, $0-8
+	MOVQ p+0(FP), AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	RET
+
+// func copyPastAVX512(dst, src *byte, n uintptr)
+TEXT ·copyPastAVX512(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ n+16(FP), CX
+
+	// To the first whole line, by the lowest AX bytes of a register.
+	MOVQ DI, AX
+	NEGQ AX
+	ANDQ $63, AX
+	MOVQ $-1, DX
+	BZHIQ AX, DX, BX
+	KMOVQ BX, K1
+	VMOVDQU8.Z (SI), K1, Z0
+	VMOVDQU8 Z0, K1, (DI)
+	ADDQ AX, SI
+	ADDQ AX, DI
+	SUBQ AX, CX
+
+	SUBQ $256, CX
+	JLO  lines
+four:
+	VMOVDQU64 (SI), Z0
+	VMOVDQU64 64(SI), Z1
+	VMOVDQU64 128(SI), Z2
+	VMOVDQU64 192(SI), Z3
+	VMOVNTDQ Z0, (DI)
+	VMOVNTDQ Z1, 64(DI)
+	VMOVNTDQ Z2, 128(DI)
+	VMOVNTDQ Z3, 192(DI)
+	ADDQ $256, SI
+	ADDQ $256, DI
+	SUBQ $256, CX
+	JHS  four
+lines:
+	ADDQ $192, CX // 256 was taken off too much; one line is wanted
+	JNC  end
+one:
+	VMOVDQU64 (SI), Z0
+	VMOVNTDQ Z0, (DI)
+	ADDQ $64, SI
+	ADDQ $64, DI
+	SUBQ $64, CX
+	JHS  one
+end:
+	ADDQ $64, CX
+	BZHIQ CX, DX, BX
+	KMOVQ BX, K1
+	VMOVDQU8.Z (SI), K1, Z0
+	VMOVDQU8 Z0, K1, (DI)
+	VZEROUPPER
+	RET
+
+// func copyPastAVX2(dst, src *byte, n uintptr)
+TEXT ·copyPastAVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ n+16(FP), CX
+
+	// To the first whole line, byte by byte up to 8 and then by words.
+	MOVQ DI, AX
+	NEGQ AX
+	ANDQ $63, AX
+	SUBQ AX, CX
+	JMP  headBytes
+headByte:
+	MOVB (SI), BX
+	MOVB BX, (DI)
+	INCQ SI
+	INCQ DI
+	DECQ AX
+headBytes:
+	TESTQ $7, AX
+	JNZ  headByte
+	JMP  headWords
+headWord:
+	MOVQ (SI), BX
+	MOVQ BX, (DI)
+	ADDQ $8, SI
+	ADDQ $8, DI
+	SUBQ $8, AX
+headWords:
+	TESTQ AX, AX
+	JNZ  headWord
+
+	SUBQ $128, CX
+	JLO  lines
+two:
+	VMOVDQU (SI), Y0
+	VMOVDQU 32(SI), Y1
+	VMOVDQU 64(SI), Y2
+	VMOVDQU 96(SI), Y3
+	VMOVNTDQ Y0, (DI)
+	VMOVNTDQ Y1, 32(DI)
+	VMOVNTDQ Y2, 64(DI)
+	VMOVNTDQ Y3, 96(DI)
+	ADDQ $128, SI
+	ADDQ $128, DI
+	SUBQ $128, CX
+	JHS  two
+lines:
+	ADDQ $64, CX // 128 was taken off too much; one line is wanted
+	JNC  tail
+	VMOVDQU (SI), Y0
+	VMOVDQU 32(SI), Y1
+	VMOVNTDQ Y0, (DI)
+	VMOVNTDQ Y1, 32(DI)
+	ADDQ $64, SI
+	ADDQ $64, DI
+	SUBQ $64, CX
+tail:
+	ADDQ $64, CX
+	VZEROUPPER
+	JMP  tailWords
+tailWord:
+	MOVQ (SI), BX
+	MOVQ BX, (DI)
+	ADDQ $8, SI
+	ADDQ $8, DI
+	SUBQ $8, CX
+tailWords:
+	CMPQ CX, $8
+	JHS  tailWord
+	TESTQ CX, CX
+	JZ   done
+tailByte:
+	MOVB (SI), BX
+	MOVB BX, (DI)
+	INCQ SI
+	INCQ DI
+	DECQ CX
+	JNZ  tailByte
+done:
+	RET
