@@ -165,7 +165,7 @@ func (p *plots) bars(a axes, groups []string, all []series) error {
 		}
 	}
 	pl.NominalX(groups...)
-	pl.X.Tick.Length = vg.Points(5) // of no width: room between axis and labels
+	pl.X.Padding = vg.Points(5) // or the labels touch the bars
 	pl.X.Min, pl.X.Max = -0.5, float64(len(groups))-0.5
 	if widest := slices.MaxFunc(groups, func(a, b string) int { return cmp.Compare(len(a), len(b)) }); len(groups)*len(widest) > 60 {
 		pl.X.Tick.Label.Rotation = math.Pi / 8
