@@ -78,7 +78,7 @@ of every packet what became of it.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{flagError(err)} })
-	root.AddCommand(newRecvCommand(), newSendCommand(), newDemoCommand())
+	root.AddCommand(newRecvCommand(), newSendCommand(), newDemoCommand(), newBenchCommand())
 	return root
 }
 

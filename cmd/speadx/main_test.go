@@ -223,7 +223,7 @@ func (w *transcript) String() string {
 
 func TestProgramUsage(t *testing.T) {
 	for _, tt := range []struct{ args, want string }{
-		{"bogus", `unknown command "bogus" (there are: completion, demo, recv, send)`},
+		{"bogus", `unknown command "bogus" (there are: bench, completion, demo, recv, send)`},
 		{"--bogus", "unknown flag: --bogus"},
 		{"demo now", `demo takes no argument, and "now" was given`},
 		{"demo --duration 0s", "--duration 0s is too short"},
@@ -236,7 +236,7 @@ func TestProgramUsage(t *testing.T) {
 }
 
 func TestProgramHelp(t *testing.T) {
-	for _, args := range [][]string{nil, {"help"}, {"--help"}, {"recv", "--help"}, {"help", "recv"}, {"send", "-h"}, {"demo", "-h"}} {
+	for _, args := range [][]string{nil, {"help"}, {"--help"}, {"recv", "--help"}, {"help", "recv"}, {"send", "-h"}, {"demo", "-h"}, {"bench"}, {"bench", "pool", "-h"}, {"bench", "report", "-h"}} {
 		r := program(args...)
 		if r.check(t, 0); r.stderr != "" || !strings.Contains(r.stdout, "Usage:\n  speadx") {
 			t.Errorf("%q prints %q, and errors %q", args, r.stdout, r.stderr)

@@ -58,6 +58,12 @@ type name struct {
 
 func (r *Result) name() name { return name{r.Bench, r.Contestant, r.Conditions} }
 
+// SameAs says whether r and o are results of the same thing, under the same conditions.
+func (r *Result) SameAs(o *Result) bool { return r.name() == o.name() }
+
+// String returns what r is the result of: bench, contestant and conditions.
+func (r *Result) String() string { return r.name().String() }
+
 type reader struct {
 	data []byte
 	dec  *json.Decoder
@@ -118,16 +124,21 @@ func (rd *reader) line(offset int) int {
 	return 1 + bytes.Count(rd.data[:min(offset, len(rd.data))], []byte{'\n'})
 }
 
-func (rd *reader) at(offset int, err error) error {
+// at says where err is: in what begins at start.
+func (rd *reader) at(start int, err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return fmt.Errorf("line %d: it ends in the middle", rd.line(len(rd.data)))
 	}
 	var syntax *json.SyntaxError
 	if errors.As(err, &syntax) {
-		// Of the whole input where the decoder found it.
-		return fmt.Errorf("line %d: no JSON: %w", rd.line(max(int(syntax.Offset)-1, 0)), err)
+		// A decoder's offsets are not those of its input: look once more.
+		var raw json.RawMessage
+		if again := json.Unmarshal(rd.data[start:], &raw); errors.As(again, &syntax) {
+			start += max(int(syntax.Offset)-1, 0)
+		}
+		return fmt.Errorf("line %d: no JSON: %w", rd.line(start), err)
 	}
-	return fmt.Errorf("line %d: %w", rd.line(offset), err)
+	return fmt.Errorf("line %d: %w", rd.line(start), err)
 }
 
 // one reads the result that begins at start.

@@ -35,7 +35,7 @@ type legendEntry struct {
 	Name   string
 }
 
-// look is how a contestant is drawn, in all plots alike. Who cannot tell the colours
+// look is how a contestant is drawn, in all plots of a bench alike. Who cannot tell the colours
 // apart has the shapes.
 type look struct {
 	color  color.RGBA
@@ -61,27 +61,30 @@ const (
 	plotHeight = 280 * vg.Length(1)
 )
 
-// plots makes all plots for which there is something in results.
+// plots are those made so far.
 type plots struct {
-	looks map[string]look
+	looks map[string]look // of the contestants of the bench at hand
 	all   []figureOf
 }
 
-// figures makes the plots of a run.
+// figures makes all plots for which there is something in results.
 func figures(results []Result) ([]figureOf, error) {
-	p := plots{looks: map[string]look{}}
-	names := []string{"speadx"} // always has the first
-	for i := range results {
-		if n := results[i].Contestant; !slices.Contains(names, n) {
-			names = append(names, n)
+	var p plots
+	for _, bench := range benches(results) {
+		names := []string{"speadx"} // always has the first look
+		for i := range bench.results {
+			if n := bench.results[i].Contestant; !slices.Contains(names, n) {
+				names = append(names, n)
+			}
 		}
-	}
-	for i, n := range names {
-		p.looks[n] = looks[i%len(looks)]
-	}
-	for _, f := range []func(results []Result) error{p.curves, p.cpu, p.scaling, p.packets, p.pool} {
-		if err := f(results); err != nil {
-			return nil, err
+		p.looks = map[string]look{}
+		for i, n := range names {
+			p.looks[n] = looks[i%len(looks)]
+		}
+		for _, f := range []func(results []Result) error{p.curves, p.cpu, p.scaling, p.packets, p.pool} {
+			if err := f(bench.results); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return p.all, nil
@@ -162,6 +165,7 @@ func (p *plots) bars(a axes, groups []string, all []series) error {
 		}
 	}
 	pl.NominalX(groups...)
+	pl.X.Padding = vg.Points(5) // or the labels touch the bars
 	pl.X.Min, pl.X.Max = -0.5, float64(len(groups))-0.5
 	if widest := slices.MaxFunc(groups, func(a, b string) int { return cmp.Compare(len(a), len(b)) }); len(groups)*len(widest) > 60 {
 		pl.X.Tick.Label.Rotation = math.Pi / 8
@@ -229,6 +233,7 @@ func newPlot(a axes) *plot.Plot {
 		axis.Padding = 0
 		axis.Color, axis.Tick.Color = color.Gray{0x60}, color.Gray{0x60}
 	}
+	pl.X.Tick.Marker, pl.Y.Tick.Marker = plot.TickerFunc(evenTicks), plot.TickerFunc(evenTicks)
 	grid := plotter.NewGrid()
 	grid.Vertical.Color, grid.Horizontal.Color = color.Gray{0xe4}, color.Gray{0xe4}
 	pl.Add(grid)
@@ -410,19 +415,17 @@ func axisOf(results []Result, label func(r *Result) string) (labels []string, at
 
 // scaling plots rates over the number of threads, where there are several.
 func (p *plots) scaling(results []Result) error {
-	for _, bench := range benches(results) {
-		take := func(r *Result) bool { return r.Threads > 0 && r.Gbps > 0 }
-		for _, g := range groupBy(bench.results, take, func(c *Conditions) { c.Threads = 0 }) {
-			if !slices.ContainsFunc(g.results, func(r Result) bool { return r.Threads != g.results[0].Threads }) {
-				continue
-			}
-			s := g.seriesOf(func(r *Result) []point {
-				return []point{{x: float64(r.Threads), y: r.Gbps, low: r.GbpsLow, high: r.GbpsHigh}}
-			})
-			title := g.title(fmt.Sprintf("Rate by number of threads (%s)", clean(bench.name)))
-			if err := p.lines(axes{title: title, x: "threads", y: "Gb/s of payload", ticksX: plot.TickerFunc(wholeTicks)}, s); err != nil {
-				return err
-			}
+	take := func(r *Result) bool { return r.Threads > 0 && r.Gbps > 0 }
+	for _, g := range groupBy(results, take, func(c *Conditions) { c.Threads = 0 }) {
+		if !slices.ContainsFunc(g.results, func(r Result) bool { return r.Threads != g.results[0].Threads }) {
+			continue
+		}
+		s := g.seriesOf(func(r *Result) []point {
+			return []point{{x: float64(r.Threads), y: r.Gbps, low: r.GbpsLow, high: r.GbpsHigh}}
+		})
+		title := g.title(fmt.Sprintf("Rate by number of threads (%s)", clean(g.results[0].Bench)))
+		if err := p.lines(axes{title: title, x: "threads", y: "Gb/s of payload", ticksX: plot.TickerFunc(wholeTicks)}, s); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -470,17 +473,31 @@ func (p *plots) pool(results []Result) error {
 	return nil
 }
 
+// evenTicks labels multiples of 1, 2 or 5 times a power of 10: five to ten of them.
+func evenTicks(low, high float64) []plot.Tick { return ticks(low, high, 0) }
+
 // wholeTicks labels whole numbers only.
-func wholeTicks(low, high float64) []plot.Tick {
-	step := max(1, math.Ceil((high-low)/10))
+func wholeTicks(low, high float64) []plot.Tick { return ticks(low, high, 1) }
+
+func ticks(low, high, least float64) []plot.Tick {
+	power := math.Floor(math.Log10((high - low) / 5))
+	step := math.Pow(10, power)
+	switch n := (high - low) / step; {
+	case n > 25:
+		step *= 5
+	case n > 10:
+		step *= 2
+	}
+	step = max(step, least)
+	digits := max(0, -int(math.Floor(math.Log10(step))))
 	var all []plot.Tick
-	for v := math.Ceil(low); v <= high; v += step {
-		all = append(all, plot.Tick{Value: v, Label: strconv.FormatFloat(v, 'f', -1, 64)})
+	for i := math.Ceil(low / step); i*step <= high*(1+1e-9) && len(all) < 20; i++ {
+		all = append(all, plot.Tick{Value: i * step, Label: strconv.FormatFloat(i*step, 'f', min(digits, 9), 64)})
 	}
 	return all
 }
 
-// sizeTicks labels each fourth power of 4.
+// sizeTicks labels each power of 4.
 func sizeTicks(low, high float64) []plot.Tick {
 	var all []plot.Tick
 	for v := int64(1); v <= maxCount && float64(v) <= high; v *= 4 {
