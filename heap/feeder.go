@@ -3,20 +3,25 @@ package heap
 import (
 	"time"
 
+	"github.com/speadx/speadx/internal/cache"
 	"github.com/speadx/speadx/spead"
 )
 
-// batchSize is how many packets are decoded before the first is placed: the
-// headers of a batch are fetched together, and a run of packets that continue
-// each other is claimed and committed as one.
-const batchSize = 64
+// batchSize is how many packets are decoded before the first is placed: a run of
+// packets that continue each other is claimed and committed as one. While the
+// payloads of a batch are copied, the headers of the next one are fetched, so that
+// decoding does not wait for them.
+const batchSize = 32
 
 // Feeder is one thread's way into an [Assembler]. It belongs to one goroutine.
 type Feeder struct {
 	a *Assembler
 
-	cur    *record // pinned, until release
-	curRef int     // its number
+	cur     *record // pinned, until release
+	curRef  int     // its number
+	touched bool    // it was fed
+	packets int64   // placed in it and not committed
+	bytes   int64   // likewise, of payload
 
 	inRun     int    // packets of the run in hand
 	from      uint32 // number of their sender
@@ -34,8 +39,10 @@ type Feeder struct {
 	lastNow  int64
 	wall     int64 // of the batch
 
+	next    []Packet // behind the batch in hand; their headers are fetched one by one
 	headers [batchSize]spead.Packet
 	numbers [batchSize]uint32 // of their senders
+	joins   [batchSize]bool   // they belong to the run of the packet before
 }
 
 // Feed places a batch of packets. now is when they were received, ns, by a clock
@@ -47,8 +54,12 @@ func (f *Feeder) Feed(packets []Packet, now, wall int64) {
 	f.lastNow = now
 	f.count[cBatches]++
 	f.count[cMaxBatch] = max(f.count[cMaxBatch], uint64(len(packets)))
+	for i := range packets[:min(len(packets), batchSize)] {
+		cache.PrefetchHeaders(packets[i].First)
+	}
 	for len(packets) > 0 {
 		n := min(len(packets), batchSize)
+		f.next = packets[n:]
 		f.feed(packets[:n], now)
 		packets = packets[n:]
 	}
@@ -68,31 +79,14 @@ func (f *Feeder) Tick(now int64) {
 
 func (f *Feeder) feed(packets []Packet, now int64) {
 	headers := f.headers[:len(packets)]
-	for i := range packets {
-		p, h := &packets[i], &headers[i]
-		f.count[cBytes] += uint64(p.Len)
-		reason := h.Decode(p.First, p.Len)
-		if reason == spead.OK && h.Size() != p.Len {
-			reason = spead.SizeMismatch
-		}
-		if reason != spead.OK {
-			h.HeaderLen = 0 // not to be placed
-			f.judge(fateOf[reason], 1)
-			continue
-		}
-		if p.From != f.lastFrom || f.lastNo == 0 {
-			f.lastFrom, f.lastNo = p.From, f.a.senders.number(p.From, &f.spareFrom)
-		}
-		f.numbers[i] = f.lastNo
-	}
+	f.decode(packets, headers)
 	for i := 0; i < len(packets); {
-		h := &headers[i]
-		if h.HeaderLen == 0 {
+		if headers[i].HeaderLen == 0 {
 			i++
 			continue
 		}
 		j := i + 1
-		for j < len(packets) && f.numbers[j] == f.numbers[i] && continues(h, &headers[j-1], &headers[j]) {
+		for j < len(packets) && f.joins[j] {
 			j++
 		}
 		f.from = f.numbers[i]
@@ -101,10 +95,44 @@ func (f *Feeder) feed(packets []Packet, now int64) {
 	}
 }
 
+// decode reads the headers of a batch, finds out who sent each packet, and which of
+// them join the run of the one before. Packets that are refused get their fate, and
+// a HeaderLen of 0.
+func (f *Feeder) decode(packets []Packet, headers []spead.Packet) {
+	bytes, start := 0, 0 // start: where the run begins
+	for i := range packets {
+		p, h := &packets[i], &headers[i]
+		bytes += p.Len
+		f.joins[i] = false
+		follows := i > 0 && p.From == f.lastFrom && headers[i-1].HeaderLen != 0 && h.DecodeNext(&headers[i-1], p.First, p.Len)
+		if !follows {
+			reason := h.Decode(p.First, p.Len)
+			if reason == spead.OK && h.Size() != p.Len {
+				reason = spead.SizeMismatch
+			}
+			if reason != spead.OK {
+				h.HeaderLen = 0
+				f.judge(fateOf[reason], 1)
+				continue
+			}
+			if p.From != f.lastFrom || f.lastNo == 0 {
+				f.lastFrom, f.lastNo = p.From, f.a.senders.number(p.From, &f.spareFrom)
+			}
+		}
+		f.numbers[i] = f.lastNo
+		if i > 0 && (follows && h.PayloadLength > 0 || f.numbers[i] == f.numbers[start] && continues(&headers[start], &headers[i-1], h)) {
+			f.joins[i] = true
+		} else {
+			start = i
+		}
+	}
+	f.count[cBytes] += uint64(bytes)
+}
+
 // continues says whether h belongs to the run that begins with first and ends,
 // so far, with last.
 func continues(first, last, h *spead.Packet) bool {
-	return h.HeaderLen != 0 && h.Cnt == first.Cnt && h.HeapLength == first.HeapLength && h.Flavour == first.Flavour &&
+	return h.HeaderLen != 0 && last.HeaderLen != 0 && h.Cnt == first.Cnt && h.HeapLength == first.HeapLength && h.Flavour == first.Flavour &&
 		h.PayloadOffset == last.PayloadOffset+last.PayloadLength && h.PayloadLength > 0 && last.PayloadLength > 0 &&
 		h.Control == first.Control
 }
@@ -253,7 +281,7 @@ func (f *Feeder) whole(p *Packet, h *spead.Packet, now int64) Fate {
 			if h.PayloadLength > 0 {      // nobody else claims it: this notes what is there
 				a.coverage.claim(&r.cover, &f.table, 0, uint64(h.PayloadLength))
 			}
-			copyPayload(r.memory[:h.PayloadLength], p, h.HeaderLen)
+			r.copyPayload(h, p)
 			r.committed.Store(h.PayloadLength)
 			r.packets.Store(1)
 			r.hist = nil // it has left as soon as it has started
@@ -303,10 +331,9 @@ func (f *Feeder) part(packets []Packet, headers []spead.Packet, now int64) Fate 
 	} else {
 		fate = f.placeRun(r, packets, headers)
 	}
-	r.lastSeen.Store(now)
-	if r.length.Load() >= 0 && r.isComplete() {
-		r.close(refTo(r.state.Load(), f.curRef), complete)
-		f.release(now)
+	f.touched = true
+	if n := r.length.Load(); n >= 0 && r.committed.Load()+f.bytes >= n {
+		f.release(now) // complete, unless something contradicts that
 	}
 	return fate
 }
@@ -352,10 +379,9 @@ func (f *Feeder) agree(r *record, h *spead.Packet, end int64) Fate {
 	return placed
 }
 
-// place claims the bytes of a run, copies them and commits them, with the
-// pointers in between: so a heap of which every byte is committed has all its
-// pointers. A packet with more pointers than there is room for is copied, as its
-// bytes are claimed, but not committed: its heap stays incomplete.
+// place claims the bytes of a run and copies them, to be committed. A packet with
+// more pointers than there is room for is copied, as its bytes are claimed, but not
+// committed: its heap stays incomplete.
 func (f *Feeder) place(r *record, packets []Packet, headers []spead.Packet) claim {
 	off, last := headers[0].PayloadOffset, &headers[len(headers)-1]
 	end := last.PayloadOffset + last.PayloadLength
@@ -365,9 +391,12 @@ func (f *Feeder) place(r *record, packets []Packet, headers []spead.Packet) clai
 	n, bytes := 0, int64(0)
 	for i := range packets {
 		h := &headers[i]
-		f.raise(r, h)
-		copyPayload(r.memory[h.PayloadOffset:h.PayloadOffset+h.PayloadLength], &packets[i], h.HeaderLen)
-		if r.pointers.addAll(h) {
+		if h.Extra > 0 || h.HeapLength < 0 {
+			f.raise(r, h)
+		}
+		f.lookAhead(packets[i+1:])
+		r.copyPayload(h, &packets[i])
+		if h.Extra == 0 || r.pointers.addAll(h) {
 			n++
 			bytes += h.PayloadLength
 			if h.Extra > 0 && h.PayloadLength > fullPayload {
@@ -380,11 +409,21 @@ func (f *Feeder) place(r *record, packets []Packet, headers []spead.Packet) clai
 	}
 	f.count[cPackets] += uint64(n)
 	f.count[cPayload] += uint64(bytes)
-	step("feeder.commit.packets")
-	r.packets.Add(int64(n))
-	step("feeder.commit.bytes")
-	r.committed.Add(bytes)
+	f.packets += int64(n)
+	f.bytes += bytes
 	return claimed
+}
+
+// lookAhead fetches the payload of the packet that is copied after the one in hand,
+// if it is of the same run, and the headers of one of the next batch.
+func (f *Feeder) lookAhead(rest []Packet) {
+	if len(rest) > 0 {
+		cache.PrefetchPayload(rest[0].First)
+	}
+	if len(f.next) > 0 {
+		cache.PrefetchHeaders(f.next[0].First)
+		f.next = f.next[1:]
+	}
 }
 
 // fullPayload is the payload of a packet that a sender has filled with item
@@ -418,10 +457,25 @@ func (f *Feeder) raise(r *record, h *spead.Packet) {
 	}
 }
 
-func copyPayload(dst []byte, p *Packet, headerLen int) {
-	n := copy(dst, p.First[headerLen:])
+// pastCache is the payload from which on a heap is written past the cache, bytes. The
+// cores' own caches are smaller than that, and of the last level a heap may have less
+// to itself. Smaller heaps are written no faster that way, and those who read them
+// next would miss them in the cache.
+const pastCache = 16 << 20
+
+// copyPayload copies a packet's payload to its place in a heap.
+func (r *record) copyPayload(h *spead.Packet, p *Packet) {
+	dst := r.memory[h.PayloadOffset : h.PayloadOffset+h.PayloadLength]
+	if r.past {
+		n := cache.CopyPast(dst, p.First[h.HeaderLen:])
+		for _, s := range p.Rest {
+			n += cache.CopyPast(dst[n:], s)
+		}
+		return
+	}
+	n := cache.Copy(dst, p.First[h.HeaderLen:])
 	for _, s := range p.Rest {
-		n += copy(dst[n:], s)
+		n += cache.Copy(dst[n:], s)
 	}
 }
 
@@ -547,6 +601,7 @@ func (f *Feeder) prepare(h *spead.Packet, now int64, how how) (r *record, rec in
 	r.refused.Store(false)
 	r.pointers.reset()
 	r.slot, r.cnt, r.from, r.flavour, r.firstSeen, r.memory = slot, h.Cnt, f.from, h.Flavour, f.wall, memory
+	r.past = max(h.HeapLength, h.PayloadOffset) >= pastCache
 	return r, rec, true
 }
 
@@ -689,13 +744,41 @@ func (f *Feeder) historyOf(cnt uint64, kind int) (*history, *uint64) {
 	return f.a.histories[s][kind], &f.spareNodes[s][kind]
 }
 
-// release takes off our pin.
+// release commits what was placed, closes the heap if that completes it, and takes
+// off our pin.
 func (f *Feeder) release(now int64) {
-	if r := f.cur; r != nil {
-		f.cur = nil
-		if r.unpin() {
-			f.finish(r, f.curRef, now)
-		}
+	r := f.cur
+	if r == nil {
+		return
+	}
+	f.cur = nil
+	if f.touched {
+		f.commit(r, now)
+	}
+	if r.unpin() {
+		f.finish(r, f.curRef, now)
+	}
+}
+
+// commit tells the heap what was placed in it since we pinned it, all at once: each
+// of these words is shared with other threads, and to change it waits until all that
+// was copied has left the processor's store buffer. What was placed has its pointers
+// already, so a heap of which every byte is committed has all of them.
+func (f *Feeder) commit(r *record, now int64) {
+	f.touched = false
+	if r.past {
+		cache.Fence()
+	}
+	if f.packets > 0 {
+		step("feeder.commit.packets")
+		r.packets.Add(f.packets)
+		step("feeder.commit.bytes")
+		r.committed.Add(f.bytes)
+		f.packets, f.bytes = 0, 0
+	}
+	r.lastSeen.Store(now)
+	if r.length.Load() >= 0 && r.isComplete() {
+		r.close(refTo(r.state.Load(), f.curRef), complete)
 	}
 }
 

@@ -26,6 +26,8 @@ type Packet struct {
 	// before them, and addressed items 1 to 4, which mean nothing but raise
 	// the length of a heap that does not state it.
 	Extra int
+
+	plain bool // the four pointers that place a packet, in the usual order, and no others
 }
 
 // Decode reads the packet that begins with first and is size bytes long in
@@ -70,9 +72,25 @@ func (p *Packet) Decode(first []byte, size int) Reason {
 		offset, length   int64 = -1, -1
 		control          int64 = -1
 		specials         int
+		plain            bool
 		modeBit, maximum = f.MaxID() + 1, f.MaxValue()
 	)
-	for b := p.Pointers; len(b) >= pointerSize; b = b[pointerSize:] {
+	b := p.Pointers
+	if len(b) >= 4*pointerSize {
+		// Senders put first what places a packet, and in this order, spead2 at
+		// least. That is one comparison instead of four.
+		w0, w1 := binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[pointerSize:])
+		w2, w3 := binary.BigEndian.Uint64(b[2*pointerSize:]), binary.BigEndian.Uint64(b[3*pointerSize:])
+		s := f & 63
+		if (w0>>s^(modeBit|IDHeapCnt))|(w1>>s^(modeBit|IDHeapLength))|(w2>>s^(modeBit|IDPayloadOffset))|(w3>>s^(modeBit|IDPayloadLength)) == 0 {
+			cnt, heapLength = int64(w0&maximum), int64(w1&maximum)
+			offset, length = int64(w2&maximum), int64(w3&maximum)
+			specials = 4
+			b = b[4*pointerSize:]
+			plain = len(b) == 0
+		}
+	}
+	for ; len(b) >= pointerSize; b = b[pointerSize:] {
 		v := binary.BigEndian.Uint64(b)
 		value := int64(v & maximum)
 		// The mode bit is flipped to 0 for immediates, so that only they can
@@ -110,7 +128,35 @@ func (p *Packet) Decode(first []byte, size int) Reason {
 	p.PayloadLength = length
 	p.Control = control
 	p.Extra = p.NumPointers() - specials
+	p.plain = plain
 	return OK
+}
+
+// DecodeNext is Decode for a packet that continues prev, as most packets continue
+// the one before them: of the same heap, with a payload of the same length that begins
+// where prev's ends, and in both no pointers but the four that place a packet, in
+// the order in which spead2 sends them. It reports whether that is so; if not, p
+// means nothing. It costs a fraction of what Decode does.
+func (p *Packet) DecodeNext(prev *Packet, first []byte, size int) bool {
+	if !prev.plain || size != prev.Size() || len(first) < headerSize+4*pointerSize {
+		return false
+	}
+	a, b := prev.Pointers[:4*pointerSize], first[headerSize:headerSize+4*pointerSize:headerSize+4*pointerSize]
+	f, step := uint64(prev.Flavour), uint64(prev.PayloadLength)
+	if binary.BigEndian.Uint64(first) != magicVersion<<48|(8-f/8)<<40|f/8<<32|4 ||
+		binary.BigEndian.Uint64(b) != binary.BigEndian.Uint64(a) ||
+		binary.BigEndian.Uint64(b[pointerSize:]) != binary.BigEndian.Uint64(a[pointerSize:]) ||
+		binary.BigEndian.Uint64(b[2*pointerSize:]) != binary.BigEndian.Uint64(a[2*pointerSize:])+step ||
+		binary.BigEndian.Uint64(b[3*pointerSize:]) != binary.BigEndian.Uint64(a[3*pointerSize:]) {
+		return false
+	}
+	if prev.PayloadOffset+2*prev.PayloadLength > prev.HeapLength { // also if that is not known
+		return false
+	}
+	*p = *prev
+	p.PayloadOffset += prev.PayloadLength
+	p.Pointers = b
+	return true
 }
 
 // Size is the packet's size in bytes, headers and payload.

@@ -1,9 +1,11 @@
 package spead_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -232,6 +234,93 @@ func TestDecodeAllocatesNothing(t *testing.T) {
 	}); n != 0 {
 		t.Errorf("%v allocations per packet", n)
 	}
+}
+
+// TestDecodeNext: where DecodeNext says yes, it says what Decode says.
+func TestDecodeNext(t *testing.T) {
+	const fl = spead.Flavour48
+	packet := func(cnt, length, off uint64, payload int, more ...spead.Pointer) []byte {
+		return packetOf(fl, payload, append([]spead.Pointer{
+			fl.Immediate(spead.IDHeapCnt, cnt), fl.Immediate(spead.IDHeapLength, length),
+			fl.Immediate(spead.IDPayloadOffset, off), fl.Immediate(spead.IDPayloadLength, uint64(payload)),
+		}, more...)...)
+	}
+	unsized := func(off uint64) []byte {
+		return packetOf(fl, 16, fl.Immediate(spead.IDHeapCnt, 7), fl.Immediate(spead.IDHeapCnt, 7),
+			fl.Immediate(spead.IDPayloadOffset, off), fl.Immediate(spead.IDPayloadLength, 16))
+	}
+	reordered := func(off uint64) []byte {
+		return packetOf(fl, 16, fl.Immediate(spead.IDHeapCnt, 7), fl.Immediate(spead.IDHeapLength, 64),
+			fl.Immediate(spead.IDPayloadLength, 16), fl.Immediate(spead.IDPayloadOffset, off))
+	}
+	base := packet(7, 64, 16, 16)
+	other := spead.Flavour(40)
+	for _, tt := range []struct {
+		name    string
+		a, b    []byte
+		follows bool
+	}{
+		{"next", base, packet(7, 64, 32, 16), true},
+		{"last", packet(7, 64, 32, 16), packet(7, 64, 48, 16), true},
+		{"beyond the heap", packet(7, 64, 48, 16), packet(7, 64, 64, 16), false},
+		{"partly beyond the heap", packet(7, 60, 32, 16), packet(7, 60, 48, 16), false},
+		{"the same again", base, base, false},
+		{"a gap", base, packet(7, 64, 48, 16), false},
+		{"another heap", base, packet(8, 64, 32, 16), false},
+		{"another length", base, packet(7, 96, 32, 16), false},
+		{"shorter", base, packet(7, 64, 32, 8), false},
+		{"one more pointer", base, packet(7, 64, 32, 8, fl.Addressed(9, 0)), false},
+		{"after one more pointer", packet(7, 64, 16, 16, fl.Addressed(9, 0)), packet(7, 64, 32, 16), false},
+		{"no heap length", unsized(16), unsized(32), false},
+		{"another order", reordered(16), reordered(32), false},
+		{"another flavour", base, packetOf(other, 16, other.Immediate(1, 7), other.Immediate(2, 64), other.Immediate(3, 32), other.Immediate(4, 16)), false},
+		{"another magic", base, append([]byte{0x54}, packet(7, 64, 32, 16)[1:]...), false},
+		{"cut", base, packet(7, 64, 32, 16)[:39], false},
+	} {
+		var a, b, want spead.Packet
+		if r := a.Decode(tt.a, len(tt.a)); r != spead.OK {
+			if tt.follows {
+				t.Errorf("%s: the first is refused: %v", tt.name, r)
+			}
+			continue
+		}
+		if got := b.DecodeNext(&a, tt.b, len(tt.b)); got != tt.follows {
+			t.Errorf("%s: follows: %v", tt.name, got)
+		} else if !got {
+			continue
+		}
+		if r := want.Decode(tt.b, len(tt.b)); r != spead.OK || !reflect.DeepEqual(b, want) {
+			t.Errorf("%s: %+v, decoded alone (%v) %+v", tt.name, b, r, want)
+		}
+	}
+}
+
+// FuzzDecodeNext compares DecodeNext with Decode: the second packet is the first, with
+// some bytes changed.
+func FuzzDecodeNext(f *testing.F) {
+	for _, fl := range allFlavours() {
+		p := packetOf(fl, 4, fl.Immediate(1, 1), fl.Immediate(2, 20), fl.Immediate(3, 0), fl.Immediate(4, 4))
+		f.Add(p, uint64(4), uint8(24), uint16(0))
+		f.Add(p, uint64(1), uint8(32), uint16(0))
+		f.Add(p, uint64(1)<<40, uint8(0), uint16(9000))
+	}
+	f.Fuzz(func(t *testing.T, first []byte, add uint64, at uint8, more uint16) {
+		size := len(first) + int(more)
+		var a, b, want spead.Packet
+		if a.Decode(first, size) != spead.OK {
+			return
+		}
+		next := bytes.Clone(first)
+		if i := int(at); i+8 <= len(next) {
+			binary.BigEndian.PutUint64(next[i:], binary.BigEndian.Uint64(next[i:])+add)
+		}
+		if !b.DecodeNext(&a, next, size) {
+			return
+		}
+		if r := want.Decode(next, size); r != spead.OK || !reflect.DeepEqual(b, want) {
+			t.Fatalf("%+v, decoded alone (%v) %+v", b, r, want)
+		}
+	})
 }
 
 func FuzzDecode(f *testing.F) {

@@ -7,15 +7,26 @@ var Past = cpu.X86.HasAVX2
 
 var hasAVX512 = cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasBMI2
 
-// copyPast copies n bytes, at least one line's worth more than the unaligned
-// beginning: the ends by ordinary stores, the whole lines between past the cache.
-func copyPast(dst, src *byte, n uintptr) {
+// copyLong is copy of at least [leastLong] bytes.
+func copyLong(dst, src []byte) {
 	if hasAVX512 {
-		copyPastAVX512(dst, src, n)
+		copyAVX512(&dst[0], &src[0], uintptr(len(src)))
 	} else {
-		copyPastAVX2(dst, src, n)
+		copy(dst, src)
 	}
 }
+
+// copyLongPast is CopyPast of at least [leastLong] bytes, where Past.
+func copyLongPast(dst, src []byte) {
+	if hasAVX512 {
+		copyPastAVX512(&dst[0], &src[0], uintptr(len(src)))
+	} else {
+		copyPastAVX2(&dst[0], &src[0], uintptr(len(src)))
+	}
+}
+
+//go:noescape
+func copyAVX512(dst, src *byte, n uintptr)
 
 //go:noescape
 func copyPastAVX512(dst, src *byte, n uintptr)
@@ -27,7 +38,7 @@ func copyPastAVX2(dst, src *byte, n uintptr)
 // from now on.
 func Fence()
 
-// Prefetch says that the line at p, and the one after it, will be read soon.
+// prefetch says that n bytes at p will be read soon.
 //
 //go:noescape
-func Prefetch(p *byte)
+func prefetch(p *byte, n uintptr)

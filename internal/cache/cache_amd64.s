@@ -9,71 +9,90 @@ TEXT ·Fence(SB), NOSPLIT, $0-0
 	SFENCE
 	RET
 
-// func Prefetch(p *byte)
-TEXT ·Prefetch(SB), NOSPLIT, $0-8
+// func prefetch(p *byte, n uintptr)
+TEXT ·prefetch(SB), NOSPLIT, $0-16
 	MOVQ p+0(FP), AX
+	MOVQ n+8(FP), CX
+line:
 	PREFETCHT0 (AX)
-	PREFETCHT0 64(AX)
+	ADDQ $64, AX
+	SUBQ $64, CX
+	JHI  line
 	RET
+
+// copyAVX512 copies CX bytes, at least 64, from SI to DI, the whole lines of dst by
+// the store given. What comes before the first whole line, AX bytes, and after the
+// last is moved by the lowest bytes of a register. The line of the last bytes is
+// fetched first: it is read before it is written, and all stores would wait for it.
+// At lines, 256 was taken off CX too much, and one line of 64 is wanted.
+#define copyAVX512(STORE) \
+	PREFETCHT0 -1(DI)(CX*1) \
+	MOVQ DI, AX \
+	NEGQ AX \
+	ANDQ $63, AX \
+	MOVQ $-1, DX \
+	BZHIQ AX, DX, BX \
+	KMOVQ BX, K1 \
+	VMOVDQU8.Z (SI), K1, Z0 \
+	VMOVDQU8 Z0, K1, (DI) \
+	ADDQ AX, SI \
+	ADDQ AX, DI \
+	SUBQ AX, CX \
+	SUBQ $256, CX \
+	JLO  lines \
+four: \
+	VMOVDQU64 (SI), Z0 \
+	VMOVDQU64 64(SI), Z1 \
+	VMOVDQU64 128(SI), Z2 \
+	VMOVDQU64 192(SI), Z3 \
+	STORE Z0, (DI) \
+	STORE Z1, 64(DI) \
+	STORE Z2, 128(DI) \
+	STORE Z3, 192(DI) \
+	ADDQ $256, SI \
+	ADDQ $256, DI \
+	SUBQ $256, CX \
+	JHS  four \
+lines: \
+	ADDQ $192, CX \
+	JNC  end \
+one: \
+	VMOVDQU64 (SI), Z0 \
+	STORE Z0, (DI) \
+	ADDQ $64, SI \
+	ADDQ $64, DI \
+	SUBQ $64, CX \
+	JHS  one \
+end: \
+	ADDQ $64, CX \
+	BZHIQ CX, DX, BX \
+	KMOVQ BX, K1 \
+	VMOVDQU8.Z (SI), K1, Z0 \
+	VMOVDQU8 Z0, K1, (DI) \
+	VZEROUPPER \
+	RET
+
+// func copyAVX512(dst, src *byte, n uintptr)
+TEXT ·copyAVX512(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ n+16(FP), CX
+	copyAVX512(VMOVDQU64)
 
 // func copyPastAVX512(dst, src *byte, n uintptr)
 TEXT ·copyPastAVX512(SB), NOSPLIT, $0-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ n+16(FP), CX
-
-	// To the first whole line, by the lowest AX bytes of a register.
-	MOVQ DI, AX
-	NEGQ AX
-	ANDQ $63, AX
-	MOVQ $-1, DX
-	BZHIQ AX, DX, BX
-	KMOVQ BX, K1
-	VMOVDQU8.Z (SI), K1, Z0
-	VMOVDQU8 Z0, K1, (DI)
-	ADDQ AX, SI
-	ADDQ AX, DI
-	SUBQ AX, CX
-
-	SUBQ $256, CX
-	JLO  lines
-four:
-	VMOVDQU64 (SI), Z0
-	VMOVDQU64 64(SI), Z1
-	VMOVDQU64 128(SI), Z2
-	VMOVDQU64 192(SI), Z3
-	VMOVNTDQ Z0, (DI)
-	VMOVNTDQ Z1, 64(DI)
-	VMOVNTDQ Z2, 128(DI)
-	VMOVNTDQ Z3, 192(DI)
-	ADDQ $256, SI
-	ADDQ $256, DI
-	SUBQ $256, CX
-	JHS  four
-lines:
-	ADDQ $192, CX // 256 was taken off too much; one line is wanted
-	JNC  end
-one:
-	VMOVDQU64 (SI), Z0
-	VMOVNTDQ Z0, (DI)
-	ADDQ $64, SI
-	ADDQ $64, DI
-	SUBQ $64, CX
-	JHS  one
-end:
-	ADDQ $64, CX
-	BZHIQ CX, DX, BX
-	KMOVQ BX, K1
-	VMOVDQU8.Z (SI), K1, Z0
-	VMOVDQU8 Z0, K1, (DI)
-	VZEROUPPER
-	RET
+	copyAVX512(VMOVNTDQ)
 
 // func copyPastAVX2(dst, src *byte, n uintptr)
 TEXT ·copyPastAVX2(SB), NOSPLIT, $0-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ n+16(FP), CX
+
+	PREFETCHT0 -1(DI)(CX*1)
 
 	// To the first whole line, byte by byte up to 8 and then by words.
 	MOVQ DI, AX

@@ -5,11 +5,12 @@ package cache
 // Past says whether this machine can copy past its cache.
 const Past = false
 
-func copyPast(dst, src *byte, n uintptr) { panic("unreachable") }
+func copyLong(dst, src []byte) { copy(dst, src) }
+
+func copyLongPast(dst, src []byte) { copy(dst, src) }
 
 // Fence makes what [CopyPast] wrote visible before anything that the thread writes
 // from now on.
 func Fence() {}
 
-// Prefetch says that the line at p, and the one after it, will be read soon.
-func Prefetch(p *byte) {}
+func prefetch(p *byte, n uintptr) {}

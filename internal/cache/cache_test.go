@@ -52,6 +52,14 @@ func TestCopyPast(t *testing.T) {
 	})
 }
 
+func TestCopy(t *testing.T) {
+	testCopy(t, 0, func(dst, src []byte) {
+		if n := Copy(dst, src); n != len(dst) {
+			t.Fatalf("copied %d bytes of %d", n, len(dst))
+		}
+	})
+}
+
 // TestCopyPastShort: the shorter of the two counts, as with copy.
 func TestCopyPastShort(t *testing.T) {
 	src, dst := bytes.Repeat([]byte{1}, 2000), make([]byte, 3000)
@@ -60,6 +68,9 @@ func TestCopyPastShort(t *testing.T) {
 	}
 	if n := CopyPast(dst[:600], src); n != 600 {
 		t.Errorf("of 2000 bytes to 600 copied %d", n)
+	}
+	if n := Copy(dst, src); n != 2000 || dst[2000] != 0 {
+		t.Errorf("of 2000 bytes to 3000 copied %d", n)
 	}
 }
 
@@ -71,7 +82,7 @@ func BenchmarkCopy(b *testing.B) {
 		for _, c := range []struct {
 			name string
 			f    func(dst, src []byte) int
-		}{{"copy", func(dst, src []byte) int { return copy(dst, src) }}, {"past", CopyPast}} {
+		}{{"copy", func(dst, src []byte) int { return copy(dst, src) }}, {"Copy", Copy}, {"CopyPast", CopyPast}} {
 			b.Run(fmt.Sprintf("%s/%d", c.name, size), func(b *testing.B) {
 				b.SetBytes(int64(size))
 				at, from := 0, 0
@@ -87,6 +98,19 @@ func BenchmarkCopy(b *testing.B) {
 					from += size
 				}
 			})
+		}
+	}
+}
+
+// TestPrefetch: there is nothing to see but that nothing is touched, or read beyond
+// the end of memory.
+func TestPrefetch(t *testing.T) {
+	for _, n := range []int{0, 1, 128, 129, 1472} {
+		b := make([]byte, n)
+		PrefetchHeaders(b)
+		PrefetchPayload(b)
+		if !bytes.Equal(b, make([]byte, n)) {
+			t.Errorf("the prefetched packet of %d bytes has changed", n)
 		}
 	}
 }

@@ -1,18 +1,28 @@
 package cache
 
-// leastPast is the shortest copy that goes past the cache, bytes. A shorter one
-// has few whole lines, and its ends are written the ordinary way in any case.
-const leastPast = 512
+// leastLong is the shortest copy that is worth another way than copy's, bytes.
+const leastLong = 512
 
-// CopyPast is copy(dst, src) past the cache, where the machine can. What it writes
-// may become visible to other processors later than what the thread writes after
-// it, until the thread calls [Fence]. Where dst and src overlap, the result is
-// undefined.
-func CopyPast(dst, src []byte) int {
+// Copy is copy(dst, src), faster than that for the payload of a packet, whose source
+// comes from memory: by wider registers where the machine has them. dst and src must
+// not overlap.
+func Copy(dst, src []byte) int {
 	n := min(len(dst), len(src))
-	if !Past || n < leastPast {
+	if n < leastLong {
 		return copy(dst, src)
 	}
-	copyPast(&dst[0], &src[0], uintptr(n))
+	copyLong(dst[:n], src[:n])
+	return n
+}
+
+// CopyPast is Copy past the cache, where the machine can. What it writes may become
+// visible to other processors later than what the thread writes after it, until the
+// thread calls [Fence].
+func CopyPast(dst, src []byte) int {
+	n := min(len(dst), len(src))
+	if !Past || n < leastLong {
+		return copy(dst, src)
+	}
+	copyLongPast(dst[:n], src[:n])
 	return n
 }

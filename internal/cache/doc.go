@@ -7,10 +7,10 @@
 // past the cache, so that each byte goes over the memory bus twice (read from the
 // source, written) instead of three times.
 //
-//	copy       source ─read─► registers ─► cache ◄─read─ destination
+//	Copy       source ─read─► registers ─► cache ◄─read─ destination
 //	                                         └─written back later─► destination
 //	CopyPast   source ─read─► registers ─► write-combining buffer ─► destination
 //
-// There is assembly for amd64 with AVX-512 or with AVX2; on other machines CopyPast
-// is copy and the rest does nothing, and [Past] is false.
+// There is assembly for amd64, with AVX-512 or, for CopyPast, with AVX2. On other
+// machines both are copy and the rest does nothing, and [Past] is false.
 package cache
