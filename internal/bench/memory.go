@@ -1,0 +1,431 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/cpu"
+
+	"github.com/speadx/speadx/heap"
+	"github.com/speadx/speadx/internal/pages"
+	"github.com/speadx/speadx/pool"
+	"github.com/speadx/speadx/spead"
+)
+
+// MemoryOptions says what [Memory] measures. The zero value is what `speadx bench
+// memory` does.
+type MemoryOptions struct {
+	Packets []int   // UDP payload of a full packet, bytes; nil: 1472, 4096 and 8972
+	Heaps   []int64 // payload of a heap, bytes; nil: 64 KiB, 1 MiB and 64 MiB
+	Threads []int   // feeding threads; nil: 1 and 2
+	Bytes   int64   // of packets, in memory; 0: 1 GiB
+	Rounds  int     // turns of each contestant; 0: 9
+	Spead2  string  // the program spead2_bench, measured as well; "": it is not
+}
+
+// MemoryPackets and MemoryHeaps are the sizes measured unless others are asked for.
+func MemoryPackets() []int { return []int{1472, 4096, 8972} }
+
+// MemoryHeaps are those of a spectrum, of a correlator and of a beamformer.
+func MemoryHeaps() []int64 { return []int64{64 << 10, 1 << 20, 64 << 20} }
+
+// memoryBatch is how many packets are fed at once: as many as a queue hands over.
+const memoryBatch = 256
+
+// memoryLive is the window of the assembler, for each thread.
+const memoryLive = 4
+
+func (o *MemoryOptions) complete() error {
+	if o.Packets == nil {
+		o.Packets = MemoryPackets()
+	}
+	if o.Heaps == nil {
+		o.Heaps = MemoryHeaps()
+	}
+	if o.Threads == nil {
+		o.Threads = []int{1, 2}
+	}
+	if o.Bytes == 0 {
+		o.Bytes = 1 << 30
+	}
+	if o.Rounds == 0 {
+		o.Rounds = 9
+	}
+	for _, n := range o.Threads {
+		if n < 1 || n > runtime.NumCPU() {
+			return fmt.Errorf("bench memory: %d threads on %d processors cannot be measured", n, runtime.NumCPU())
+		}
+	}
+	for _, n := range o.Packets {
+		if n > 65507 { // what a UDP datagram holds
+			return fmt.Errorf("bench memory: a packet of %d bytes is longer than a UDP datagram can be (65507)", n)
+		}
+	}
+	for _, n := range o.Heaps {
+		if n < 1 || n > o.Bytes {
+			return fmt.Errorf("bench memory: a heap of %d bytes does not lie within 1 and the %d bytes of packets (--bytes)", n, o.Bytes)
+		}
+	}
+	if o.Rounds < 1 {
+		return fmt.Errorf("bench memory: %d rounds are too few", o.Rounds)
+	}
+	return nil
+}
+
+// Memory measures how fast heaps come together from packets that lie in memory:
+// decoding, placing, completing, taking and releasing, with nothing of a network.
+//
+//	speadx       the assembler, fed by one thread or several
+//	copy         plain copy of the same payloads to the same places, by as many
+//	spead2_bench `spead2_bench mem`, with the same sizes
+//
+// The packets take more memory than a cache holds, so that each comes from memory,
+// as it would from a NIC without direct cache access. Contestants take turns. Several
+// threads take heaps in turn, or, in a second measurement, pieces of each heap.
+// Garbage is collected when the runtime will.
+func Memory(ctx context.Context, o MemoryOptions, emit func(Result)) error {
+	if err := o.complete(); err != nil {
+		return err
+	}
+	for _, size := range o.Heaps {
+		for _, packet := range o.Packets {
+			if err := memoryOf(ctx, size, packet, o, emit); err != nil {
+				return fmt.Errorf("bench memory: heaps of %d bytes in packets of %d: %w", size, packet, err)
+			}
+		}
+	}
+	return nil
+}
+
+func memoryOf(ctx context.Context, size int64, packet int, o MemoryOptions, emit func(Result)) (err error) {
+	s, err := newMemorySource(size, packet, o.Bytes)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.arena.Unmap()) }()
+	single := map[string]float64{}
+	for _, threads := range o.Threads {
+		for _, same := range []bool{false, true} {
+			if same && threads == 1 {
+				continue
+			}
+			results, err := memoryRun(ctx, s, threads, same, o.Rounds)
+			if err != nil {
+				return err
+			}
+			for _, r := range results {
+				if threads == 1 {
+					single[r.Contestant] = r.Gbps
+				} else if one := single[r.Contestant]; one > 0 {
+					r.Gain = r.Gbps / one
+				}
+				emit(r)
+			}
+		}
+		if threads == 1 && o.Spead2 != "" {
+			r, err := memorySpead2(ctx, o.Spead2, s)
+			if err != nil {
+				return err
+			}
+			if one := single["copy"]; one > 0 && r.Gbps > 0 {
+				r.Ratio = &Ratio{To: "copy", Value: r.Gbps / one, Low: r.Gbps / one, High: r.Gbps / one}
+			}
+			emit(r)
+		}
+	}
+	return nil
+}
+
+// memorySource is the packets of a measurement: heaps of one layout, one after the
+// other.
+type memorySource struct {
+	arena   *pages.Mapping
+	size    int64 // payload of a heap
+	packet  int   // of a full packet, with its headers
+	heaps   int
+	layout  []layout // of a heap's packets
+	heapLen int      // of all packets of a heap, bytes
+}
+
+// layout says where in a heap's packets one of them is, and where in the heap its
+// payload.
+type layout struct {
+	at, len       int
+	offset, width int // of payload
+}
+
+func newMemorySource(size int64, packet int, total int64) (_ *memorySource, err error) {
+	pk, err := spead.NewPacketiser(spead.PacketiserConfig{Flavour: spead.Flavour48, MaxPacket: packet})
+	if err != nil {
+		return nil, err
+	}
+	s := &memorySource{size: size, packet: packet, heaps: int(max(total/size, 1))}
+	data := make([]byte, size)
+	// Heaps differ in nothing but their count.
+	start := func(cnt int) error {
+		return pk.Start(uint64(cnt), []spead.OutItem{{ID: 0x1234, Data: data}})
+	}
+	if err := start(1); err != nil {
+		return nil, err
+	}
+	for one := []byte(nil); ; {
+		begin := len(one)
+		var ok bool
+		if one, ok = pk.AppendNext(one); !ok {
+			s.heapLen = len(one)
+			break
+		}
+		var h spead.Packet
+		if reason := h.Decode(one[begin:], len(one)-begin); reason != spead.OK {
+			return nil, fmt.Errorf("a packet made for the measurement: %v", reason)
+		}
+		s.layout = append(s.layout, layout{at: begin, len: h.Size(), offset: int(h.PayloadOffset), width: int(h.PayloadLength)})
+	}
+	if s.arena, err = pages.Map(s.heapLen*s.heaps, pages.Options{Node: -1, Name: "packets"}); err != nil {
+		return nil, err
+	}
+	at := s.arena.Bytes[:0]
+	for i := range s.heaps {
+		if err := start(i + 1); err != nil {
+			return nil, errors.Join(err, s.arena.Unmap())
+		}
+		for ok := true; ok; {
+			at, ok = pk.AppendNext(at)
+		}
+	}
+	return s, nil
+}
+
+// heapBytes are the packets of heap i.
+func (s *memorySource) heapBytes(i int) []byte { return s.arena.Bytes[i*s.heapLen : (i+1)*s.heapLen] }
+
+// packets is how many there are.
+func (s *memorySource) packets() int { return s.heaps * len(s.layout) }
+
+// payload is the heap payload of all packets, bytes.
+func (s *memorySource) payload() int64 { return s.size * int64(s.heaps) }
+
+// piece is some packets of a heap that one thread takes.
+type piece struct{ heap, first, n int }
+
+// samePiece is how many packets of a heap a thread takes at a time where threads
+// share the heaps.
+const samePiece = 16
+
+// split deals the packets out to threads: whole heaps in turn, or, if they are to
+// share heaps, pieces of each.
+func (s *memorySource) split(threads int, same bool) [][]piece {
+	work := make([][]piece, threads)
+	turn, step := 0, memoryBatch
+	if same {
+		step = samePiece
+	}
+	for i := range s.heaps {
+		for at := 0; at < len(s.layout); at += step {
+			work[turn] = append(work[turn], piece{heap: i, first: at, n: min(step, len(s.layout)-at)})
+			if same {
+				turn = (turn + 1) % threads
+			}
+		}
+		if !same {
+			turn = (turn + 1) % threads
+		}
+	}
+	return work
+}
+
+// memoryRig runs the contestants of one measurement.
+type memoryRig struct {
+	source    *memorySource
+	work      [][]piece
+	assembler *heap.Assembler
+	batches   [][]heap.Packet // by thread
+	now       int64
+	places    [][]byte // by heap: where the assembler put it
+
+	// lead holds how far each thread is, in heaps, so that none is further ahead of
+	// another than the window allows: on a NIC they would be fed at one pace.
+	lead []progress
+	errs atomic.Int64 // heaps that came out wrong
+}
+
+// progress has a cache line of its own.
+type progress struct {
+	heap atomic.Int64
+	_    cpu.CacheLinePad
+}
+
+func memoryRun(ctx context.Context, s *memorySource, threads int, same bool, rounds int) (results []Result, err error) {
+	p, err := pool.New(pool.Config{
+		Shares: []pool.ShareConfig{{Name: "bench", Live: memoryLive * threads, Ring: memoryLive * threads, Held: threads, Threads: threads, Largest: int(s.size)}},
+		Node:   -1,
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, p.Close()) }()
+	a, err := heap.New(heap.Config{Name: "bench", Share: p.Share(0)})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, a.Close()) }()
+	m := &memoryRig{source: s, work: s.split(threads, same), assembler: a, places: make([][]byte, s.heaps)}
+	m.lead = make([]progress, threads)
+	for range threads {
+		m.batches = append(m.batches, make([]heap.Packet, memoryBatch))
+	}
+
+	m.run(m.feed) // warms up, and finds the places
+	var ours, plain []float64
+	allocs := ^uint64(0)
+	for round := range rounds {
+		for turn := range 2 {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			if (round+turn)%2 == 0 {
+				took, n := m.run(m.feed)
+				ours = append(ours, m.gbps(took))
+				allocs = min(allocs, n)
+			} else {
+				took, _ := m.run(m.copy)
+				plain = append(plain, m.gbps(took))
+			}
+		}
+	}
+	if n := m.errs.Load(); n > 0 {
+		return nil, fmt.Errorf("%d heaps came out incomplete", n)
+	}
+	c := Conditions{Packet: s.packet, Heap: s.size, Threads: threads, SameHeap: same}
+	mpps := float64(s.packets()) / float64(s.payload()) / 8 * 1e3 // for each Gb/s
+	r := Result{Bench: "memory", Contestant: "speadx", Conditions: c, Trials: len(ours), Allocs: &allocs}
+	r.Gbps, r.GbpsLow, r.GbpsHigh = Median(ours)
+	r.Mpps = r.Gbps * mpps
+	ratio := RatioOf(ours, plain)
+	ratio.To = "copy"
+	r.Ratio = &ratio
+	r.Machine = &Machine{Pages: p.Mapping().Kind.String()}
+	q := Result{Bench: "memory", Contestant: "copy", Conditions: c, Trials: len(plain)}
+	q.Gbps, q.GbpsLow, q.GbpsHigh = Median(plain)
+	q.Mpps = q.Gbps * mpps
+	return []Result{r, q}, nil
+}
+
+func (m *memoryRig) gbps(took time.Duration) float64 {
+	return float64(m.source.payload()) * 8 / float64(took)
+}
+
+// run lets each thread do its part, all of them beginning at once. It gives the time
+// from then to the end of the last, and how often memory was allocated meanwhile.
+func (m *memoryRig) run(part func(thread int)) (time.Duration, uint64) {
+	m.now += int64(time.Minute) // nothing is remembered of the last turn
+	for i := range m.lead {
+		m.lead[i].heap.Store(0)
+	}
+	runtime.GC()
+	var ready, done sync.WaitGroup
+	begin := make(chan struct{})
+	for t := 1; t < len(m.work); t++ {
+		ready.Add(1)
+		done.Go(func() {
+			ready.Done()
+			<-begin
+			part(t)
+		})
+	}
+	ready.Wait()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	start := time.Now()
+	close(begin)
+	part(0)
+	done.Wait()
+	took := time.Since(start)
+	runtime.ReadMemStats(&after)
+	return took, after.Mallocs - before.Mallocs
+}
+
+// await lets a thread begin with a heap when the others are near enough.
+func (m *memoryRig) await(thread, heap int) {
+	if len(m.lead) == 1 {
+		return
+	}
+	m.lead[thread].heap.Store(int64(heap))
+	for i := range m.lead {
+		for int64(heap)-m.lead[i].heap.Load() >= memoryLive-1 {
+			runtime.Gosched()
+		}
+	}
+}
+
+// leave lets the others go on without this thread.
+func (m *memoryRig) leave(thread int) { m.lead[thread].heap.Store(int64(len(m.places))) }
+
+// feed feeds the packets of a thread, and takes and releases what is finished.
+func (m *memoryRig) feed(thread int) {
+	f := m.assembler.Feeder(thread)
+	batch := m.batches[thread]
+	for _, p := range m.work[thread] {
+		m.await(thread, p.heap)
+		bytes := m.source.heapBytes(p.heap)
+		for k := range p.n {
+			l := &m.source.layout[p.first+k]
+			batch[k].First, batch[k].Len = bytes[l.at:l.at+l.len:l.at+l.len], l.len
+		}
+		f.Feed(batch[:p.n], m.now, m.now)
+		for h := m.assembler.TryNext(); h != nil; h = m.assembler.TryNext() {
+			if h.Complete() {
+				m.places[int(h.Cnt())-1] = h.Payload()
+			} else {
+				m.errs.Add(1)
+			}
+			h.Release()
+		}
+	}
+	m.leave(thread)
+}
+
+// copy copies the payloads of a thread's packets to where they went.
+func (m *memoryRig) copy(thread int) {
+	for _, p := range m.work[thread] {
+		m.await(thread, p.heap)
+		bytes, place := m.source.heapBytes(p.heap), m.places[p.heap]
+		for k := range p.n {
+			l := &m.source.layout[p.first+k]
+			copy(place[l.offset:l.offset+l.width], bytes[l.at+l.len-l.width:l.at+l.len])
+		}
+	}
+	m.leave(thread)
+}
+
+// memorySpead2 runs spead2_bench, whose figure is of packets with their headers, over
+// 100 GiB of them.
+func memorySpead2(ctx context.Context, program string, s *memorySource) (Result, error) {
+	r := Result{Bench: "memory", Contestant: "spead2_bench", Conditions: Conditions{Packet: s.packet, Heap: s.size, Threads: 1}}
+	out, err := exec.CommandContext(ctx, program, "mem", "--quiet",
+		"--packet", strconv.Itoa(s.packet), "--heap-size", strconv.FormatInt(s.size, 10)).Output()
+	if err != nil {
+		if ctx.Err() != nil {
+			return r, ctx.Err()
+		}
+		r.Note = fmt.Sprintf("%s mem failed: %v", program, err)
+		return r, nil
+	}
+	gbps, err := strconv.ParseFloat(strings.TrimSpace(string(out)), 64)
+	if err != nil {
+		r.Note = fmt.Sprintf("%s mem printed no rate: %.40q", program, out)
+		return r, nil
+	}
+	r.Gbps = gbps * float64(s.payload()) / float64(s.heapLen*s.heaps)
+	r.Mpps = r.Gbps * float64(s.packets()) / float64(s.payload()) / 8 * 1e3
+	r.Trials = 1
+	return r, nil
+}
