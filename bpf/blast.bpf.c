@@ -118,7 +118,13 @@ struct progress {
 	__u64 missing;
 	__u64 cut;
 
+	/* The time from the first packet of a run to its end, of all runs, and how often
+	 * the program was run meanwhile when no packet was due. */
+	__u64 elapsed;
+	__u64 idle;
+
 	__u64 finished; /* nothing is left to send in this run */
+	__u64 began;    /* when it sent its first packet; 0: not yet */
 
 	/* The packet to be made next. width is the size of the group: 0 is between two. */
 	__u64 made;  /* packets before it */
@@ -213,6 +219,8 @@ static __always_inline bool finished(struct control *c, struct progress *p)
 	if (p->width || p->again || begin(c, p))
 		return false;
 	p->finished = 1;
+	if (p->began)
+		p->elapsed += bpf_ktime_get_ns() - p->began;
 	bpf_ringbuf_output(&finishes, &p->finished, sizeof(p->finished), 0);
 	return true;
 }
@@ -234,8 +242,10 @@ static __always_inline bool due(struct control *c, struct progress *p)
 		p->pace = c->pace;
 		p->average = p->due = now;
 	}
-	if (now < p->due)
+	if (now < p->due) {
+		p->idle++;
 		return false;
+	}
 	p->average += period;
 	p->due = now + period - period / 21;
 	if (p->due < p->average)
@@ -371,6 +381,8 @@ int blast(struct xdp_md *ctx)
 		return XDP_DROP;
 	if (p->left)
 		p->left--;
+	if (!p->began)
+		p->began = bpf_ktime_get_ns();
 	p->attempted++;
 	if (k.row == packets_per_heap - 1)
 		p->attempted_last++;

@@ -51,7 +51,10 @@ type blastState struct {
 		Damaged       uint64
 		Missing       uint64
 		Cut           uint64
+		Elapsed       uint64
+		Idle          uint64
 		Finished      uint64
+		Began         uint64
 		Made          uint64
 		First         uint64
 		Width         uint64

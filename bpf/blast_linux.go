@@ -89,6 +89,9 @@ type BlastCounts struct {
 	Damaged    uint64 // of these, how many lack packets that were dropped, but not all
 	Missing    uint64 // of these, how many lack all
 	Cut        uint64 // heaps begun and not finished; those just before may lack packets then
+
+	Elapsed time.Duration // from the first packet to the end, without what a call takes besides
+	Idle    uint64        // times that no packet was due: how much more the CPU could have done
 }
 
 // Sent is how many packets left.
@@ -105,6 +108,8 @@ func (c *BlastCounts) sub(d BlastCounts) {
 	c.Damaged -= d.Damaged
 	c.Missing -= d.Missing
 	c.Cut -= d.Cut
+	c.Elapsed -= d.Elapsed
+	c.Idle -= d.Idle
 }
 
 // Blast sends SPEAD packets that are made in the kernel, at millions a second: a
@@ -244,6 +249,8 @@ func (b *Blast) Counts() BlastCounts {
 		Damaged:    atomic.LoadUint64(&p.Damaged),
 		Missing:    atomic.LoadUint64(&p.Missing),
 		Cut:        atomic.LoadUint64(&p.Cut),
+		Elapsed:    time.Duration(atomic.LoadUint64(&p.Elapsed)),
+		Idle:       atomic.LoadUint64(&p.Idle),
 	}
 }
 
@@ -297,7 +304,7 @@ func (b *Blast) begin(heaps uint64) {
 	atomic.StoreUint64(&c.End, end)
 	atomic.StoreUint64(&c.Stop, blastStopNot)
 	atomic.AddUint64(&c.Pace, 1)
-	p.Finished = 0
+	p.Finished, p.Began = 0, 0
 }
 
 // run runs the program until it has finished.

@@ -257,6 +257,10 @@ func checkBlast(t *testing.T, c BlastConfig, heap blastHeap) {
 		}
 		got := b.Counts()
 		got.sub(before)
+		if (got.Elapsed > 0) != (want.Attempted > 0) || got.Idle > 0 {
+			t.Errorf("%d packets took %v, and %d times none was due", want.Attempted, got.Elapsed, got.Idle)
+		}
+		got.Elapsed = 0 // the program's own clock
 		if got != want {
 			t.Errorf("counts %+v\nwant %+v", got, want)
 		}
