@@ -41,7 +41,7 @@ func openBlast(c *Config, e engine) (runner, error) {
 		Ifindex:        paths[0].link.Attrs().Index,
 		CPU:            r.cpu,
 		InFlight:       c.InFlight,
-		FirstCount:     1,
+		FirstCount:     c.First + 1,
 		DropEvery:      every(c.Faults.Drop),
 		DuplicateEvery: every(c.Faults.Duplicate),
 		SwapEvery:      every(c.Faults.Reorder),
@@ -179,3 +179,24 @@ func (r *blastRunner) run(ctx context.Context, heaps int64, result *Result) (cou
 }
 
 func (r *blastRunner) close() error { return r.blast.Close() }
+
+// OpenBlast opens the generator of engine blast alone, for those who send many times
+// and pace it themselves: heaps from count 1 on, without descriptors and stops, of so
+// many packets each. Close it.
+func OpenBlast(c Config) (blast *bpf.Blast, packetsPerHeap int, err error) {
+	c.Engine, c.NoDescriptors, c.NoStop = Blast, true, true
+	if err := c.complete(); err != nil {
+		return nil, 0, fmt.Errorf("send: %w", err)
+	}
+	// The sockets are for the ports that packets are from.
+	e, err := openUDP(&c)
+	if err != nil {
+		return nil, 0, fmt.Errorf("send: %w", err)
+	}
+	r, err := openBlast(&c, e)
+	if err = errors.Join(err, e.close()); err != nil {
+		return nil, 0, fmt.Errorf("send: %w", err)
+	}
+	_, _, packetsPerHeap, err = blastPackets(&c)
+	return r.(*blastRunner).blast, packetsPerHeap, err
+}

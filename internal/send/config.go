@@ -65,6 +65,7 @@ type Config struct {
 	HeapSize  int64         // payload of a data heap, bytes; rounded down to whole elements in each item
 	Items     int           // of a heap; 0: 1
 	Heaps     int64         // data heaps, over all destinations; negative: until the context ends
+	First     uint64        // heap counts that are left out: the first is First+1
 	Verify    bool          // fill heaps with the pattern of internal/pattern
 
 	// DType is numpy's name of the type of the items' elements. "": big-endian

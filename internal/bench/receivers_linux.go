@@ -1,0 +1,314 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/speadx/speadx"
+	"github.com/speadx/speadx/bpf"
+	"github.com/speadx/speadx/heap"
+	"github.com/speadx/speadx/internal/source"
+	"github.com/speadx/speadx/pool"
+	"github.com/speadx/speadx/xsk"
+)
+
+// contestant is somebody who receives.
+type contestant struct {
+	name string
+	// open begins to receive at the end of a wire. It is called in its namespace.
+	open func(w *wire) (receiver, error)
+	// jumbo says that it takes packets longer than a frame of the UMEM.
+	jumbo bool
+}
+
+// receiver receives from a wire.
+type receiver interface {
+	// begin is called before a trial.
+	begin() error
+	// end says, after a trial in which so many packets arrived, how many it received.
+	end(arrived uint64) (received uint64, err error)
+	// cpu is the CPU time of its process since begin; what the generator used in the
+	// same process is taken off by the caller if own is true.
+	cpu() (d time.Duration, own bool)
+	// ring is how many frames its ring holds, and the most that were ever waiting on it.
+	ring() (peak, size int)
+	close() error
+}
+
+// quiet is for how long nothing more must have been received at the end of a trial.
+const quiet = 30 * time.Millisecond
+
+// settle waits until so many were received, or no more come.
+func settle(want uint64, received func() uint64) uint64 {
+	last, since := received(), time.Now()
+	for last < want && time.Since(since) < quiet {
+		time.Sleep(time.Millisecond)
+		if n := received(); n != last {
+			last, since = n, time.Now()
+		}
+	}
+	return last
+}
+
+// counter is what receivers in this process have in common.
+type counter struct {
+	received func() uint64
+	before   uint64
+	cpuThen  time.Duration
+}
+
+func (c *counter) begin() error {
+	c.before, c.cpuThen = c.received(), processCPU()
+	return nil
+}
+
+func (c *counter) end(arrived uint64) (uint64, error) {
+	return settle(c.before+arrived, c.received) - c.before, nil
+}
+
+func (c *counter) cpu() (time.Duration, bool) { return processCPU() - c.cpuThen, true }
+
+// speadxReceiver is the library, with a consumer that releases what it gets.
+type speadxReceiver struct {
+	counter
+	r        *speadx.Receiver
+	consumer sync.WaitGroup
+}
+
+func openSpeadx(mode speadx.Mode, wait speadx.Wait, ringHeaps int, frames int) func(w *wire) (receiver, error) {
+	return func(w *wire) (receiver, error) {
+		r, err := speadx.Open(context.Background(), speadx.Config{
+			Streams:    []speadx.Stream{{Source: w.dest.String()}},
+			Interfaces: []string{w.net.B.Name},
+			Mode:       mode,
+			Wait:       wait,
+			Frames:     frames,
+			CPUs:       []int{receiverCPU()},
+			HeapSize:   w.load.heap,
+			RingHeaps:  ringHeaps,
+			IgnoreStop: true,
+		})
+		if err != nil {
+			return nil, err
+		}
+		s := &speadxReceiver{r: r}
+		// What stands in heaps that were taken, complete; what was lost of others is
+		// lost with all their packets.
+		s.received = func() uint64 {
+			stats := r.Stats()
+			return stats.Fates[heap.Delivered]
+		}
+		s.consumer.Go(func() {
+			for {
+				h, err := r.Next(context.Background())
+				if err != nil {
+					return
+				}
+				h.Release()
+			}
+		})
+		return s, nil
+	}
+}
+
+func (s *speadxReceiver) ring() (peak, size int) {
+	stats, info := s.r.Stats(), s.r.Info()
+	for _, d := range stats.Devices {
+		for _, q := range d.Queues {
+			peak = max(peak, int(q.RingHigh))
+		}
+	}
+	for _, d := range info.Devices {
+		for _, q := range d.Queues {
+			size = q.Frames
+		}
+	}
+	return peak, size
+}
+
+func (s *speadxReceiver) close() error {
+	err := s.r.Close()
+	s.consumer.Wait()
+	return err
+}
+
+// loop is a receiver that is a loop on a thread of its own: pass does a piece of it,
+// waiting for packets a while.
+type loop struct {
+	counter
+	count  atomic.Uint64
+	quit   atomic.Bool
+	done   sync.WaitGroup
+	err    error
+	wake   func()
+	closer func() error
+	peak   func() (peak, size int)
+}
+
+func (l *loop) run(pass func() error) {
+	l.received = l.count.Load
+	l.done.Go(func() {
+		restore, err := onCPU(receiverCPU())
+		if err != nil {
+			l.err = err
+			return
+		}
+		defer restore()
+		leave := hasten()
+		defer leave()
+		for !l.quit.Load() {
+			if err := pass(); err != nil {
+				l.err = err
+				return
+			}
+		}
+	})
+}
+
+func (l *loop) ring() (peak, size int) { return l.peak() }
+
+func (l *loop) close() error {
+	l.quit.Store(true)
+	l.wake()
+	l.done.Wait()
+	return errors.Join(l.err, l.closer())
+}
+
+// tick is how long a loop waits for packets at most.
+const tick = 100 * time.Millisecond
+
+// steered is one queue of a wire with our program in front of it.
+type steered struct {
+	program *bpf.Steer
+	w       *wire
+}
+
+func (s *steered) Attach(mode xsk.Mode, frags bool) (io.Closer, error) {
+	var err error
+	if s.program, err = bpf.LoadSteer(bpf.SteerConfig{Queues: 1, Frags: frags, MaxEndpoints: 1}); err != nil {
+		return nil, err
+	}
+	at := bpf.Native
+	if mode == xsk.ModeGeneric {
+		at = bpf.Generic
+	}
+	if err := s.program.AddEndpoint(s.w.dest); err != nil {
+		return nil, err
+	}
+	return s.program.Attach(s.w.net.B.Index, s.w.net.B.Name, at)
+}
+
+func (s *steered) SetSocket(queue, fd int) error { return s.program.SetSocket(queue, fd) }
+
+func (s *steered) ClearSocket(queue int) error { return s.program.ClearSocket(queue) }
+
+func (s *steered) close() error {
+	if s.program == nil {
+		return nil
+	}
+	return s.program.Close()
+}
+
+// openDrain opens our AF_XDP queue with nobody behind it: frames are taken and given
+// back, and their memory is not looked at. No receiver in this mode can be faster.
+func openDrain(frames int) func(w *wire) (receiver, error) {
+	return func(w *wire) (receiver, error) {
+		s := &steered{w: w}
+		link, err := xsk.OpenInterface(xsk.InterfaceConfig{
+			Ifindex: w.net.B.Index, Ifname: w.net.B.Name, Queues: []int{0}, Want: xsk.WantNative, Frames: frames, Node: -1,
+		}, s)
+		if err != nil {
+			return nil, errors.Join(err, s.close())
+		}
+		if err := link.Enable(); err != nil {
+			return nil, errors.Join(err, link.Close(), s.close())
+		}
+		q := link.Queues()[0]
+		l := &loop{wake: q.Wake}
+		l.closer = func() error { return errors.Join(link.Close(), s.close()) }
+		l.peak = func() (int, int) { return int(q.Stats().RingHigh), frames }
+		packets := make([]xsk.Packet, 256)
+		l.run(func() error {
+			n := q.Receive(packets)
+			if n == 0 {
+				return q.Wait(tick)
+			}
+			q.Release()
+			l.count.Add(uint64(n))
+			return nil
+		})
+		return l, nil
+	}
+}
+
+// feeding is our way from a source to released heaps, without threads: what is put
+// behind other people's rings.
+type feeding struct {
+	pool      *pool.Pool
+	assembler *heap.Assembler
+	batch     *source.Batch
+}
+
+func newFeeding(w *wire) (_ *feeding, err error) {
+	f := &feeding{batch: source.NewBatch(256)}
+	if f.pool, err = pool.New(pool.Config{
+		Shares: []pool.ShareConfig{{Name: "bench", Live: 4, Ring: 4, Held: 2, Threads: 1, Largest: int(w.load.heap)}},
+		Node:   -1,
+	}); err != nil {
+		return nil, err
+	}
+	if f.assembler, err = heap.New(heap.Config{Name: "bench", Share: f.pool.Share(0), IgnoreStop: true}); err != nil {
+		return nil, errors.Join(err, f.pool.Close())
+	}
+	return f, nil
+}
+
+// pass receives a batch and gives how many packets stood in the heaps it completed.
+func (f *feeding) pass(src source.Source) (packets int64, err error) {
+	n, err := src.Receive(f.batch, tick)
+	if err != nil {
+		return 0, err
+	}
+	feeder := f.assembler.Feeder(0)
+	if n > 0 {
+		feeder.Feed(f.batch.Packets, f.batch.Now, f.batch.Wall)
+	}
+	src.Release()
+	for h := f.assembler.TryNext(); h != nil; h = f.assembler.TryNext() {
+		if h.Complete() {
+			packets += h.Packets()
+		}
+		h.Release()
+	}
+	return packets, nil
+}
+
+func (f *feeding) close() error {
+	return errors.Join(f.assembler.Close(), f.pool.Close())
+}
+
+// openDrop attaches a program that drops everything: what is left is the sender's cost.
+func openDrop(w *wire) (receiver, error) {
+	prog, link, err := attachDrop(w.net.B.Index)
+	if err != nil {
+		return nil, fmt.Errorf("XDP_DROP: %w", err)
+	}
+	return &dropper{shut: func() error { return errors.Join(link.Close(), prog.Close()) }}, nil
+}
+
+// dropper receives nothing and loses nothing.
+type dropper struct {
+	then time.Duration
+	shut func() error
+}
+
+func (d *dropper) begin() error                       { d.then = processCPU(); return nil }
+func (d *dropper) end(arrived uint64) (uint64, error) { return arrived, nil }
+func (d *dropper) cpu() (time.Duration, bool)         { return processCPU() - d.then, true }
+func (d *dropper) ring() (peak, size int)             { return 0, 0 }
+func (d *dropper) close() error                       { return d.shut() }

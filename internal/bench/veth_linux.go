@@ -1,0 +1,430 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"sort"
+	"sync"
+	"time"
+
+	"github.com/speadx/speadx"
+)
+
+// VethOptions says what [Receive] measures. The zero value is what `speadx bench veth`
+// does.
+type VethOptions struct {
+	Payloads []int         // of a packet from blast, bytes; nil: 3072 and 1408
+	Jumbo    int           // of a packet from the kernel's sender; 0: 8192; negative: leave it out
+	Heap     int64         // near which heaps are, whole packets; 0: 1 MiB
+	Rounds   int           // searches of each contestant; 0: 11
+	Trial    time.Duration // of sending at one rate; 0: 200 ms
+	Frames   int           // of our receivers and the drain; 0: as the receiver has by default on a veth
+	Paced    float64       // Gb/s at which CPU time is measured; 0: 0.7 of what the slowest takes
+	Spead2   string        // the program spead2_recv, measured as well; "": it is not
+	Only     []string      // contestants; nil: all
+}
+
+// VethPayloads are those measured unless others are asked for.
+func VethPayloads() []int { return []int{3072, 1408} }
+
+// Contestants of bench veth.
+const (
+	Drain   = "drain"
+	Native  = "speadx native"
+	Spin    = "speadx native spin"
+	Generic = "speadx generic"
+	Sockets = "speadx udp"
+	Asavie  = "asavie"
+	Spead2  = "spead2_recv"
+)
+
+// vethFrames is the default of the receiver on a device without hardware.
+const vethFrames = 32768
+
+func (o *VethOptions) complete() error {
+	if o.Payloads == nil {
+		o.Payloads = VethPayloads()
+	}
+	if o.Jumbo == 0 {
+		o.Jumbo = 8192
+	}
+	if o.Heap == 0 {
+		o.Heap = 1 << 20
+	}
+	if o.Rounds == 0 {
+		o.Rounds = 11
+	}
+	if o.Trial == 0 {
+		o.Trial = 200 * time.Millisecond
+	}
+	if o.Frames == 0 {
+		o.Frames = vethFrames
+	}
+	if len(allProcessors) < 2 {
+		return errors.New("bench veth needs two processors, one for the generator and one for who receives")
+	}
+	for _, n := range o.Payloads {
+		if n < 8 || n > 3300 {
+			return fmt.Errorf("bench veth: packets of %d bytes of payload cannot be had from blast (8 to 3300)", n)
+		}
+	}
+	if o.Jumbo > 8900 {
+		return fmt.Errorf("bench veth: packets of %d bytes of payload do not fit an MTU of 9000 (at most 8900)", o.Jumbo)
+	}
+	if o.Rounds < 1 || o.Trial < 0 || o.Heap < 1 {
+		return fmt.Errorf("bench veth: %d rounds of %v, with heaps of %d bytes, cannot be", o.Rounds, o.Trial, o.Heap)
+	}
+	for _, name := range o.Only {
+		if !slices.ContainsFunc(o.contestants(), func(c contestant) bool { return c.name == name }) {
+			return fmt.Errorf("bench veth: no contestant is called %q", name)
+		}
+	}
+	return nil
+}
+
+func (o *VethOptions) contestants() []contestant {
+	all := []contestant{
+		{name: Drain, open: openDrain(o.Frames), jumbo: true},
+		{name: Native, open: openSpeadx(speadx.ModeNative, speadx.WaitPoll, 0, o.Frames), jumbo: true},
+		{name: Spin, open: openSpeadx(speadx.ModeNative, speadx.WaitSpin, 0, o.Frames), jumbo: true},
+		{name: Generic, open: openSpeadx(speadx.ModeGeneric, speadx.WaitPoll, 0, o.Frames), jumbo: true},
+		{name: Sockets, open: openSpeadx(speadx.ModeUDP, speadx.WaitPoll, 0, 0), jumbo: true},
+		{name: Asavie, open: openAsavie},
+	}
+	if o.Spead2 != "" {
+		all = append(all, contestant{name: Spead2, open: openSpead2(o.Spead2), jumbo: true})
+	}
+	return all
+}
+
+// Receive measures what can be received from a veth pair without loss: the highest
+// rate, and the CPU time at a rate that all contestants take.
+//
+// The packets are blast's, and jumbo ones from a kernel's socket. Each contestant has
+// a pair of its own, made in the same way, with the generator on the last processor
+// and its own thread on the first. What the kernel does for the receiving end, it does
+// on the generator's.
+func Receive(ctx context.Context, o VethOptions, emit func(Result)) error {
+	if err := o.complete(); err != nil {
+		return err
+	}
+	loads := []load{}
+	for _, n := range o.Payloads {
+		loads = append(loads, newLoad("blast", n, o.Heap))
+	}
+	if o.Jumbo > 0 {
+		loads = append(loads, newLoad("udp", o.Jumbo, o.Heap))
+	}
+	for _, l := range loads {
+		if err := vethLoad(ctx, l, o, emit); err != nil {
+			return fmt.Errorf("bench veth: %s, %d bytes of payload: %w", l.generator, l.payload, err)
+		}
+	}
+	return nil
+}
+
+// runner is a contestant under way.
+type runner struct {
+	contestant
+	guess    float64   // pps
+	rates    []float64 // Gb/s, of each round
+	limited  int       // rounds in which the generator was the limit
+	trials   []outcome
+	ringSize int
+	machine  []float64 // CPU seconds for a GB, of each round
+	process  []float64
+	paced    outcome
+	failed   error
+}
+
+func vethLoad(ctx context.Context, l load, o VethOptions, emit func(Result)) error {
+	var all []*runner
+	for _, c := range o.contestants() {
+		if l.generator == "udp" && !c.jumbo || o.Only != nil && !slices.Contains(o.Only, c.name) {
+			continue
+		}
+		all = append(all, &runner{contestant: c, guess: 5e5})
+	}
+	for range o.Rounds {
+		for _, r := range all {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if r.failed == nil {
+				r.failed = r.round(ctx, l, o.Trial)
+			}
+		}
+	}
+	paced := o.Paced
+	if paced == 0 {
+		paced = math.Inf(1)
+		for _, r := range all {
+			if m, _, _ := Median(r.rates); m > 0 {
+				paced = min(paced, 0.7*m)
+			}
+		}
+	}
+	if err := cpuRounds(ctx, l, paced, all, o); err != nil {
+		return err
+	}
+	var drain *runner
+	for _, r := range all {
+		if r.name == Drain {
+			drain = r
+		}
+	}
+	for _, r := range all {
+		emit(r.result(l, drain, paced))
+	}
+	return nil
+}
+
+// round is one search.
+func (r *runner) round(ctx context.Context, l load, d time.Duration) (err error) {
+	w, err := newWire(l)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.close()) }()
+	var rec receiver
+	if err := w.in(func() (err error) { rec, err = r.open(w); return err }); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, rec.close()) }()
+	try := func(pps float64) (outcome, error) {
+		o, _, err := r.try(ctx, w, rec, pps, d)
+		return o, err
+	}
+	if len(r.rates) == 0 {
+		if _, err := try(leastPps * 10); err != nil { // warms up
+			return err
+		}
+	}
+	c, err := search(try, r.guess)
+	r.trials = append(r.trials, c.trials...)
+	if err != nil {
+		return err
+	}
+	if c.limited {
+		r.limited++
+	}
+	r.guess = c.pps
+	r.rates = append(r.rates, l.gbps(c.pps))
+	_, r.ringSize = rec.ring()
+	return nil
+}
+
+// try is one trial.
+func (r *runner) try(ctx context.Context, w *wire, rec receiver, pps float64, d time.Duration) (o outcome, s sent, err error) {
+	if err := ctx.Err(); err != nil {
+		return o, s, err
+	}
+	if err := rec.begin(); err != nil {
+		return o, s, err
+	}
+	s, err = w.generator.send(ctx, pps, d)
+	received, endErr := rec.end(s.packets)
+	if err = errors.Join(err, endErr); err != nil {
+		return o, s, err
+	}
+	o = outcome{pps: s.pps(), sent: s.packets, refused: s.refused, lost: s.packets - min(received, s.packets)}
+	o.ringPeak, _ = rec.ring()
+	return o, s, nil
+}
+
+// cpuTrial is how long packets are sent at a pace to measure CPU time, whose unit in
+// /proc/stat is 10 ms.
+const cpuTrial = 10
+
+// cpuRounds measures CPU time at a pace.
+func cpuRounds(ctx context.Context, l load, gbps float64, all []*runner, o VethOptions) error {
+	if math.IsInf(gbps, 1) {
+		return nil
+	}
+	pps := gbps / l.gbps(1)
+	rounds := max(1, min(5, o.Rounds/2))
+	drop := &runner{contestant: contestant{name: "drop", open: openDrop}}
+	for range rounds {
+		base, _, _, err := drop.cost(ctx, l, pps, o.Trial*cpuTrial)
+		if err != nil {
+			return err
+		}
+		for _, r := range all {
+			if r.failed != nil {
+				continue
+			}
+			machine, process, out, err := r.cost(ctx, l, pps, o.Trial*cpuTrial)
+			if err != nil {
+				return fmt.Errorf("%s: %w", r.name, err)
+			}
+			r.machine = append(r.machine, machine-base)
+			r.process = append(r.process, process)
+			r.paced.lost += out.lost
+			r.paced.sent += out.sent
+		}
+	}
+	return nil
+}
+
+// cost is the CPU time of the whole machine and of the receiver, in seconds for a GB
+// of payload.
+func (r *runner) cost(ctx context.Context, l load, pps float64, d time.Duration) (machine, process float64, o outcome, err error) {
+	w, err := newWire(l)
+	if err != nil {
+		return 0, 0, o, err
+	}
+	defer func() { err = errors.Join(err, w.close()) }()
+	var rec receiver
+	if err := w.in(func() (err error) { rec, err = r.open(w); return err }); err != nil {
+		return 0, 0, o, err
+	}
+	defer func() { err = errors.Join(err, rec.close()) }()
+	// What a process does to begin is not counted: nothing waits for it here, as begin
+	// returns when it is ready.
+	if err := rec.begin(); err != nil {
+		return 0, 0, o, err
+	}
+	before, err := othersBusy(l)
+	if err != nil {
+		return 0, 0, o, err
+	}
+	s, err := w.generator.send(ctx, pps, d)
+	if err != nil {
+		return 0, 0, o, err
+	}
+	after, err := othersBusy(l)
+	if err != nil {
+		return 0, 0, o, err
+	}
+	received, err := rec.end(s.packets)
+	if err != nil {
+		return 0, 0, o, err
+	}
+	used, own := rec.cpu()
+	if own {
+		used -= s.thread
+	}
+	gb := float64(s.packets) * float64(l.payload) / 1e9
+	all := after - before
+	if l.generator == "blast" {
+		all += s.cpu
+	}
+	o = outcome{pps: s.pps(), sent: s.packets, lost: s.packets - min(received, s.packets)}
+	return all.Seconds() / gb, max(0, used.Seconds()) / gb, o, nil
+}
+
+// othersBusy is how long the processors have been busy: with blast, whose own waits
+// spinning and always is, all but that one.
+func othersBusy(l load) (sum time.Duration, err error) {
+	for _, cpu := range allProcessors {
+		if l.generator == "blast" && cpu == generatorCPU() {
+			continue
+		}
+		d, err := busy(cpu)
+		if err != nil {
+			return 0, err
+		}
+		sum += d
+	}
+	return sum, nil
+}
+
+func (r *runner) result(l load, drain *runner, paced float64) Result {
+	res := Result{
+		Bench: "veth", Contestant: r.name,
+		Conditions: Conditions{Generator: l.generator, Packet: l.payload, Heap: l.heap},
+		Trials:     len(r.rates),
+	}
+	res.Gbps, res.GbpsLow, res.GbpsHigh = Median(r.rates)
+	res.Mpps = res.Gbps / l.gbps(1) / 1e6
+	if drain != nil && drain != r && len(r.rates) > 0 {
+		ratio := RatioOf(r.rates, drain.rates)
+		ratio.To = Drain
+		res.Ratio = &ratio
+	}
+	v := &Veth{Curve: curve(l, r.trials), RingSize: r.ringSize}
+	for _, p := range v.Curve {
+		v.RingPeak = max(v.RingPeak, p.RingPeak)
+	}
+	if len(r.machine) > 0 {
+		v.PacedGbps = paced
+		v.MachineCPUPerGB, _, _ = Median(r.machine)
+		v.MachineCPUPerGB = max(0, v.MachineCPUPerGB)
+		v.ProcessCPUPerGB, _, _ = Median(r.process)
+		v.PacedLost = r.paced.lost
+	}
+	res.Veth = v
+	switch {
+	case r.failed != nil:
+		res.Note = r.failed.Error()
+	case r.limited > len(r.rates)/2:
+		res.Note = "the generator was the limit"
+	}
+	return res
+}
+
+// curvePoints is how many rates a curve shows at most.
+const curvePoints = 24
+
+// curve puts trials at rates near each other together.
+func curve(l load, trials []outcome) []Point {
+	if len(trials) == 0 {
+		return nil
+	}
+	sorted := slices.Clone(trials)
+	sort.Slice(sorted, func(i, j int) bool { return sorted[i].pps < sorted[j].pps })
+	low, high := math.Log(max(sorted[0].pps, 1)), math.Log(max(sorted[len(sorted)-1].pps, 1))
+	width := max((high-low)/curvePoints, 0.01)
+	var points []Point
+	bin := -1
+	for _, t := range sorted {
+		if b := int((math.Log(max(t.pps, 1)) - low) / width); b != bin {
+			bin = b
+			points = append(points, Point{})
+		}
+		p := &points[len(points)-1]
+		p.OfferedGbps += (l.gbps(t.pps) - p.OfferedGbps) / float64(p.Trials+1)
+		p.Trials++
+		if t.lost > 0 {
+			p.Lossy++
+		}
+		p.Sent += t.sent
+		p.Refused += t.refused
+		p.Lost += t.lost
+		p.RingPeak = max(p.RingPeak, t.ringPeak)
+	}
+	return points
+}
+
+// idleNs is what the generator's CPU takes to find that no packet is due, ns: measured
+// once, by blasting next to nothing.
+var idleNs = sync.OnceValue(func() float64 {
+	ns, err := measureIdle()
+	if err != nil || ns <= 0 {
+		return 0
+	}
+	return ns
+})
+
+func measureIdle() (_ float64, err error) {
+	w, err := newWire(newLoad("blast", 1408, 1408))
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, w.close()) }()
+	var rec receiver
+	if err := w.in(func() (err error) { rec, err = openDrop(w); return err }); err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, rec.close()) }()
+	b := w.generator.(*blaster).blast
+	b.SetRate(1000)
+	c, err := b.Run(context.Background(), 300)
+	if err != nil || c.Idle == 0 {
+		return 0, err
+	}
+	return float64(c.Elapsed) / float64(c.Idle), nil
+}
