@@ -123,7 +123,7 @@ type allocationJudge struct {
 
 func (j *allocationJudge) see(r *bench.Result) {
 	if j.o.Allocates(r) {
-		j.bad = append(j.bad, fmt.Sprintf("%d times in %d heaps with %v", *r.Allocs, max(j.o.Bytes/r.Heap, 1), r.Conditions))
+		j.bad = append(j.bad, fmt.Sprintf("%d times in %d heaps with %v", *r.Allocs, j.o.Bytes/r.Heap, r.Conditions))
 	}
 }
 
