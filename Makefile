@@ -6,6 +6,7 @@ GO        ?= go
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 FUZZTIME  ?= 30s
 BENCHTIME ?= 1s
+BENCHOUT  ?= bench-out
 SOAK      ?= 1000
 
 # C is needed for the race detector and nothing else.
@@ -23,7 +24,7 @@ TEST := $(GO) run ./hack/testrun -p=1 -count=1
 
 .PHONY: help
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build bin/speadx; needs Go and nothing else
@@ -54,7 +55,15 @@ fuzz: ## fuzz each target for FUZZTIME, 30s by default
 	done
 
 .PHONY: bench
-bench: ## run the benchmarks, BENCHTIME each
+bench: ## measure beside rivals, in minutes; the report is in BENCHOUT, bench-out by default
+	hack/bench/run short $(BENCHOUT)
+
+.PHONY: bench-full
+bench-full: ## the same at length, as for the figures in the documents
+	hack/bench/run full $(BENCHOUT)
+
+.PHONY: microbench
+microbench: ## run the benchmarks of single functions, BENCHTIME each
 	$(GO) test -p=1 -run='^$$' -bench=. -benchmem -benchtime=$(BENCHTIME) ./...
 
 # Other versions of clang make other code of the same source.
@@ -79,4 +88,4 @@ arm64: ## build and vet for arm64
 
 .PHONY: clean
 clean: ## remove what make made
-	rm -rf bin
+	rm -rf bin bench-out

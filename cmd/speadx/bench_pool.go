@@ -26,6 +26,7 @@ func newBenchPoolCommand() *cobra.Command {
 	var f benchFlags
 	o := bench.PoolOptions{Rounds: 15, Round: 20 * time.Millisecond}
 	var sizes string
+	var short bool
 	cmd := &cobra.Command{
 		Use:   "pool",
 		Short: "What a buffer costs, from the pool and from elsewhere",
@@ -34,6 +35,12 @@ func newBenchPoolCommand() *cobra.Command {
   speadx bench pool --sizes 64KiB,4MiB --html pool.html`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if short && !cmd.Flags().Changed("sizes") {
+				sizes = "64KiB,1MiB,64MiB"
+			}
+			if short && !cmd.Flags().Changed("rounds") {
+				o.Rounds = 7
+			}
 			if o.Sizes, err = parseSizes(sizes); err != nil {
 				return usageError{err}
 			}
@@ -54,6 +61,7 @@ func newBenchPoolCommand() *cobra.Command {
 	flags.StringVar(&sizes, "sizes", strings.Join(all, ","), "sizes of the buffer, with commas between them")
 	flags.IntVar(&o.Rounds, "rounds", o.Rounds, "turns of each contestant")
 	flags.DurationVar(&o.Round, "round", o.Round, "least length of a turn")
+	flags.BoolVar(&short, "short", false, "take a few seconds: 64KiB, 1MiB and 64MiB, and 7 rounds, where nothing else is asked for")
 	f.add(flags)
 	return cmd
 }

@@ -53,6 +53,16 @@ func TestBenchPool(t *testing.T) {
 	program("bench", "report", saved, saved).check(t, exitError, "saved.json: pool speadx heap 16KiB touch none stands in an earlier file too")
 }
 
+// TestBenchPoolShort: --short changes what nothing else was asked for.
+func TestBenchPoolShort(t *testing.T) {
+	r := program("bench", "pool", "--short", "--sizes", "16KiB", "--round", "1us", "--format", "json")
+	r.check(t, 0)
+	results, err := bench.ReadResults(strings.NewReader(r.stdout))
+	if err != nil || len(results) != 12 || results[0].Heap != 16<<10 || results[0].Trials != 7 {
+		t.Errorf("%d results, %v\n%s", len(results), err, r.stdout)
+	}
+}
+
 func write(t *testing.T, name, text string) {
 	t.Helper()
 	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
@@ -95,7 +105,7 @@ func TestBenchBefore(t *testing.T) {
 	if _, err := os.Stat(html); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a report was left: %v", err)
 	}
-	program("bench", "nothing").check(t, exitUsage, `unknown command "nothing" (there are: pool, report)`)
+	program("bench", "nothing").check(t, exitUsage, `unknown command "nothing" (there are: memory, pool, report)`)
 	program("bench", "report").check(t, exitUsage, "at least one FILE with results is required")
 	program("bench", "report", bad).check(t, exitError, "bad.json: line 2")
 }

@@ -21,12 +21,13 @@ type Result struct {
 	Trials   int     `json:"trials,omitempty"`
 
 	// Ratio is the rate divided by that of another contestant under the same
-	// conditions, measured in turns with it.
+	// conditions, measured in turns with it. It has no interval, Low and High being
+	// 0, where one of them took no turns, as spead2_bench.
 	Ratio *Ratio `json:"ratio,omitempty"`
 	// Gain is the rate divided by that of the same contestant with one thread.
 	Gain float64 `json:"gain,omitempty"`
 
-	Allocs *uint64 `json:"allocs,omitempty"` // allocations of memory during the measured part; nil: not counted
+	Allocs *uint64 `json:"allocs,omitempty"` // allocations of memory during the measured part of all trials, of bench memory of that with the fewest; nil: not counted
 
 	Veth *Veth `json:"veth,omitempty"` // what only bench veth has
 
