@@ -63,7 +63,7 @@ func (o *VethOptions) complete() error {
 	if o.Frames == 0 {
 		o.Frames = vethFrames
 	}
-	if len(allProcessors) < 2 {
+	if len(allCPUs) < 2 {
 		return errors.New("bench veth needs two processors, one for the generator and one for who receives")
 	}
 	for _, n := range o.Payloads {
@@ -319,7 +319,7 @@ func (r *runner) cost(ctx context.Context, l load, pps float64, d time.Duration)
 // othersBusy is how long the processors have been busy: with blast, whose own waits
 // spinning and always is, all but that one.
 func othersBusy(l load) (sum time.Duration, err error) {
-	for _, cpu := range allProcessors {
+	for _, cpu := range allCPUs {
 		if l.generator == "blast" && cpu == generatorCPU() {
 			continue
 		}

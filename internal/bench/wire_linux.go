@@ -211,8 +211,8 @@ func (k *kernelSender) send(ctx context.Context, pps float64, d time.Duration) (
 
 func (k *kernelSender) close() error { return nil }
 
-// processors are those the process may run on.
-func processors() []int {
+// allowedCPUs are the processors the process may run on.
+func allowedCPUs() []int {
 	var set unix.CPUSet
 	if unix.SchedGetaffinity(0, &set) != nil {
 		return []int{0}
@@ -228,11 +228,11 @@ func processors() []int {
 
 // generatorCPU is where the generator runs, and with it what the kernel does for the
 // receiving end; receiverCPU where the receiving thread is.
-func generatorCPU() int { p := allProcessors; return p[len(p)-1] }
+func generatorCPU() int { p := allCPUs; return p[len(p)-1] }
 
-func receiverCPU() int { return allProcessors[0] }
+func receiverCPU() int { return allCPUs[0] }
 
-var allProcessors = processors()
+var allCPUs = allowedCPUs()
 
 // onCPU binds the calling goroutine, locked to its thread, to a CPU until restore.
 func onCPU(cpu int) (restore func(), err error) {
