@@ -32,14 +32,15 @@ func VethPayloads() []int { return []int{3072, 1408} }
 
 // Contestants of bench veth.
 const (
-	Drain    = "drain"     // frames are taken and given back; poll when there are none
-	DrainNap = "drain nap" // the same, waiting as speadx does
-	Native   = "speadx native"
-	Spin     = "speadx native spin"
-	Generic  = "speadx generic"
-	Sockets  = "speadx udp"
-	Asavie   = "asavie"
-	Spead2   = "spead2_recv"
+	Drain       = "drain"     // frames are taken and given back; poll when there are none
+	DrainNap    = "drain nap" // the same, waiting as speadx does
+	Native      = "speadx native"
+	Spin        = "speadx native spin"
+	Generic     = "speadx generic"
+	Sockets     = "speadx udp"
+	Asavie      = "asavie"
+	Spead2      = "spead2_recv"
+	Spead2Tuned = "spead2_recv tuned"
 )
 
 // vethFrames are fewer than the receiver has on a veth by default. Those are for a
@@ -98,7 +99,9 @@ func (o *VethOptions) contestants() []contestant {
 		{name: Asavie, open: openAsavie},
 	}
 	if o.Spead2 != "" {
-		all = append(all, contestant{name: Spead2, open: openSpead2(o.Spead2), jumbo: true})
+		all = append(all,
+			contestant{name: Spead2, open: openSpead2(o.Spead2, false), jumbo: true},
+			contestant{name: Spead2Tuned, open: openSpead2(o.Spead2, true), jumbo: true})
 	}
 	return all
 }
