@@ -62,7 +62,7 @@ func (s *spead2Receiver) begin() (err error) {
 		}
 	})
 	if err != nil {
-		s.kill()
+		s.abandon()
 		return fmt.Errorf("%s: %w: %.200s", s.program, err, s.out.String())
 	}
 	return nil
@@ -156,8 +156,19 @@ func (s *spead2Receiver) kill() {
 	}
 }
 
+// abandon ends the process if it still runs, such as after an interruption.
+func (s *spead2Receiver) abandon() {
+	if s.cmd != nil && s.cmd.Process != nil && s.cmd.ProcessState == nil {
+		s.kill()
+		_ = s.cmd.Wait()
+	}
+}
+
 func (s *spead2Receiver) cpu() (time.Duration, bool) { return s.used, false }
 
 func (s *spead2Receiver) ring() (peak, size int) { return 0, 0 }
 
-func (s *spead2Receiver) close() error { return nil }
+func (s *spead2Receiver) close() error {
+	s.abandon()
+	return nil
+}
