@@ -24,7 +24,9 @@ type spead2Receiver struct {
 	program string
 	wire    *wire
 	cmd     *exec.Cmd
-	out     bytes.Buffer
+	exited  chan struct{} // closed when the process has; nil: it did not begin
+	failed  error         // then, of the process
+	out     bytes.Buffer  // then
 	used    time.Duration
 }
 
@@ -37,6 +39,7 @@ func openSpead2(program string) func(w *wire) (receiver, error) {
 func (s *spead2Receiver) begin() (err error) {
 	heap := s.wire.load.heap
 	s.out.Reset()
+	s.exited = nil
 	s.cmd = exec.Command(s.program, s.wire.dest.String(), "--quiet",
 		"--packet", strconv.Itoa(s.wire.load.payload+headerBytes), "--buffer", strconv.Itoa(spead2Buffer),
 		"--mem-pool", "--mem-lower", strconv.FormatInt(heap, 10), "--mem-upper", strconv.FormatInt(heap+8192, 10))
@@ -50,14 +53,24 @@ func (s *spead2Receiver) begin() (err error) {
 		if err := s.cmd.Start(); err != nil {
 			return err
 		}
+		s.exited = make(chan struct{})
+		go func(cmd *exec.Cmd, exited chan struct{}) {
+			s.failed = cmd.Wait()
+			close(exited)
+		}(s.cmd, s.exited)
 		_ = unix.Setpriority(unix.PRIO_PROCESS, s.cmd.Process.Pid, -20) // as our threads have
-		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		for deadline := time.Now().Add(10 * time.Second); ; {
 			bound, err := hasSocket(int(s.wire.dest.Port()))
 			if err != nil || bound {
 				return err
 			}
 			if time.Now().After(deadline) {
 				return errors.New("its socket did not appear within 10 s")
+			}
+			select {
+			case <-s.exited:
+				return fmt.Errorf("it ended at once (%v)", s.cmd.ProcessState)
+			case <-time.After(time.Millisecond):
 			}
 		}
 	})
@@ -93,12 +106,9 @@ var spead2Heaps = regexp.MustCompile(`Received (\d+) heaps`)
 // end stops it by a stop heap, repeated until it is gone, and reads how many heaps it
 // has received.
 func (s *spead2Receiver) end(arrived uint64) (uint64, error) {
-	exited := make(chan error, 1)
-	go func() { exited <- s.cmd.Wait() }()
 	stop, err := s.stopper()
 	if err != nil {
-		s.kill()
-		<-exited
+		s.abandon()
 		return 0, err
 	}
 	defer stop.Close()
@@ -106,13 +116,11 @@ func (s *spead2Receiver) end(arrived uint64) (uint64, error) {
 	for waiting := true; waiting; {
 		_, _ = stop.Write(stopPacket())
 		select {
-		case err = <-exited:
-			waiting = false
+		case <-s.exited:
+			err, waiting = s.failed, false
 		case <-deadline:
-			s.kill()
-			err = errors.New("it did not end within 20 s of the stop heap")
-			<-exited
-			waiting = false
+			s.abandon()
+			err, waiting = errors.New("it did not end within 20 s of the stop heap"), false
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
@@ -150,17 +158,11 @@ func stopPacket() []byte {
 	return b
 }
 
-func (s *spead2Receiver) kill() {
-	if s.cmd.Process != nil {
-		_ = s.cmd.Process.Kill()
-	}
-}
-
 // abandon ends the process if it still runs, such as after an interruption.
 func (s *spead2Receiver) abandon() {
-	if s.cmd != nil && s.cmd.Process != nil && s.cmd.ProcessState == nil {
-		s.kill()
-		_ = s.cmd.Wait()
+	if s.exited != nil {
+		_ = s.cmd.Process.Kill()
+		<-s.exited
 	}
 }
 

@@ -89,6 +89,9 @@ func vethLoad(ctx context.Context, l load, o VethOptions, emit func(Result)) err
 			}
 		}
 	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	paced := o.Paced
 	if paced == 0 {
 		paced = math.Inf(1)
@@ -223,8 +226,11 @@ func (r *runner) cost(ctx context.Context, l load, pps float64, d time.Duration)
 		return 0, 0, o, err
 	}
 	s, err := w.generator.send(ctx, pps, d)
-	if err != nil {
+	if err = errors.Join(err, ctx.Err()); err != nil {
 		return 0, 0, o, err
+	}
+	if s.packets == 0 {
+		return 0, 0, o, errNothing
 	}
 	after, err := othersBusy(l)
 	if err != nil {

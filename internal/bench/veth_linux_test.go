@@ -354,6 +354,19 @@ func TestSpeadReceiver(t *testing.T) {
 		if _, err := r.end(0); err == nil || !strings.Contains(err.Error(), "mute did not say how many heaps it received: \"hello\\n\"") {
 			t.Errorf("error %v", err)
 		}
+		// One that fails at once, and one that does so in the end.
+		began := time.Now()
+		err := open(script("broken", "echo no luck; exit 3")).begin()
+		if err == nil || !strings.Contains(err.Error(), "broken: it ended at once (exit status 3): no luck") || time.Since(began) > 5*time.Second {
+			t.Errorf("error %v after %v", err, time.Since(began))
+		}
+		r = open(script("late", fmt.Sprintf(`%s="$*" %s -test.run '^TestStandIn$' >/dev/null; exit 3`, standIn, exe)))
+		if err := r.begin(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.end(0); err == nil || !strings.Contains(err.Error(), "late: exit status 3") {
+			t.Errorf("error %v", err)
+		}
 		if err := open(filepath.Join(dir, "none")).begin(); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("no such program: %v", err)
 		}
