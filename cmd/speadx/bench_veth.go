@@ -76,7 +76,7 @@ func newBenchVethCommand() *cobra.Command {
 					}
 				}
 				shorten("payload", func() { o.Payloads = []int{3072} })
-				shorten("rounds", func() { o.Rounds = 3 })
+				shorten("rounds", func() { o.Rounds = 5 })
 				shorten("trial", func() { o.Trial = 100 * time.Millisecond })
 			}
 			wanted := slices.Contains(o.Only, bench.Spead2)
@@ -108,7 +108,7 @@ func newBenchVethCommand() *cobra.Command {
 		parse: func(text string) (string, error) { return text, nil },
 		text:  func(name string) string { return name },
 	}, "only", "measure these `CONTESTANTS` alone, of "+strings.Join(bench.VethContestants(), ", "))
-	flags.BoolVar(&short, "short", false, "take a few minutes: a payload of 3072 besides the jumbo one, 3 rounds, and trials of 100 ms, where nothing else is asked for")
+	flags.BoolVar(&short, "short", false, "take a few minutes: a payload of 3072 besides the jumbo one, 5 rounds, and trials of 100 ms, where nothing else is asked for")
 	flags.BoolVar(&spead2, "spead2", true, "measure "+spead2Recv+" too, if it is installed")
 	f.add(flags)
 	return cmd
