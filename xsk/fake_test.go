@@ -167,6 +167,7 @@ func newFake(t testing.TB) *fake {
 			return nil
 		},
 		poll:  f.poll,
+		nap:   func(time.Duration) {},
 		kick:  func(int) unix.Errno { f.kicks.Add(1); return unix.Errno(f.kickErr.Load()) },
 		read:  f.readEvent,
 		write: f.writeEvent,

@@ -26,6 +26,7 @@ type Queue struct {
 	fill     fillRing
 	hand     hand
 	consumed uint64 // descriptors taken; its low half is rx.next
+	napped   uint64 // consumed at the last Wait
 	batches  uint64
 	kicks    uint64
 	high     uint64

@@ -34,6 +34,7 @@ type system struct {
 	release    func() string                    // of the kernel, as uname -r gives it
 	exists     func(ifindex int) bool           // in this network namespace
 	sleep      func(time.Duration)
+	nap        func(time.Duration) // finer than sleep, and a signal ends it
 }
 
 var linux = &system{
@@ -86,4 +87,8 @@ var linux = &system{
 		return err == nil
 	},
 	sleep: time.Sleep,
+	nap: func(d time.Duration) {
+		ts := unix.NsecToTimespec(int64(d))
+		_ = unix.Nanosleep(&ts, nil)
+	},
 }

@@ -20,10 +20,11 @@ vanish with the run: the highest rate, and the CPU time for a GB at a rate that 
 contestants take. Packets are made in the kernel (blast), and jumbo ones come from a
 kernel's socket (udp), which is often the limit itself; the note says so.
 
-Contestants are a drain (our AF_XDP ring, with nobody who looks at the packets: nothing
-of that kind is faster), speadx in native mode, waiting by poll or spinning, in generic
-mode, and on a UDP socket, asavie/xdp's ring with our assembly of heaps behind it, and
-spead2_recv, where it is installed. Each round is a search: the rate rises until
+Contestants are a drain (our AF_XDP ring, with nobody who looks at the packets), which
+waits in poll, and one that waits as speadx does (nap); speadx in native mode, waiting
+or spinning, in generic mode, and on a UDP socket; asavie/xdp's ring with our assembly
+of heaps behind it; and spead2_recv, where it is installed, with its defaults, and
+tuned as its documentation advises. Each round is a search: the rate rises until
 packets are lost, and is lowered until none is three times in a row. A ratio is that
 to the drain.
 
@@ -41,7 +42,6 @@ func newBenchVethCommand() *cobra.Command {
 	if err := o.Complete(); err != nil {
 		panic(err) // the defaults can be measured anywhere
 	}
-	o.Frames = 0 // as the receiver has
 	size := units.Size(o.Heap)
 	jumbo := o.Jumbo
 	var short, spead2 bool
@@ -68,6 +68,8 @@ func newBenchVethCommand() *cobra.Command {
 				return usageError{fmt.Errorf("--trial %v is too short", o.Trial)}
 			case o.Heap < 1:
 				return usageError{errors.New("--heap-size 0 is no measurement")}
+			case o.Frames < 1:
+				return usageError{fmt.Errorf("--frames %d is not a number from 1", o.Frames)}
 			}
 			if short {
 				shorten := func(flag string, set func()) {
@@ -79,7 +81,7 @@ func newBenchVethCommand() *cobra.Command {
 				shorten("rounds", func() { o.Rounds = 5 })
 				shorten("trial", func() { o.Trial = 100 * time.Millisecond })
 			}
-			wanted := slices.Contains(o.Only, bench.Spead2)
+			wanted := slices.Contains(o.Only, bench.Spead2) || slices.Contains(o.Only, bench.Spead2Tuned)
 			if spead2 && (o.Only == nil || wanted) {
 				o.Spead2, err = exec.LookPath(spead2Recv)
 				if err != nil && (flags.Changed("spead2") || wanted) {
@@ -101,7 +103,7 @@ func newBenchVethCommand() *cobra.Command {
 	flags.VarP(&size, "heap-size", "H", "near which heaps are, whole packets, a `SIZE` such as 1MiB, 1Mi or 1048576")
 	flags.IntVar(&o.Rounds, "rounds", o.Rounds, "turns of each contestant, a search each")
 	flags.DurationVar(&o.Trial, "trial", o.Trial, "how long to send at each rate")
-	flags.IntVar(&o.Frames, "frames", o.Frames, "frames of speadx and the drain (0: as many as speadx recv takes)")
+	flags.IntVar(&o.Frames, "frames", o.Frames, "frames of the UMEM of speadx and of the drains, a power of two")
 	flags.Float64Var(&o.Paced, "paced", o.Paced, "`Gb/s` that CPU time is measured at (0: 0.7 of what the slowest takes)")
 	flags.Var(&listFlag[string]{
 		values: &o.Only, kind: "names",

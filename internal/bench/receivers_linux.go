@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/speadx/speadx"
 	"github.com/speadx/speadx/bpf"
 	"github.com/speadx/speadx/heap"
@@ -215,8 +217,9 @@ func (s *steered) close() error {
 }
 
 // openDrain opens our AF_XDP queue with nobody behind it: frames are taken and given
-// back, and their memory is not looked at. No receiver in this mode can be faster.
-func openDrain(frames int) func(w *wire) (receiver, error) {
+// back, and their memory is not looked at. It sleeps in poll when there are none, as
+// the loop of every example does, or waits as our receiver does.
+func openDrain(frames int, asReceiver bool) func(w *wire) (receiver, error) {
 	return func(w *wire) (receiver, error) {
 		s := &steered{w: w}
 		link, err := xsk.OpenInterface(xsk.InterfaceConfig{
@@ -233,14 +236,22 @@ func openDrain(frames int) func(w *wire) (receiver, error) {
 		l.closer = func() error { return errors.Join(link.Close(), s.close()) }
 		l.peak = func() (int, int) { return int(q.Stats().RingHigh), frames }
 		packets := make([]xsk.Packet, 256)
+		fds := []unix.PollFd{{Fd: int32(q.FD()), Events: unix.POLLIN}}
 		l.run(func() error {
 			n := q.Receive(packets)
-			if n == 0 {
+			if n > 0 {
+				q.Release()
+				l.count.Add(uint64(n))
+				return nil
+			}
+			if asReceiver {
 				return q.Wait(tick)
 			}
-			q.Release()
-			l.count.Add(uint64(n))
-			return nil
+			_, err := unix.Poll(fds, int(tick.Milliseconds()))
+			if errors.Is(err, unix.EINTR) {
+				err = nil
+			}
+			return err
 		})
 		return l, nil
 	}

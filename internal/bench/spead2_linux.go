@@ -22,6 +22,7 @@ import (
 // received when it ends.
 type spead2Receiver struct {
 	program string
+	tuned   bool
 	wire    *wire
 	cmd     *exec.Cmd
 	exited  chan struct{} // closed when the process has; nil: it did not begin
@@ -30,19 +31,26 @@ type spead2Receiver struct {
 	used    time.Duration
 }
 
-func openSpead2(program string) func(w *wire) (receiver, error) {
-	return func(w *wire) (receiver, error) { return &spead2Receiver{program: program, wire: w}, nil }
+// openSpead2 runs it with its defaults or, tuned, with what its documentation advises:
+// a large socket buffer (of which net.core.rmem_max allows what it allows), a memory
+// pool of buffers for its heaps, and besides the priority that our threads have.
+func openSpead2(program string, tuned bool) func(w *wire) (receiver, error) {
+	return func(w *wire) (receiver, error) {
+		return &spead2Receiver{program: program, tuned: tuned, wire: w}, nil
+	}
 }
 
-// begin starts it, with a memory pool of buffers for its heaps, and waits until its
-// socket is there.
+// begin starts it and waits until its socket is there.
 func (s *spead2Receiver) begin() (err error) {
 	heap := s.wire.load.heap
 	s.out.Reset()
 	s.exited = nil
-	s.cmd = exec.Command(s.program, s.wire.dest.String(), "--quiet",
-		"--packet", strconv.Itoa(s.wire.load.payload+headerBytes), "--buffer", strconv.Itoa(spead2Buffer),
-		"--mem-pool", "--mem-lower", strconv.FormatInt(heap, 10), "--mem-upper", strconv.FormatInt(heap+8192, 10))
+	args := []string{s.wire.dest.String(), "--quiet", "--packet", strconv.Itoa(s.wire.load.payload + headerBytes)}
+	if s.tuned {
+		args = append(args, "--buffer", strconv.Itoa(spead2Buffer),
+			"--mem-pool", "--mem-lower", strconv.FormatInt(heap, 10), "--mem-upper", strconv.FormatInt(heap+8192, 10))
+	}
+	s.cmd = exec.Command(s.program, args...)
 	s.cmd.Stdout, s.cmd.Stderr = &s.out, &s.out
 	err = s.wire.in(func() error {
 		restore, err := onCPU(receiverCPU())
@@ -58,7 +66,9 @@ func (s *spead2Receiver) begin() (err error) {
 			s.failed = cmd.Wait()
 			close(exited)
 		}(s.cmd, s.exited)
-		_ = unix.Setpriority(unix.PRIO_PROCESS, s.cmd.Process.Pid, -20) // as our threads have
+		if s.tuned {
+			_ = unix.Setpriority(unix.PRIO_PROCESS, s.cmd.Process.Pid, -20)
+		}
 		for deadline := time.Now().Add(10 * time.Second); ; {
 			bound, err := hasSocket(int(s.wire.dest.Port()))
 			if err != nil || bound {

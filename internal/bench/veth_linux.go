@@ -15,7 +15,8 @@ import (
 
 func (o *VethOptions) contestants() []contestant {
 	all := []contestant{
-		{name: Drain, open: openDrain(o.Frames), jumbo: true},
+		{name: Drain, open: openDrain(o.Frames, false), jumbo: true},
+		{name: DrainNap, open: openDrain(o.Frames, true), jumbo: true},
 		{name: Native, open: openSpeadx(speadx.ModeNative, speadx.WaitPoll, 0, o.Frames), jumbo: true},
 		{name: Spin, open: openSpeadx(speadx.ModeNative, speadx.WaitSpin, 0, o.Frames), jumbo: true},
 		{name: Generic, open: openSpeadx(speadx.ModeGeneric, speadx.WaitPoll, 0, o.Frames), jumbo: true},
@@ -23,7 +24,9 @@ func (o *VethOptions) contestants() []contestant {
 		{name: Asavie, open: openAsavie},
 	}
 	if o.Spead2 != "" {
-		all = append(all, contestant{name: Spead2, open: openSpead2(o.Spead2), jumbo: true})
+		all = append(all,
+			contestant{name: Spead2, open: openSpead2(o.Spead2, false), jumbo: true},
+			contestant{name: Spead2Tuned, open: openSpead2(o.Spead2, true), jumbo: true})
 	}
 	return all
 }

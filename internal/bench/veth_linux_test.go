@@ -313,15 +313,15 @@ func TestSpeadReceiver(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	open := func(program string) *spead2Receiver {
-		r, err := openSpead2(program)(w)
+	open := func(program string, tuned bool) *spead2Receiver {
+		r, err := openSpead2(program, tuned)(w)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return r.(*spead2Receiver)
 	}
 	leavesNothing(t, func() {
-		r := open(good)
+		r := open(good, true)
 		for range 2 {
 			o, s, err := (&runner{}).try(t.Context(), w, r, 5000, 40*time.Millisecond)
 			if err != nil || s.packets < 10 || s.packets%10 != 0 || o.lost != 0 || o.sent != s.packets {
@@ -339,7 +339,7 @@ func TestSpeadReceiver(t *testing.T) {
 			t.Error(err)
 		}
 		// What is abandoned while it receives does not stay.
-		r = open(good)
+		r = open(good, true)
 		if err := r.begin(); err != nil {
 			t.Fatal(err)
 		}
@@ -347,7 +347,7 @@ func TestSpeadReceiver(t *testing.T) {
 			t.Errorf("close: %v, its process has ended: %v", err, r.cmd.ProcessState)
 		}
 		// One that says nothing of heaps.
-		r = open(script("mute", fmt.Sprintf(`%s="$*" %s -test.run '^TestStandIn$' >/dev/null; echo hello`, standIn, exe)))
+		r = open(script("mute", fmt.Sprintf(`%s="$*" %s -test.run '^TestStandIn$' >/dev/null; echo hello`, standIn, exe)), false)
 		if err := r.begin(); err != nil {
 			t.Fatal(err)
 		}
@@ -356,18 +356,18 @@ func TestSpeadReceiver(t *testing.T) {
 		}
 		// One that fails at once, and one that does so in the end.
 		began := time.Now()
-		err := open(script("broken", "echo no luck; exit 3")).begin()
+		err := open(script("broken", "echo no luck; exit 3"), true).begin()
 		if err == nil || !strings.Contains(err.Error(), "broken: it ended at once (exit status 3): no luck") || time.Since(began) > 5*time.Second {
 			t.Errorf("error %v after %v", err, time.Since(began))
 		}
-		r = open(script("late", fmt.Sprintf(`%s="$*" %s -test.run '^TestStandIn$' >/dev/null; exit 3`, standIn, exe)))
+		r = open(script("late", fmt.Sprintf(`%s="$*" %s -test.run '^TestStandIn$' >/dev/null; exit 3`, standIn, exe)), false)
 		if err := r.begin(); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := r.end(0); err == nil || !strings.Contains(err.Error(), "late: exit status 3") {
 			t.Errorf("error %v", err)
 		}
-		if err := open(filepath.Join(dir, "none")).begin(); !errors.Is(err, os.ErrNotExist) {
+		if err := open(filepath.Join(dir, "none"), false).begin(); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("no such program: %v", err)
 		}
 	})
