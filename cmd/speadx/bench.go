@@ -41,7 +41,7 @@ func newBenchCommand() *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newBenchMemoryCommand(), newBenchPoolCommand(), newBenchReportCommand())
+	cmd.AddCommand(newBenchMemoryCommand(), newBenchVethCommand(), newBenchPoolCommand(), newBenchReportCommand())
 	return cmd
 }
 

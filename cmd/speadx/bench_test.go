@@ -105,7 +105,7 @@ func TestBenchBefore(t *testing.T) {
 	if _, err := os.Stat(html); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a report was left: %v", err)
 	}
-	program("bench", "nothing").check(t, exitUsage, `unknown command "nothing" (there are: memory, pool, report)`)
+	program("bench", "nothing").check(t, exitUsage, `unknown command "nothing" (there are: memory, pool, report, veth)`)
 	program("bench", "report").check(t, exitUsage, "at least one FILE with results is required")
 	program("bench", "report", bad).check(t, exitError, "bad.json: line 2")
 }

@@ -7,9 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// needCapabilities says which of the privileges that the demo needs are
-// missing.
-func needCapabilities() error {
+// needCapabilities says which of the privileges are missing that who needs, which
+// makes a veth pair of its own and receives on it.
+func needCapabilities(who string) error {
 	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData
 	if err := unix.Capget(&hdr, &data[0]); err != nil {
@@ -31,7 +31,7 @@ func needCapabilities() error {
 		}
 	}
 	if len(missing) > 0 {
-		return fmt.Errorf("the demo is missing %s: run it as root", strings.Join(missing, ", "))
+		return fmt.Errorf("%s is missing %s: run it as root", who, strings.Join(missing, ", "))
 	}
 	return nil
 }

@@ -67,7 +67,7 @@ func newDemoCommand() *cobra.Command {
 }
 
 func runDemo(ctx context.Context, duration time.Duration, rate float64, w io.Writer) (err error) {
-	if err := needCapabilities(); err != nil {
+	if err := needCapabilities("the demo"); err != nil {
 		return err
 	}
 	net, err := vnet.Make(vnet.Options{})

@@ -28,8 +28,10 @@ const (
 	// short is the share of the rate asked for below which the generator could not
 	// do it.
 	short = 0.97
-	// leastPps is where the search gives up.
+	// leastPps is where the search gives up, and the least guess.
 	leastPps = 1000
+	// mostPps is where it stops to rise: no interface takes more.
+	mostPps = 1e9
 )
 
 // critical is the result of a search.
@@ -39,7 +41,10 @@ type critical struct {
 	trials  []outcome
 }
 
-var errNoRate = errors.New("packets are lost at every rate")
+var (
+	errNoRate  = errors.New("packets are lost at every rate")
+	errNothing = errors.New("the generator sent nothing")
+)
 
 // search finds the highest rate without loss, beginning at a guess. Whether a rate
 // loses packets is a matter of chance near the limit, on a machine that does other
@@ -49,16 +54,20 @@ var errNoRate = errors.New("packets are lost at every rate")
 func search(t trial, guess float64) (c critical, err error) {
 	try := func(pps float64) (outcome, error) {
 		o, err := t(pps)
-		if err == nil {
-			c.trials = append(c.trials, o)
+		if err != nil {
+			return o, err
 		}
-		return o, err
+		c.trials = append(c.trials, o)
+		if !(o.pps > 0) {
+			return o, errNothing // else 0 would be a rate without loss
+		}
+		return o, nil
 	}
 	// low loses nothing, high does: what is asked for, which the generator may fall
 	// short of.
 	low, high := 0.0, math.Inf(1)
 	shorts := 0
-	for pps := guess; math.IsInf(high, 1) || low == 0; {
+	for pps := min(max(guess, leastPps), mostPps); math.IsInf(high, 1) || low == 0; {
 		o, err := try(pps)
 		if err != nil {
 			return c, err
@@ -75,7 +84,7 @@ func search(t trial, guess float64) (c critical, err error) {
 			shorts++ // something else may have held it up: once more
 		default:
 			low = pps
-			if c.limited = o.pps < short*pps; c.limited {
+			if c.limited = o.pps < short*pps; c.limited || pps >= mostPps {
 				high = pps
 			}
 			pps *= stride

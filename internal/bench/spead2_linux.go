@@ -25,7 +25,9 @@ type spead2Receiver struct {
 	tuned   bool
 	wire    *wire
 	cmd     *exec.Cmd
-	out     bytes.Buffer
+	exited  chan struct{} // closed when the process has; nil: it did not begin
+	failed  error         // then, of the process
+	out     bytes.Buffer  // then
 	used    time.Duration
 }
 
@@ -42,6 +44,7 @@ func openSpead2(program string, tuned bool) func(w *wire) (receiver, error) {
 func (s *spead2Receiver) begin() (err error) {
 	heap := s.wire.load.heap
 	s.out.Reset()
+	s.exited = nil
 	args := []string{s.wire.dest.String(), "--quiet", "--packet", strconv.Itoa(s.wire.load.payload + headerBytes)}
 	if s.tuned {
 		args = append(args, "--buffer", strconv.Itoa(spead2Buffer),
@@ -58,10 +61,15 @@ func (s *spead2Receiver) begin() (err error) {
 		if err := s.cmd.Start(); err != nil {
 			return err
 		}
+		s.exited = make(chan struct{})
+		go func(cmd *exec.Cmd, exited chan struct{}) {
+			s.failed = cmd.Wait()
+			close(exited)
+		}(s.cmd, s.exited)
 		if s.tuned {
 			_ = unix.Setpriority(unix.PRIO_PROCESS, s.cmd.Process.Pid, -20)
 		}
-		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		for deadline := time.Now().Add(10 * time.Second); ; {
 			bound, err := hasSocket(int(s.wire.dest.Port()))
 			if err != nil || bound {
 				return err
@@ -69,10 +77,15 @@ func (s *spead2Receiver) begin() (err error) {
 			if time.Now().After(deadline) {
 				return errors.New("its socket did not appear within 10 s")
 			}
+			select {
+			case <-s.exited:
+				return fmt.Errorf("it ended at once (%v)", s.cmd.ProcessState)
+			case <-time.After(time.Millisecond):
+			}
 		}
 	})
 	if err != nil {
-		s.kill()
+		s.abandon()
 		return fmt.Errorf("%s: %w: %.200s", s.program, err, s.out.String())
 	}
 	return nil
@@ -103,12 +116,9 @@ var spead2Heaps = regexp.MustCompile(`Received (\d+) heaps`)
 // end stops it by a stop heap, repeated until it is gone, and reads how many heaps it
 // has received.
 func (s *spead2Receiver) end(arrived uint64) (uint64, error) {
-	exited := make(chan error, 1)
-	go func() { exited <- s.cmd.Wait() }()
 	stop, err := s.stopper()
 	if err != nil {
-		s.kill()
-		<-exited
+		s.abandon()
 		return 0, err
 	}
 	defer stop.Close()
@@ -116,13 +126,11 @@ func (s *spead2Receiver) end(arrived uint64) (uint64, error) {
 	for waiting := true; waiting; {
 		_, _ = stop.Write(stopPacket())
 		select {
-		case err = <-exited:
-			waiting = false
+		case <-s.exited:
+			err, waiting = s.failed, false
 		case <-deadline:
-			s.kill()
-			err = errors.New("it did not end within 20 s of the stop heap")
-			<-exited
-			waiting = false
+			s.abandon()
+			err, waiting = errors.New("it did not end within 20 s of the stop heap"), false
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
@@ -160,9 +168,11 @@ func stopPacket() []byte {
 	return b
 }
 
-func (s *spead2Receiver) kill() {
-	if s.cmd.Process != nil {
+// abandon ends the process if it still runs, such as after an interruption.
+func (s *spead2Receiver) abandon() {
+	if s.exited != nil {
 		_ = s.cmd.Process.Kill()
+		<-s.exited
 	}
 }
 
@@ -170,4 +180,7 @@ func (s *spead2Receiver) cpu() (time.Duration, bool) { return s.used, false }
 
 func (s *spead2Receiver) ring() (peak, size int) { return 0, 0 }
 
-func (s *spead2Receiver) close() error { return nil }
+func (s *spead2Receiver) close() error {
+	s.abandon()
+	return nil
+}

@@ -13,81 +13,6 @@ import (
 	"github.com/speadx/speadx"
 )
 
-// VethOptions says what [Receive] measures. The zero value is what `speadx bench veth`
-// does.
-type VethOptions struct {
-	Payloads []int         // of a packet from blast, bytes; nil: 3072 and 1408
-	Jumbo    int           // of a packet from the kernel's sender; 0: 8192; negative: leave it out
-	Heap     int64         // near which heaps are, whole packets; 0: 1 MiB
-	Rounds   int           // searches of each contestant; 0: 11
-	Trial    time.Duration // of sending at one rate; 0: 200 ms
-	Frames   int           // of our receivers and the drain; 0: 8192
-	Paced    float64       // Gb/s at which CPU time is measured; 0: 0.7 of what the slowest takes
-	Spead2   string        // the program spead2_recv, measured as well; "": it is not
-	Only     []string      // contestants; nil: all
-}
-
-// VethPayloads are those measured unless others are asked for.
-func VethPayloads() []int { return []int{3072, 1408} }
-
-// Contestants of bench veth.
-const (
-	Drain       = "drain"     // frames are taken and given back; poll when there are none
-	DrainNap    = "drain nap" // the same, waiting as speadx does
-	Native      = "speadx native"
-	Spin        = "speadx native spin"
-	Generic     = "speadx generic"
-	Sockets     = "speadx udp"
-	Asavie      = "asavie"
-	Spead2      = "spead2_recv"
-	Spead2Tuned = "spead2_recv tuned"
-)
-
-// vethFrames are fewer than the receiver has on a veth by default. Those are for a
-// machine that is busy with other things; these stay nearer to the caches.
-const vethFrames = 8192
-
-func (o *VethOptions) complete() error {
-	if o.Payloads == nil {
-		o.Payloads = VethPayloads()
-	}
-	if o.Jumbo == 0 {
-		o.Jumbo = 8192
-	}
-	if o.Heap == 0 {
-		o.Heap = 1 << 20
-	}
-	if o.Rounds == 0 {
-		o.Rounds = 11
-	}
-	if o.Trial == 0 {
-		o.Trial = 200 * time.Millisecond
-	}
-	if o.Frames == 0 {
-		o.Frames = vethFrames
-	}
-	if len(allCPUs) < 2 {
-		return errors.New("bench veth needs two processors, one for the generator and one for who receives")
-	}
-	for _, n := range o.Payloads {
-		if n < 8 || n > 3300 {
-			return fmt.Errorf("bench veth: packets of %d bytes of payload cannot be had from blast (8 to 3300)", n)
-		}
-	}
-	if o.Jumbo > 8900 {
-		return fmt.Errorf("bench veth: packets of %d bytes of payload do not fit an MTU of 9000 (at most 8900)", o.Jumbo)
-	}
-	if o.Rounds < 1 || o.Trial < 0 || o.Heap < 1 {
-		return fmt.Errorf("bench veth: %d rounds of %v, with heaps of %d bytes, cannot be", o.Rounds, o.Trial, o.Heap)
-	}
-	for _, name := range o.Only {
-		if !slices.ContainsFunc(o.contestants(), func(c contestant) bool { return c.name == name }) {
-			return fmt.Errorf("bench veth: no contestant is called %q", name)
-		}
-	}
-	return nil
-}
-
 func (o *VethOptions) contestants() []contestant {
 	all := []contestant{
 		{name: Drain, open: openDrain(o.Frames, false), jumbo: true},
@@ -114,8 +39,11 @@ func (o *VethOptions) contestants() []contestant {
 // and its own thread on the first. What the kernel does for the receiving end, it does
 // on the generator's.
 func Receive(ctx context.Context, o VethOptions, emit func(Result)) error {
-	if err := o.complete(); err != nil {
+	if err := o.Complete(); err != nil {
 		return err
+	}
+	if len(allCPUs) < 2 {
+		return errors.New("bench veth needs two processors, one for the generator and one for who receives")
 	}
 	loads := []load{}
 	for _, n := range o.Payloads {
@@ -163,6 +91,9 @@ func vethLoad(ctx context.Context, l load, o VethOptions, emit func(Result)) err
 				r.failed = r.round(ctx, l, o.Trial)
 			}
 		}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
 	}
 	paced := o.Paced
 	if paced == 0 {
@@ -298,8 +229,11 @@ func (r *runner) cost(ctx context.Context, l load, pps float64, d time.Duration)
 		return 0, 0, o, err
 	}
 	s, err := w.generator.send(ctx, pps, d)
-	if err != nil {
+	if err = errors.Join(err, ctx.Err()); err != nil {
 		return 0, 0, o, err
+	}
+	if s.packets == 0 {
+		return 0, 0, o, errNothing
 	}
 	after, err := othersBusy(l)
 	if err != nil {

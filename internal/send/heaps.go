@@ -87,14 +87,14 @@ func newHeapSource(c *Config) (*heapSource, error) {
 	for range blocks {
 		s.used <- make([]byte, uint64(s.payloadSize)*s.perBlock)
 	}
-	go s.fill()
+	go s.fill(c.First * uint64(s.payloadSize))
 	return s, nil
 }
 
-// fill writes the pattern into one used block after the other.
-func (s *heapSource) fill() {
+// fill writes the pattern, from a position on, into one used block after the other.
+func (s *heapSource) fill(position uint64) {
 	defer close(s.done)
-	for position := uint64(0); ; {
+	for {
 		select {
 		case b := <-s.used:
 			pattern.Fill(b, position)

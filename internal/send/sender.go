@@ -212,7 +212,7 @@ func (s *Sender) runData(ctx, hard context.Context, heaps int64) (index uint64, 
 				return index, err
 			}
 		}
-		if err := s.packetiser.Start(index+1, s.heaps.heap(index)); err != nil {
+		if err := s.packetiser.Start(s.config.First+index+1, s.heaps.heap(index)); err != nil {
 			return index, err
 		}
 		dest := int(index % uint64(len(s.config.Destinations)))
@@ -289,7 +289,7 @@ func (s *Sender) runStops(ctx context.Context, index uint64) error {
 	defer cancel()
 	items := []spead.OutItem{spead.ControlItem(spead.CtrlStop)}
 	for range s.config.Destinations {
-		if err := s.packetiser.Start(index+1, items); err != nil {
+		if err := s.packetiser.Start(s.config.First+index+1, items); err != nil {
 			return err
 		}
 		dest := int(index % uint64(len(s.config.Destinations)))

@@ -174,6 +174,7 @@ func TestHeaps(t *testing.T) {
 		{"more destinations than heaps", Config{HeapSize: 3000, Heaps: 2, Destinations: dests(5), Verify: true}, 3000, 1},
 		{"no descriptors", Config{HeapSize: 3000, Heaps: 2, NoDescriptors: true, Verify: true}, 3000, 0},
 		{"no heaps", Config{HeapSize: 3000}, 3000, 1},
+		{"heap counts left out", Config{HeapSize: 3000, Heaps: 5, First: 1 << 33, Destinations: dests(2), Verify: true}, 3000, 1},
 		{"many blocks of pattern", Config{HeapSize: 3 << 20, Heaps: 5, Verify: true}, 3 << 20, 1},
 		{"many heaps in a block", Config{HeapSize: 1 << 20, Heaps: 9, Verify: true, MaxPacket: 65507}, 1 << 20, 1},
 		{"many small items in a packet", Config{HeapSize: 8000, Items: 2000, Heaps: 3, Verify: true}, 4, 2000},
@@ -197,7 +198,7 @@ func TestHeaps(t *testing.T) {
 				t.Fatalf("%d heaps, want %d and %d stop heaps", len(heaps), tt.config.Heaps, n)
 			}
 			for i, h := range heaps {
-				if h.cnt != uint64(i+1) || h.dest != i%n || h.got != len(h.payload) {
+				if h.cnt != tt.config.First+uint64(i+1) || h.dest != i%n || h.got != len(h.payload) {
 					t.Fatalf("heap %d of %d bytes has count %d, destination %d and %d bytes", i, len(h.payload), h.cnt, h.dest, h.got)
 				}
 				data, descriptors := h.items(flavour)
