@@ -18,7 +18,9 @@ import (
 const benchVethLong = `Measure what can be received without loss from a veth pair, in network namespaces that
 vanish with the run: the highest rate, and the CPU time for a GB at a rate that all
 contestants take. Packets are made in the kernel (blast), and jumbo ones come from a
-kernel's socket (udp), which is often the limit itself; the note says so.
+kernel's socket (udp). The generator has a processor of its own, on which the kernel
+does its part for the receiving end too; where all it could send was received, the
+note says so.
 
 Contestants are a drain (our AF_XDP ring, with nobody who looks at the packets), which
 waits in poll, and one that waits as speadx does (nap); speadx in native mode, waiting
