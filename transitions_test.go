@@ -89,7 +89,9 @@ func TestTransitions(t *testing.T) {
 		}
 	}
 	n := testnet.New(t, testnet.Options{})
-	r := open(t, n, one(n))
+	cfg := one(n)
+	cfg.HeapSize, cfg.RingHeaps = 64*1408, 512 // the consumer may be late, too
+	r := open(t, n, cfg)
 	stopped := releaseAll(r, func(uint64) time.Duration { return 0 })
 	b := blastAt(t, n)
 

@@ -63,6 +63,7 @@ func (f *Feeder) Feed(packets []Packet, now, wall int64) {
 		f.feed(packets[:n], now)
 		packets = packets[n:]
 	}
+	f.next = nil // it is the caller's
 	f.release(now)
 	f.board.publish(&f.count)
 }

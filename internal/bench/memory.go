@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os/exec"
 	"runtime"
 	"slices"
@@ -263,29 +264,39 @@ func (s *memorySource) packets() int { return s.heaps * len(s.layout) }
 func (s *memorySource) payload() int64 { return s.size * int64(s.heaps) }
 
 // piece is some packets of a heap that one thread takes.
-type piece struct{ heap, first, n int }
+type piece struct {
+	heap, first, n int
+	place          int64 // in the order of heaps, or of all pieces where heaps are shared
+}
 
 // samePiece is how many packets of a heap a thread takes at a time where threads
 // share the heaps.
 const samePiece = 16
 
+// sameLead is how many pieces one thread may be ahead of another then. On a NIC the
+// queues are fed at one pace; the pieces of a heap that is further apart would be too
+// many ranges.
+const sameLead = 32
+
 // split deals the packets out to threads: whole heaps in turn, or, if they are to
 // share heaps, pieces of each.
 func (s *memorySource) split(threads int, same bool) [][]piece {
 	work := make([][]piece, threads)
-	turn, step := 0, memoryBatch
+	turn, step, place := 0, memoryBatch, int64(0)
 	if same {
 		step = samePiece
 	}
 	for i := range s.heaps {
 		for at := 0; at < len(s.layout); at += step {
-			work[turn] = append(work[turn], piece{heap: i, first: at, n: min(step, len(s.layout)-at)})
+			work[turn] = append(work[turn], piece{heap: i, first: at, n: min(step, len(s.layout)-at), place: place})
 			if same {
 				turn = (turn + 1) % threads
+				place++
 			}
 		}
 		if !same {
 			turn = (turn + 1) % threads
+			place++
 		}
 	}
 	return work
@@ -301,16 +312,18 @@ type memoryRig struct {
 	places    [][]byte // by heap: where the assembler put it
 	targets   [][]byte // by heap: where copy puts it
 
-	// lead holds how far each thread is, in heaps, so that none is further ahead of
+	// lead holds the place of the piece that each thread is at, so that none is further ahead of
 	// another than the window allows: on a NIC they would be fed at one pace.
-	lead []progress
-	errs atomic.Int64 // heaps that came out wrong
+	lead     []progress
+	mostLead int64
+	turns    uint64       // of feed
+	errs     atomic.Int64 // heaps that came out wrong
 }
 
 // progress has a cache line of its own.
 type progress struct {
-	heap atomic.Int64
-	_    cpu.CacheLinePad
+	place atomic.Int64
+	_     cpu.CacheLinePad
 }
 
 func memoryRun(ctx context.Context, s *memorySource, threads int, same bool, rounds int) (results []Result, err error) {
@@ -328,14 +341,18 @@ func memoryRun(ctx context.Context, s *memorySource, threads int, same bool, rou
 	}
 	defer func() { err = errors.Join(err, a.Close()) }()
 	m := &memoryRig{source: s, work: s.split(threads, same), assembler: a, places: make([][]byte, s.heaps)}
-	m.lead = make([]progress, threads)
+	m.lead, m.mostLead = make([]progress, threads), memoryLive-1
+	if same {
+		pieces := (len(s.layout) + samePiece - 1) / samePiece
+		m.mostLead = int64(min(sameLead, (memoryLive-1)*pieces))
+	}
 	for range threads {
 		m.batches = append(m.batches, make([]heap.Packet, memoryBatch))
 	}
 
 	m.run(m.feed) // warms up, and finds the places
-	if n := m.errs.Load(); n > 0 {
-		return nil, fmt.Errorf("%d heaps came out incomplete", n)
+	if err := m.check(); err != nil {
+		return nil, err
 	}
 	m.aim(p.Share(0))
 	var ours, plain []float64
@@ -348,15 +365,15 @@ func memoryRun(ctx context.Context, s *memorySource, threads int, same bool, rou
 			if (round+turn)%2 == 0 {
 				took, n := m.run(m.feed)
 				ours = append(ours, m.gbps(took))
+				if err := m.check(); err != nil {
+					return nil, err
+				}
 				allocs = min(allocs, n)
 			} else {
 				took, _ := m.run(m.copy)
 				plain = append(plain, m.gbps(took))
 			}
 		}
-	}
-	if n := m.errs.Load(); n > 0 {
-		return nil, fmt.Errorf("%d heaps came out incomplete", n)
 	}
 	c := Conditions{Packet: s.packet, Heap: s.size, Threads: threads, SameHeap: same}
 	mpps := float64(s.packets()) / float64(s.payload()) / 8 * 1e3 // for each Gb/s
@@ -373,6 +390,16 @@ func memoryRun(ctx context.Context, s *memorySource, threads int, same bool, rou
 	return []Result{r, q}, nil
 }
 
+// check is an error unless all heaps came out of all turns so far.
+func (m *memoryRig) check() error {
+	s := m.assembler.Stats()
+	m.turns++
+	if want := m.turns * uint64(m.source.heaps); s.DeliveredHeaps != want || m.errs.Load() > 0 {
+		return fmt.Errorf("of %d heaps %d came out, and %d incomplete", want, s.DeliveredHeaps, s.IncompleteHeaps)
+	}
+	return nil
+}
+
 func (m *memoryRig) gbps(took time.Duration) float64 {
 	return float64(m.source.payload()) * 8 / float64(took)
 }
@@ -382,7 +409,7 @@ func (m *memoryRig) gbps(took time.Duration) float64 {
 func (m *memoryRig) run(part func(thread int)) (time.Duration, uint64) {
 	m.now += int64(time.Minute) // nothing is remembered of the last turn
 	for i := range m.lead {
-		m.lead[i].heap.Store(0)
+		m.lead[i].place.Store(0)
 	}
 	runtime.GC()
 	var ready, done sync.WaitGroup
@@ -407,21 +434,21 @@ func (m *memoryRig) run(part func(thread int)) (time.Duration, uint64) {
 	return took, after.Mallocs - before.Mallocs
 }
 
-// await lets a thread begin with a heap when the others are near enough.
-func (m *memoryRig) await(thread, heap int) {
+// await lets a thread begin with a piece when the others are near enough.
+func (m *memoryRig) await(thread int, p *piece) {
 	if len(m.lead) == 1 {
 		return
 	}
-	m.lead[thread].heap.Store(int64(heap))
+	m.lead[thread].place.Store(p.place)
 	for i := range m.lead {
-		for int64(heap)-m.lead[i].heap.Load() >= memoryLive-1 {
+		for p.place-m.lead[i].place.Load() >= m.mostLead {
 			runtime.Gosched()
 		}
 	}
 }
 
 // leave lets the others go on without this thread.
-func (m *memoryRig) leave(thread int) { m.lead[thread].heap.Store(int64(len(m.places))) }
+func (m *memoryRig) leave(thread int) { m.lead[thread].place.Store(math.MaxInt64) }
 
 // aim gives copy its targets, among them no place twice for heaps that are under way
 // at once. The assembler takes care of that for itself, but in another turn the threads
@@ -452,8 +479,9 @@ func (m *memoryRig) aim(share *pool.Share) {
 func (m *memoryRig) feed(thread int) {
 	f := m.assembler.Feeder(thread)
 	batch := m.batches[thread]
-	for _, p := range m.work[thread] {
-		m.await(thread, p.heap)
+	for i := range m.work[thread] {
+		p := &m.work[thread][i]
+		m.await(thread, p)
 		bytes := m.source.heapBytes(p.heap)
 		for k := range p.n {
 			l := &m.source.layout[p.first+k]
@@ -474,8 +502,9 @@ func (m *memoryRig) feed(thread int) {
 
 // copy copies the payloads of a thread's packets to slots of the pool.
 func (m *memoryRig) copy(thread int) {
-	for _, p := range m.work[thread] {
-		m.await(thread, p.heap)
+	for i := range m.work[thread] {
+		p := &m.work[thread][i]
+		m.await(thread, p)
 		bytes, place := m.source.heapBytes(p.heap), m.targets[p.heap]
 		for k := range p.n {
 			l := &m.source.layout[p.first+k]
