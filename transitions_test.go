@@ -26,6 +26,14 @@ import (
 // SPEADX_TRANSITIONS says otherwise.
 const transitions = 2000
 
+// processors lets more goroutines run at once than there are CPUs, as the program does:
+// else a receiving thread that comes back from a system call may have to wait, for up to
+// 10 ms, until one of them lets go.
+func processors(t *testing.T) {
+	before := runtime.GOMAXPROCS(runtime.NumCPU() + 4)
+	t.Cleanup(func() { runtime.GOMAXPROCS(before) })
+}
+
 // blastAt opens blast towards a wire's receiver, of heaps of 64 packets of 1408 bytes.
 func blastAt(t *testing.T, n *testnet.Net) (b *bpf.Blast) {
 	t.Helper()
@@ -88,6 +96,7 @@ func TestTransitions(t *testing.T) {
 			t.Fatalf("SPEADX_TRANSITIONS: %v", err)
 		}
 	}
+	processors(t)
 	n := testnet.New(t, testnet.Options{})
 	cfg := one(n)
 	cfg.HeapSize, cfg.RingHeaps = 64*1408, 512 // the consumer may be late, too
@@ -138,6 +147,7 @@ func TestTransitions(t *testing.T) {
 // those who read the statistics, or to a consumer that stops for 10 ms, for whom the
 // ring has room.
 func TestDisturbed(t *testing.T) {
+	processors(t)
 	n := testnet.New(t, testnet.Options{})
 	c := one(n)
 	c.HeapSize, c.RingHeaps = 64*1408, 512
