@@ -121,6 +121,12 @@ func TestTransitions(t *testing.T) {
 			runtime.Gosched()
 		}
 	}
+	// idle waits until the receiver has all of it, or has lost some.
+	idle := func() {
+		for r.Stats().InFlight > 63 && t.Context().Err() == nil { // 63 packets are no whole heap
+			runtime.Gosched()
+		}
+	}
 	total := uint64(1)
 	await(total)
 	for range count {
@@ -129,6 +135,7 @@ func TestTransitions(t *testing.T) {
 		b.SetBursts(burst, time.Hour) // a new pace begins at once
 		total += uint64(burst)
 		await(total)
+		idle()
 	}
 	cancel()
 	b.SetRate(0) // for the rest of the last heap

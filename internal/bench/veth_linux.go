@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
 	"slices"
 	"sort"
 	"sync"
@@ -45,6 +46,9 @@ func Receive(ctx context.Context, o VethOptions, emit func(Result)) error {
 	if len(allCPUs) < 2 {
 		return errors.New("bench veth needs two processors, one for the generator and one for who receives")
 	}
+	// As the program does: a receiving thread that wakes up needs one of Go's
+	// processors at once.
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(runtime.NumCPU() + 8))
 	loads := []load{}
 	for _, n := range o.Payloads {
 		loads = append(loads, newLoad("blast", n, o.Heap))
@@ -113,8 +117,15 @@ func vethLoad(ctx context.Context, l load, o VethOptions, emit func(Result)) err
 			drain = r
 		}
 	}
+	failures := 0
 	for _, r := range all {
 		emit(r.result(l, drain, paced))
+		if r.failed != nil {
+			failures++
+		}
+	}
+	if failures > 0 && failures == len(all) {
+		return fmt.Errorf("nobody could be measured: %w", all[0].failed)
 	}
 	return nil
 }
@@ -195,7 +206,11 @@ func cpuRounds(ctx context.Context, l load, gbps float64, all []*runner, o VethO
 			}
 			machine, process, out, err := r.cost(ctx, l, pps, o.Trial*cpuTrial)
 			if err != nil {
-				return fmt.Errorf("%s: %w", r.name, err)
+				if ctx.Err() != nil {
+					return err
+				}
+				r.failed = fmt.Errorf("at %.1f Gb/s: %w", gbps, err) // what was found before stands
+				continue
 			}
 			r.machine = append(r.machine, machine-base)
 			r.process = append(r.process, process)

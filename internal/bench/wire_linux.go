@@ -183,10 +183,11 @@ func (k *kernelSender) send(ctx context.Context, pps float64, d time.Duration) (
 		c.Heaps = max(int64(pps*d.Seconds())/int64(k.wire.load.packets), 1)
 	}
 	c.First = k.heaps
-	ctx, cancel := context.WithTimeout(ctx, 10*d+time.Second)
+	limit := 10*d + time.Second
 	if pps <= 0 {
-		ctx, cancel = context.WithTimeout(ctx, d)
+		limit = d
 	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	restore, err := onCPU(generatorCPU())
 	if err != nil {
