@@ -109,7 +109,7 @@ func TestBenchVethShort(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := program("bench", "veth", "--short", "--only", "spead2_recv", "--payload", "1408", "--jumbo", "0", "--format", "json")
-	r.check(t, 0)
+	r.check(t, exitError, "nobody could be measured", "it ended at once (exit status 1): broken")
 	results, err := bench.ReadResults(strings.NewReader(r.stdout))
 	if err != nil || len(results) != 1 || results[0].Packet != 1408 || results[0].Gbps != 0 || !strings.Contains(results[0].Note, "it ended at once (exit status 1): broken") {
 		t.Errorf("%v\n%s", err, r.stdout)
