@@ -136,10 +136,9 @@ func (t *thread) run() {
 
 // hasten gives the calling thread the highest priority an ordinary one can have,
 // where the process may: a receiving thread works little at a time, but if it
-// comes late its ring overflows. Without the privilege it stays as it is. Its naps end
-// on time in any case. It is
-// not for threads that spin: they would keep the kernel, which brings the
-// packets, from the processor.
+// comes late its ring overflows. Without the privilege it stays as it is. Its naps
+// end on time in any case. It is not for threads that spin: they would keep the
+// kernel, which brings the packets, from the processor.
 func hasten() {
 	_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), -20)
 	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, timerSlack, 0, 0, 0)

@@ -31,8 +31,9 @@ const leastNapFrames = 2048
 
 // Wait waits until there is something to receive, the timeout is over, or Wake is
 // called. It returns nil for all of these. A negative timeout means no end. A Wake may
-// take some 100 µs to be heard while packets come. With
-// WaitSpin and WaitBusy it keeps its core busy all that time. If the
+// take some 100 µs to be heard while packets come.
+//
+// With WaitSpin and WaitBusy it keeps its core busy all that time. If the
 // interface was set down or is gone the error is, or contains, [ErrDown]; that
 // takes up to a quarter of a second to notice, and what arrived before is still
 // there to be received.
