@@ -211,6 +211,7 @@ func New(cfg Config) (*Assembler, error) {
 	for i := range a.feeders {
 		f := &a.feeders[i]
 		f.a, f.table = a, uint64(records+i)
+		f.pins.alone = sum.Threads == 1
 		f.spareNodes = make([][numKinds]uint64, cfg.Substreams)
 		for s := range f.spareNodes {
 			for k := range f.spareNodes[s] {

@@ -67,12 +67,12 @@ func (c *coverage) table(i uint64) []uint64 {
 // empty range at 0 that the first packet in order extends.
 func (c *coverage) reset(word *atomic.Uint64, table uint64) {
 	t := c.table(table)
-	atomic.StoreUint64(&t[tLen], 1)
-	atomic.StoreUint64(&t[tCursor], 0)
-	atomic.StoreUint64(&t[tDelta], 0)
-	atomic.StoreUint64(&t[tLimit], noLimit)
-	atomic.StoreUint64(&t[tRanges], 0)
-	atomic.StoreUint64(&t[tRanges+1], 0)
+	setWord(&t[tLen], 1)
+	setWord(&t[tCursor], 0)
+	setWord(&t[tDelta], 0)
+	setWord(&t[tLimit], noLimit)
+	setWord(&t[tRanges], 0)
+	setWord(&t[tRanges+1], 0)
 	word.Store(table << claimedBits)
 }
 

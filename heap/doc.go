@@ -11,7 +11,7 @@
 //	packets ───────► history ─► record ───────────────► ring ───► Next … Release
 //	                (which heap) (one slot, being filled)  (finished)    (held)
 //
-// Four structures, each with its invariants at the top of its file, share the
+// Five structures, each with its invariants at the top of its file, share the
 // work:
 //
 //   - history (history.go): the heaps started lately, by count. Decides, with
@@ -21,6 +21,8 @@
 //   - record (record.go): one heap being filled. A state word says whether it
 //     is open and how many threads have pinned it; the thread that takes off
 //     the last pin of a closed record finishes it.
+//   - pins (pins.go): the heaps that a thread has in hand, and what it has still
+//     to copy into them.
 //   - coverage (coverage.go) and pointers (pointers.go): which bytes are
 //     claimed, and the item pointers seen.
 //   - ring (ring.go): the finished heaps on their way to the consumer.
@@ -30,9 +32,10 @@
 // No thread ever waits for another on the packet path: every step is one
 // atomic operation, a half-made heap is never visible, and what another thread
 // left between two steps is completed by whoever meets it. A thread descheduled
-// at any instruction delays at most the one heap it has pinned. The one place
-// where a thread waits is a full ring under the policy [Block]; it holds no pin
-// then. Tests built with the tag "stepping" suspend a thread at each step.
+// at any instruction delays at most the heaps it has pinned: one, or several if
+// no other thread feeds (pins.go). The one place where a thread waits is a full
+// ring under the policy [Block]; it holds no pin then. Tests built with the tag
+// "stepping" suspend a thread at each step.
 //
 // # Accounts
 //

@@ -7,21 +7,19 @@ import (
 	"github.com/speadx/speadx/spead"
 )
 
-// batchSize is how many packets are decoded before the first is placed: a run of
-// packets that continue each other is claimed and committed as one. While the
-// payloads of a batch are copied, the headers of the next one are fetched, so that
-// decoding does not wait for them.
+// batchSize is how many packets are decoded before the first is placed, and placed
+// before the first is copied: packets that continue each other are claimed as one.
+// While the payloads of a batch are copied, the headers of the next one are fetched,
+// so that decoding does not wait for them.
 const batchSize = 32
 
 // Feeder is one thread's way into an [Assembler]. It belongs to one goroutine.
 type Feeder struct {
 	a *Assembler
 
-	cur     *record // pinned, until release
-	curRef  int     // its number
-	touched bool    // it was fed
-	packets int64   // placed in it and not committed
-	bytes   int64   // likewise, of payload
+	pins  pins
+	cur   *pin // of the run in hand
+	crowd crowd
 
 	inRun     int    // packets of the run in hand
 	from      uint32 // number of their sender
@@ -94,6 +92,7 @@ func (f *Feeder) feed(packets []Packet, now int64) {
 		f.run(packets[i:j], headers[i:j], now)
 		i = j
 	}
+	f.copyOwed()
 }
 
 // decode reads the headers of a batch, finds out who sent each packet, and which of
@@ -193,21 +192,12 @@ func (f *Feeder) admit(h *spead.Packet, end, now int64) Fate {
 // extend tells the heap of a packet that finds no room in it, if its length is
 // not known, that it reaches as far as end: so that it is not taken for complete.
 func (f *Feeder) extend(h *spead.Packet, end, now int64) {
-	if !f.has(h) {
-		f.release(now)
-		if f.acquire(h, now) != placed {
-			return
-		}
+	if !f.has(h) && f.acquire(h, now) != placed {
+		return
 	}
-	if f.cur.length.Load() < 0 {
-		atLeast(&f.cur.reach, end)
+	if r := f.cur.r; r.length.Load() < 0 {
+		atLeast(&r.reach, end)
 	}
-}
-
-// has says whether the heap that h belongs to is the one we have pinned.
-func (f *Feeder) has(h *spead.Packet) bool {
-	r := f.cur
-	return r != nil && r.cnt == h.Cnt && (r.from == f.from || !f.a.cfg.BySender) && howOf(r.state.Load()) == open
 }
 
 // seeStop notes that a stop item was seen, in heap cnt; false if that is a repeat of the
@@ -303,12 +293,11 @@ func (f *Feeder) whole(p *Packet, h *spead.Packet, now int64) Fate {
 func (f *Feeder) part(packets []Packet, headers []spead.Packet, now int64) Fate {
 	a, h := f.a, &headers[0]
 	if !f.has(h) {
-		f.release(now)
 		if fate := f.acquire(h, now); fate != placed {
 			return fate
 		}
 	}
-	r := f.cur
+	r := f.cur.r
 	last := &headers[len(headers)-1]
 	agreed := f.agree(r, h, last.PayloadOffset+last.PayloadLength)
 	if agreed == LengthConflict && len(headers) > 1 && h.HeapLength < 0 {
@@ -332,8 +321,8 @@ func (f *Feeder) part(packets []Packet, headers []spead.Packet, now int64) Fate 
 	} else {
 		fate = f.placeRun(r, packets, headers)
 	}
-	f.touched = true
-	if n := r.length.Load(); n >= 0 && r.committed.Load()+f.bytes >= n {
+	f.cur.touched = true
+	if n := r.length.Load(); n >= 0 && r.committed.Load()+f.cur.bytes >= n {
 		f.release(now) // complete, unless something contradicts that
 	}
 	return fate
@@ -380,7 +369,7 @@ func (f *Feeder) agree(r *record, h *spead.Packet, end int64) Fate {
 	return placed
 }
 
-// place claims the bytes of a run and copies them, to be committed. A packet with
+// place claims the bytes of a run, to be copied and committed. A packet with
 // more pointers than there is room for is copied, as its bytes are claimed, but not
 // committed: its heap stays incomplete.
 func (f *Feeder) place(r *record, packets []Packet, headers []spead.Packet) claim {
@@ -395,8 +384,7 @@ func (f *Feeder) place(r *record, packets []Packet, headers []spead.Packet) clai
 		if h.Extra > 0 || h.HeapLength < 0 {
 			f.raise(r, h)
 		}
-		f.lookAhead(packets[i+1:])
-		r.copyPayload(h, &packets[i])
+		f.owe(r, h, &packets[i])
 		if h.Extra == 0 || r.pointers.addAll(h) {
 			n++
 			bytes += h.PayloadLength
@@ -410,21 +398,9 @@ func (f *Feeder) place(r *record, packets []Packet, headers []spead.Packet) clai
 	}
 	f.count[cPackets] += uint64(n)
 	f.count[cPayload] += uint64(bytes)
-	f.packets += int64(n)
-	f.bytes += bytes
+	f.cur.packets += int64(n)
+	f.cur.bytes += bytes
 	return claimed
-}
-
-// lookAhead fetches the payload of the packet that is copied after the one in hand,
-// if it is of the same run, and the headers of one of the next batch.
-func (f *Feeder) lookAhead(rest []Packet) {
-	if len(rest) > 0 {
-		cache.PrefetchPayload(rest[0].First)
-	}
-	if len(f.next) > 0 {
-		cache.PrefetchHeaders(f.next[0].First)
-		f.next = f.next[1:]
-	}
 }
 
 // fullPayload is the payload of a packet that a sender has filled with item
@@ -458,31 +434,10 @@ func (f *Feeder) raise(r *record, h *spead.Packet) {
 	}
 }
 
-// pastCache is the payload from which on a heap is written past the cache, bytes. The
-// cores' own caches are smaller than that, and of the last level a heap may have less
-// to itself. Smaller heaps are written no faster that way, and those who read them
-// next would miss them in the cache.
-const pastCache = 16 << 20
-
-// copyPayload copies a packet's payload to its place in a heap.
-func (r *record) copyPayload(h *spead.Packet, p *Packet) {
-	dst := r.memory[h.PayloadOffset : h.PayloadOffset+h.PayloadLength]
-	if r.past {
-		n := cache.CopyPast(dst, p.First[h.HeaderLen:])
-		for _, s := range p.Rest {
-			n += cache.CopyPast(dst[n:], s)
-		}
-		return
-	}
-	n := cache.Copy(dst, p.First[h.HeaderLen:])
-	for _, s := range p.Rest {
-		n += cache.Copy(dst[n:], s)
-	}
-}
-
 // acquire pins the heap that h belongs to, starting it if need be.
 func (f *Feeder) acquire(h *spead.Packet, now int64) Fate {
 	a := f.a
+	f.makeRoom(h, now)
 	hist, spare := f.historyOf(h.Cnt, kindParts)
 	var r *record
 	var rec int
@@ -495,7 +450,7 @@ func (f *Feeder) acquire(h *spead.Packet, now int64) Fate {
 			}
 			cand := int(e.ref & recordMask)
 			if a.records[cand].pin(e.ref) {
-				f.cur, f.curRef = &a.records[cand], cand
+				f.hold(h, &a.records[cand], cand)
 				return placed
 			}
 			continue // it was closed just now
@@ -507,6 +462,7 @@ func (f *Feeder) acquire(h *spead.Packet, now int64) Fate {
 			return f.repeat(hist, e)
 		}
 		if r == nil {
+			f.release(now)
 			f.beginAgain(hist, h, found, next)
 			// Room is made before it is needed, by whoever starts heap number
 			// next: all of them evict the same one. So no more than the
@@ -531,7 +487,7 @@ func (f *Feeder) acquire(h *spead.Packet, now int64) Fate {
 		r.hist, r.seq = hist, next
 		if hist.start(next, h.Cnt, f.who(), refTo(r.state.Load(), rec), 0, spare) {
 			f.noteStart(h.Cnt)
-			f.cur, f.curRef = r, rec
+			f.hold(h, r, rec)
 			return placed
 		}
 	}
@@ -592,17 +548,18 @@ func (f *Feeder) prepare(h *spead.Packet, now int64, how how) (r *record, rec in
 	r = &a.records[rec]
 	r.begin(how)
 	a.coverage.reset(&r.cover, r.cover.Load()>>claimedBits)
-	r.committed.Store(0)
-	r.packets.Store(0)
-	r.length.Store(h.HeapLength)
-	r.reach.Store(0)
-	r.lastSeen.Store(now)
-	r.stop.Store(false)
-	r.whole.Store(0)
-	r.refused.Store(false)
+	setInt(&r.committed, 0)
+	setInt(&r.packets, 0)
+	setInt(&r.length, h.HeapLength)
+	setInt(&r.reach, 0)
+	setInt(&r.lastSeen, now)
+	setBool(&r.stop, false)
+	setInt(&r.whole, 0)
+	setBool(&r.refused, false)
 	r.pointers.reset()
 	r.slot, r.cnt, r.from, r.flavour, r.firstSeen, r.memory = slot, h.Cnt, f.from, h.Flavour, f.wall, memory
-	r.past = max(h.HeapLength, h.PayloadOffset) >= pastCache
+	f.crowd.see(a.cfg.Share.Filling())
+	r.past = how == open && f.crowd.past(h)
 	return r, rec, true
 }
 
@@ -743,44 +700,6 @@ func (f *Feeder) begins(h *spead.Packet) bool {
 func (f *Feeder) historyOf(cnt uint64, kind int) (*history, *uint64) {
 	s := cnt % uint64(f.a.cfg.Substreams)
 	return f.a.histories[s][kind], &f.spareNodes[s][kind]
-}
-
-// release commits what was placed, closes the heap if that completes it, and takes
-// off our pin.
-func (f *Feeder) release(now int64) {
-	r := f.cur
-	if r == nil {
-		return
-	}
-	f.cur = nil
-	if f.touched {
-		f.commit(r, now)
-	}
-	if r.unpin() {
-		f.finish(r, f.curRef, now)
-	}
-}
-
-// commit tells the heap what was placed in it since we pinned it, all at once: each
-// of these words is shared with other threads, and to change it waits until all that
-// was copied has left the processor's store buffer. What was placed has its pointers
-// already, so a heap of which every byte is committed has all of them.
-func (f *Feeder) commit(r *record, now int64) {
-	f.touched = false
-	if r.past {
-		cache.Fence()
-	}
-	if f.packets > 0 {
-		step("feeder.commit.packets")
-		r.packets.Add(f.packets)
-		step("feeder.commit.bytes")
-		r.committed.Add(f.bytes)
-		f.packets, f.bytes = 0, 0
-	}
-	r.lastSeen.Store(now)
-	if r.length.Load() >= 0 && r.isComplete() {
-		r.close(refTo(r.state.Load(), f.curRef), complete)
-	}
 }
 
 // evictAged evicts the heaps for which no packet has come for too long.

@@ -81,8 +81,10 @@ func (p *pointerSet) reset() {
 			p.tabAt[at].Store(0)
 		}
 	}
-	p.n.Store(0)
-	p.ones.Store(false)
+	if p.n.Load() != 0 {
+		p.n.Store(0)
+	}
+	setBool(&p.ones, false)
 }
 
 // kept says whether a heap keeps the pointer: all but the immediates that

@@ -311,3 +311,41 @@ func TestSmallWindow(t *testing.T) {
 		}
 	})
 }
+
+// How traffic of several senders is batched does not matter to what comes out, nor to
+// its order, also where heaps are evicted: though heaps stay pinned, and their packets
+// are copied later than they are placed.
+func TestBatchesOfManyHeaps(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		tr := drawTraffic(rt, 60)
+		live := rapid.SampledFrom([]int{1, 2, 5, 60}).Draw(rt, "live")
+		var first string
+		for _, most := range []int{1, 3, 40, 1000} {
+			r := newRig(t, pool.ShareConfig{Live: live, Ring: 200, Largest: 8192}, Config{Incomplete: true, MaxItems: 64})
+			for left := tr.packets; len(left) > 0; {
+				n := min(len(left), most)
+				var batch [][]byte
+				for _, p := range left[:n] {
+					batch = append(batch, p.bytes)
+				}
+				left = left[n:]
+				r.feed(0, batch...)
+			}
+			r.Feeder(0).Finish()
+			result := ""
+			for h := r.TryNext(); h != nil; h = r.TryNext() {
+				r.check(h)
+				result += fmt.Sprintln(h.Cnt(), h.Complete(), h.Ranges(), h.Packets())
+				h.Release()
+			}
+			r.balance()
+			result += fates(r.Stats())
+			r.close()
+			if first == "" {
+				first = result
+			} else if result != first {
+				rt.Fatalf("batches of %d packets give\n%s\nand single packets\n%s", most, result, first)
+			}
+		}
+	})
+}

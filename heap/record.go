@@ -158,3 +158,25 @@ func atLeast(v *atomic.Int64, x int64) {
 		}
 	}
 }
+
+// setInt and setBool store what is not there already: where a thread alone owns the
+// word, or does not mind who was last. An atomic store is an exchange, which costs as
+// much as any atomic operation, and most words of a record are what they were in the
+// heap before.
+func setInt(v *atomic.Int64, x int64) {
+	if v.Load() != x {
+		v.Store(x)
+	}
+}
+
+func setBool(v *atomic.Bool, x bool) {
+	if v.Load() != x {
+		v.Store(x)
+	}
+}
+
+func setWord(v *uint64, x uint64) {
+	if atomic.LoadUint64(v) != x {
+		atomic.StoreUint64(v, x)
+	}
+}

@@ -1,0 +1,169 @@
+package heap
+
+import (
+	"github.com/speadx/speadx/internal/cache"
+	"github.com/speadx/speadx/spead"
+)
+
+// pins are the heaps that a thread has pinned, and the copies that it owes them.
+//
+// An atomic operation waits until all that was stored before it has left the
+// processor's store buffer, and after a copy that is a whole packet. So the copies
+// of a batch are made together, after all of it is claimed, and heaps stay pinned
+// meanwhile: a heap is told what was placed in it, and released, once for many
+// packets, also where packets of many heaps alternate.
+//
+// A heap that another thread evicts keeps its slot until we release it, and the
+// pool has one slot a thread for that. So a thread has one heap pinned, unless it is
+// the only one that feeds: then nobody else evicts, and before it starts a heap itself
+// it releases all.
+type pins struct {
+	alone bool           // no other thread feeds
+	list  [maxPins]pin   // where a heap is follows from its count
+	used  [maxPins]uint8 // places in list, in the order of pinning
+	n     int            // how many
+
+	copies [batchSize]payload
+	owed   int // of copies
+}
+
+// maxPins is how many heaps a thread has pinned at most.
+const maxPins = 32
+
+// pin is a heap that is pinned, and what was placed in it and is not committed.
+type pin struct {
+	r       *record // nil: none
+	ref     int     // its number
+	touched bool    // it was fed
+	ours    bool    // to be finished
+	packets int64
+	bytes   int64
+}
+
+// payload is a packet that is claimed, to be copied.
+type payload struct {
+	r *record
+	h *spead.Packet
+	p *Packet
+}
+
+// pinOf is where the heap of h is, if it is pinned.
+func (f *Feeder) pinOf(h *spead.Packet) int {
+	key := h.Cnt
+	if f.a.cfg.BySender {
+		key += uint64(f.from) * 11
+	}
+	return int(key % maxPins)
+}
+
+// has says whether the heap that h belongs to is pinned, and takes it in hand.
+func (f *Feeder) has(h *spead.Packet) bool {
+	p := &f.pins.list[f.pinOf(h)]
+	r := p.r
+	if r == nil || r.cnt != h.Cnt || r.from != f.from && f.a.cfg.BySender || howOf(r.state.Load()) != open {
+		return false
+	}
+	f.cur = p
+	return true
+}
+
+// makeRoom releases what stands in the way of pinning the heap of h.
+func (f *Feeder) makeRoom(h *spead.Packet, now int64) {
+	if ps := &f.pins; ps.n > 0 && (!ps.alone || ps.list[f.pinOf(h)].r != nil) {
+		f.release(now)
+	}
+}
+
+// hold takes the heap of h, which is pinned, in hand.
+func (f *Feeder) hold(h *spead.Packet, r *record, ref int) {
+	ps := &f.pins
+	i := f.pinOf(h)
+	f.cur = &ps.list[i]
+	*f.cur = pin{r: r, ref: ref}
+	ps.used[ps.n] = uint8(i)
+	ps.n++
+}
+
+// release commits what was placed, closes the heaps that are complete by that, and
+// takes off our pins. As finishing a heap may wait for the consumer, all of that is
+// done before.
+func (f *Feeder) release(now int64) {
+	ps := &f.pins
+	f.copyOwed()
+	used := ps.used[:ps.n]
+	ps.n, f.cur = 0, nil
+	for _, i := range used {
+		p := &ps.list[i]
+		if p.touched {
+			f.commit(p, now)
+		}
+		p.ours = p.r.unpin()
+	}
+	for _, i := range used {
+		p := &ps.list[i]
+		r := p.r
+		p.r = nil
+		if p.ours {
+			f.finish(r, p.ref, now)
+		}
+	}
+}
+
+// commit tells a heap what was placed in it since we pinned it. What was placed has
+// its pointers already, so a heap of which every byte is committed has all of them.
+func (f *Feeder) commit(p *pin, now int64) {
+	r := p.r
+	if r.past {
+		cache.Fence()
+	}
+	if p.packets > 0 {
+		step("feeder.commit.packets")
+		r.packets.Add(p.packets)
+		step("feeder.commit.bytes")
+		r.committed.Add(p.bytes)
+	}
+	setInt(&r.lastSeen, now)
+	if r.length.Load() >= 0 && r.isComplete() {
+		r.close(refTo(r.state.Load(), p.ref), complete)
+	}
+}
+
+// owe notes that the payload of a packet is to be copied into a heap that is pinned.
+func (f *Feeder) owe(r *record, h *spead.Packet, p *Packet) {
+	f.pins.copies[f.pins.owed] = payload{r, h, p}
+	f.pins.owed++
+}
+
+// copyOwed makes the copies, fetching meanwhile what is copied next, and the headers
+// of the next batch.
+func (f *Feeder) copyOwed() {
+	copies := f.pins.copies[:f.pins.owed]
+	f.pins.owed = 0
+	for i := range copies {
+		if i+1 < len(copies) {
+			cache.PrefetchPayload(copies[i+1].p.First)
+		}
+		if len(f.next) > 0 {
+			cache.PrefetchHeaders(f.next[0].First)
+			f.next = f.next[1:]
+		}
+		c := &copies[i]
+		c.r.copyPayload(c.h, c.p)
+	}
+}
+
+// copyPayload copies a packet's payload to its place in a heap.
+func (r *record) copyPayload(h *spead.Packet, p *Packet) {
+	dst := r.memory[h.PayloadOffset : h.PayloadOffset+h.PayloadLength]
+	if r.past {
+		n := cache.CopyPast(dst, p.First[h.HeaderLen:])
+		for _, s := range p.Rest {
+			n += cache.CopyPast(dst[n:], s)
+		}
+		return
+	}
+	n := cache.Copy(dst, p.First[h.HeaderLen:])
+	for _, s := range p.Rest {
+		n += cache.Copy(dst[n:], s)
+	}
+}
