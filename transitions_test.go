@@ -26,11 +26,11 @@ import (
 // SPEADX_TRANSITIONS says otherwise.
 const transitions = 2000
 
-// processors lets more goroutines run at once than there are CPUs, as the program does:
-// else a receiving thread that comes back from a system call may have to wait, for up to
-// 10 ms, until one of them lets go.
+// processors lets as many goroutines run at once as the program does, on a machine with
+// two CPUs one more than that: else a receiving thread that comes back from a system
+// call may have to wait, for up to 10 ms, until one of them lets go.
 func processors(t *testing.T) {
-	before := runtime.GOMAXPROCS(runtime.NumCPU() + 4)
+	before := runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), 3))
 	t.Cleanup(func() { runtime.GOMAXPROCS(before) })
 }
 

@@ -22,13 +22,21 @@ kernel's socket (udp). The generator has a processor of its own, on which the ke
 does its part for the receiving end too; where all it could send was received, the
 note says so.
 
+With several senders, each of them has a heap under way, and their packets come in
+turn; contestants are then those alone that are of interest there.
+
 Contestants are a drain (our AF_XDP ring, with nobody who looks at the packets), which
 waits in poll, and one that waits as speadx does (nap); speadx in native mode, waiting
 or spinning, in generic mode, and on a UDP socket; asavie/xdp's ring with our assembly
 of heaps behind it; and spead2_recv, where it is installed, with its defaults, and
 tuned as its documentation advises. Each round is a search: the rate rises until
 packets are lost, and is lowered until none is three times in a row. A ratio is that
-to the drain.
+to the drain. spead2_bench, where it is installed, has a search and a sender of its
+own, and one run of a minute, with jumbo packets.
+
+One more, speadx with as many frames as it takes by default, is disturbed besides: at
+0.8 of its highest rate garbage is collected and the statistics are read all the time,
+and the consumer stands still for 10 ms ten times a second.
 
 It needs two processors and the privileges to make namespaces and to use AF_XDP: run
 it as root. The socket buffers of speadx and spead2_recv are bounded by the sysctl
@@ -80,13 +88,21 @@ func newBenchVethCommand() *cobra.Command {
 					}
 				}
 				shorten("payload", func() { o.Payloads = []int{3072} })
-				shorten("rounds", func() { o.Rounds = 5 })
+				shorten("rounds", func() { o.Rounds = 3 })
 				shorten("trial", func() { o.Trial = 100 * time.Millisecond })
 			}
 			wanted := slices.Contains(o.Only, bench.Spead2) || slices.Contains(o.Only, bench.Spead2Tuned)
 			if spead2 && (o.Only == nil || wanted) {
 				o.Spead2, err = exec.LookPath(spead2Recv)
 				if err != nil && (flags.Changed("spead2") || wanted) {
+					return fmt.Errorf("--spead2: %w", err)
+				}
+			}
+			// It takes a minute: in a short run, only where it is asked for.
+			wanted = slices.Contains(o.Only, bench.Spead2Bench)
+			if spead2 && (o.Only == nil && !short || wanted) {
+				o.Spead2Bench, err = exec.LookPath(spead2Bench)
+				if err != nil && wanted {
 					return fmt.Errorf("--spead2: %w", err)
 				}
 			}
@@ -101,19 +117,20 @@ func newBenchVethCommand() *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.Var(intList(&o.Payloads), "payload", "SPEAD payload of a packet from blast, `BYTES`; may be repeated")
+	flags.Var(intList(&o.Senders), "senders", "`N` that send at once, from blast, each with a heap under way; may be repeated")
 	flags.IntVar(&jumbo, "jumbo", jumbo, "SPEAD payload of a packet from a kernel's socket, `BYTES` (0: leave these out)")
 	flags.VarP(&size, "heap-size", "H", "near which heaps are, whole packets, a `SIZE` such as 1MiB, 1Mi or 1048576")
 	flags.IntVar(&o.Rounds, "rounds", o.Rounds, "turns of each contestant, a search each")
 	flags.DurationVar(&o.Trial, "trial", o.Trial, "how long to send at each rate")
 	flags.IntVar(&o.Frames, "frames", o.Frames, "frames of the UMEM of speadx and of the drains, a power of two")
-	flags.Float64Var(&o.Paced, "paced", o.Paced, "`Gb/s` that CPU time is measured at (0: 0.7 of what the slowest takes)")
+	flags.Float64Var(&o.Paced, "paced", o.Paced, "`Gb/s` that CPU time is measured at (0: 0.7 of what the slowest takes, but for those far behind)")
 	flags.Var(&listFlag[string]{
 		values: &o.Only, kind: "names",
 		parse: func(text string) (string, error) { return text, nil },
 		text:  func(name string) string { return name },
 	}, "only", "measure these `CONTESTANTS` alone, of "+strings.Join(bench.VethContestants(), ", "))
-	flags.BoolVar(&short, "short", false, "take a few minutes: a payload of 3072 besides the jumbo one, 5 rounds, and trials of 100 ms, where nothing else is asked for")
-	flags.BoolVar(&spead2, "spead2", true, "measure "+spead2Recv+" too, if it is installed")
+	flags.BoolVar(&short, "short", false, "take a few minutes: a payload of 3072 besides the jumbo one, 3 rounds, and trials of 100 ms, where nothing else is asked for")
+	flags.BoolVar(&spead2, "spead2", true, "measure "+spead2Recv+" and "+spead2Bench+" too, if they are installed")
 	f.add(flags)
 	return cmd
 }

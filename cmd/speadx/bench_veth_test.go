@@ -14,12 +14,12 @@ import (
 )
 
 // tinyVeth are the flags of a measurement that is over soon.
-var tinyVeth = []string{"bench", "veth", "--payload", "1408", "--jumbo", "0", "-H", "256KiB", "--rounds", "1", "--trial", "10ms", "--paced", "0.5", "--only", "speadx native"}
+var tinyVeth = []string{"bench", "veth", "--payload", "1408", "--jumbo", "0", "-H", "256KiB", "--rounds", "1", "--trial", "10ms", "--paced", "0.5", "--senders", "1", "--only", "speadx native"}
 
 func TestBenchVeth(t *testing.T) {
 	wire(t) // or skip
 	html := filepath.Join(t.TempDir(), "report.html")
-	r := program(append(tinyVeth, "--only", "drain", "--format", "json", "--html", html)...)
+	r := program(append(tinyVeth, "--only", "drain", "--senders", "3", "--format", "json", "--html", html)...)
 	r.check(t, 0)
 	results, err := bench.ReadResults(strings.NewReader(r.stdout))
 	if err != nil || r.stderr != "" {
@@ -29,12 +29,12 @@ func TestBenchVeth(t *testing.T) {
 	for i := range results {
 		got = append(got, results[i].String())
 		if m := results[i].Machine; m == nil || m.Command != "speadx bench veth --format=json --heap-size=256KiB --html="+html+
-			" --jumbo=0 --only=speadx native,drain --paced=0.5 --payload=1408 --rounds=1 --trial=10ms" {
+			" --jumbo=0 --only=speadx native,drain --paced=0.5 --payload=1408 --rounds=1 --senders=1,3 --trial=10ms" {
 			t.Errorf("%v is of machine %+v", &results[i], m)
 		}
 	}
-	const conditions = " blast packet 1408 heap 261888"
-	if want := []string{"veth drain" + conditions, "veth speadx native" + conditions}; !slices.Equal(got, want) {
+	const one, three = " blast senders 1 packet 1408 heap 261888", " blast senders 3 packet 1408 heap 261888"
+	if want := []string{"veth drain" + one, "veth speadx native" + one, "veth drain" + three, "veth speadx native" + three}; !slices.Equal(got, want) {
 		t.Errorf("results of %q", got)
 	}
 	for line := range strings.Lines(r.stdout) {
@@ -69,6 +69,7 @@ func TestBenchVethBefore(t *testing.T) {
 		{[]string{"--payload", "7"}, exitUsage, "packets of 7 bytes of payload cannot be had from blast (8 to 3300)"},
 		{[]string{"--payload", "3072,3072"}, exitUsage, "packets of 3072 bytes of payload stand there twice"},
 		{[]string{"--payload", "3KiB"}, exitUsage, `"3KiB" is not a whole number`},
+		{[]string{"--senders", "0"}, exitUsage, "0 senders at once cannot be had from blast (1 to 256)"},
 		{[]string{"--jumbo", "9000"}, exitUsage, "do not fit an MTU of 9000"},
 		{[]string{"--jumbo", "-1"}, exitUsage, "--jumbo -1 is not a number of bytes"},
 		{[]string{"-H", "0"}, exitUsage, "--heap-size 0 is no measurement"},
@@ -83,6 +84,7 @@ func TestBenchVethBefore(t *testing.T) {
 		{[]string{"--only", "spead2_recv"}, exitError, `--spead2: exec: "spead2_recv": executable file not found`},
 		{[]string{"--only", "spead2_recv", "--spead2=false"}, exitUsage, `no contestant is called "spead2_recv"`},
 		{[]string{"--only", "drain,spead2_recv tuned"}, exitError, `--spead2: exec: "spead2_recv": executable file not found`},
+		{[]string{"--only", "spead2_bench"}, exitError, `--spead2: exec: "spead2_bench": executable file not found`},
 		{[]string{"--spead2"}, exitError, `--spead2: exec: "spead2_recv": executable file not found`},
 		{[]string{"now"}, exitUsage, `bench veth takes no argument, and "now" was given`},
 	} {

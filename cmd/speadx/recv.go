@@ -99,9 +99,11 @@ func runRecv(ctx context.Context, cfg speadx.Config, f *recvFlags, stdout, stder
 		return err
 	}
 	defer r.Close()
-	// A receiving thread that wakes up needs one of Go's processors at once,
-	// however busy the consumer and the garbage collector are.
-	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), r.Info().Threads+8))
+	// A receiving thread that wakes up needs one of Go's processors at once, however
+	// busy the consumer is. More of them than that do harm: while garbage is collected,
+	// each that is idle has a thread that helps, and the receiving thread comes after
+	// all of these when it was stopped for the collector.
+	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), r.Info().Threads+2))
 	in := r.Info()
 	if f.quiet {
 		printNotes(stderr, in)

@@ -74,7 +74,7 @@ func receive(ctx context.Context, port int, heapSize int64, stdout, stderr io.Wr
 	}
 	defer r.Close()
 	// The receiving thread needs one of Go's processors as soon as it wakes up.
-	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), r.Info().Threads+4))
+	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), r.Info().Threads+2))
 	// And we come right behind it, if we may: where all processors are busy, as with
 	// the sender on the same machine, the ring would fill up. Without the privilege
 	// (CAP_SYS_NICE) nothing changes.

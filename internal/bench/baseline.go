@@ -224,6 +224,9 @@ func (c Conditions) texts() []string {
 	if c.Generator != "" {
 		all = append(all, clean(c.Generator))
 	}
+	if c.Senders != 0 {
+		all = append(all, fmt.Sprintf("senders %d", c.Senders))
+	}
 	if c.Packet != 0 {
 		all = append(all, fmt.Sprintf("packet %d", c.Packet))
 	}

@@ -248,6 +248,7 @@ func (r *Result) check() error {
 	c.text("generator", r.Generator, false)
 	c.text("touch", r.Touch, false)
 	c.text("note", r.Note, false)
+	c.count("senders", int64(r.Senders))
 	c.count("packet", int64(r.Packet))
 	c.count("heap", r.Heap)
 	c.count("threads", int64(r.Threads))
@@ -279,6 +280,18 @@ func (v *Veth) check(c *checker) {
 	c.unsigned("veth.paced_lost", v.PacedLost)
 	c.count("veth.ring_peak", int64(v.RingPeak))
 	c.count("veth.ring_size", int64(v.RingSize))
+	if d := v.Disturbed; d != nil {
+		c.figure("veth.disturbed.gbps", d.Gbps)
+		c.figure("veth.disturbed.seconds", d.Seconds)
+		c.unsigned("veth.disturbed.sent", d.Sent)
+		c.unsigned("veth.disturbed.lost", d.Lost)
+		c.unsigned("veth.disturbed.collections", d.Collections)
+		c.unsigned("veth.disturbed.readings", d.Readings)
+		c.unsigned("veth.disturbed.stalls", d.Stalls)
+		if d.Lost > d.Sent {
+			c.fail("veth.disturbed.lost", d.Lost, fmt.Sprintf("is more than the %d that were sent", d.Sent))
+		}
+	}
 	for i := range v.Curve {
 		p := &v.Curve[i]
 		key := func(s string) string { return fmt.Sprintf("veth.curve[%d].%s", i, s) }

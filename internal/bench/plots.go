@@ -390,12 +390,16 @@ func (p *plots) cpu(results []Result) error {
 		{"CPU time of the process for a GB", func(v *Veth) float64 { return v.ProcessCPUPerGB }},
 	} {
 		has := func(r *Result) bool { return r.Veth != nil && of.value(r.Veth) > 0 }
-		for _, g := range groupBy(results, has, func(c *Conditions) { c.Packet, c.Generator = 0, "" }) {
+		for _, g := range groupBy(results, has, func(c *Conditions) { c.Packet, c.Heap, c.Senders, c.Generator = 0, 0, 0, "" }) {
 			labels, at := axisOf(g.results, func(r *Result) string {
-				return strings.TrimSpace(clean(r.Generator) + " " + integer(r.Packet))
+				label := strings.TrimSpace(clean(r.Generator) + " " + integer(r.Packet))
+				if r.Senders > 1 {
+					label += fmt.Sprintf(" × %d", r.Senders)
+				}
+				return label
 			})
 			s := g.seriesOf(func(r *Result) []point { return []point{{x: at(r), y: of.value(r.Veth)}} })
-			if err := p.bars(axes{title: g.title(of.title), x: "generator and packet, bytes of payload", y: "s/GB"}, labels, s); err != nil {
+			if err := p.bars(axes{title: g.title(of.title), x: "generator, bytes of payload in a packet × senders", y: "s/GB"}, labels, s); err != nil {
 				return err
 			}
 		}

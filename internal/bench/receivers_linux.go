@@ -23,9 +23,10 @@ import (
 type contestant struct {
 	name string
 	// open begins to receive at the end of a wire. It is called in its namespace.
-	open func(w *wire) (receiver, error)
-	// jumbo says that it takes packets longer than a frame of the UMEM.
-	jumbo bool
+	open    func(w *wire) (receiver, error)
+	jumbo   bool // it takes packets longer than a frame of the UMEM
+	many    bool // it is of interest where many send at once
+	disturb bool // it is disturbed, too: its receiver is one of ours
 }
 
 // receiver receives from a wire.
@@ -78,11 +79,12 @@ func (c *counter) cpu() (time.Duration, bool) { return processCPU() - c.cpuThen,
 // speadxReceiver is the library, with a consumer that releases what it gets.
 type speadxReceiver struct {
 	counter
-	r        *speadx.Receiver
-	consumer sync.WaitGroup
+	r         *speadx.Receiver
+	consumer  sync.WaitGroup
+	disturbed atomic.Pointer[disturbance]
 }
 
-func openSpeadx(mode speadx.Mode, wait speadx.Wait, ringHeaps int, frames int) func(w *wire) (receiver, error) {
+func openSpeadx(mode speadx.Mode, wait speadx.Wait, frames int, ringHeaps func(l *load) int) func(w *wire) (receiver, error) {
 	return func(w *wire) (receiver, error) {
 		r, err := speadx.Open(context.Background(), speadx.Config{
 			Streams:    []speadx.Stream{{Source: w.dest.String()}},
@@ -92,8 +94,10 @@ func openSpeadx(mode speadx.Mode, wait speadx.Wait, ringHeaps int, frames int) f
 			Frames:     frames,
 			CPUs:       []int{receiverCPU()},
 			HeapSize:   w.load.heap,
-			RingHeaps:  ringHeaps,
 			IgnoreStop: true,
+
+			ConcurrentHeaps: w.load.live(),
+			RingHeaps:       max(w.load.live(), ringHeaps(&w.load)),
 		})
 		if err != nil {
 			return nil, err
@@ -111,6 +115,7 @@ func openSpeadx(mode speadx.Mode, wait speadx.Wait, ringHeaps int, frames int) f
 				if err != nil {
 					return
 				}
+				s.disturbed.Load().consume()
 				h.Release()
 			}
 		})
@@ -266,10 +271,13 @@ type feeding struct {
 }
 
 func newFeeding(w *wire) (_ *feeding, err error) {
-	f := &feeding{batch: source.NewBatch(256)}
+	f := &feeding{batch: source.NewBatch(feedingBatch)}
 	if f.pool, err = pool.New(pool.Config{
-		Shares: []pool.ShareConfig{{Name: "bench", Live: 4, Ring: 4, Held: 2, Threads: 1, Largest: int(w.load.heap)}},
-		Node:   -1,
+		// There is nobody else to empty the ring: it takes all heaps that a batch can end.
+		Shares: []pool.ShareConfig{{
+			Name: "bench", Live: w.load.live(), Ring: feedingBatch/w.load.packets + w.load.live(), Held: 2, Threads: 1, Largest: int(w.load.heap),
+		}},
+		Node: -1,
 	}); err != nil {
 		return nil, err
 	}
@@ -278,6 +286,9 @@ func newFeeding(w *wire) (_ *feeding, err error) {
 	}
 	return f, nil
 }
+
+// feedingBatch is how many packets are received at once.
+const feedingBatch = 256
 
 // pass receives a batch and gives how many packets stood in the heaps it completed.
 func (f *feeding) pass(src source.Source) (packets int64, err error) {

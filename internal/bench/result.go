@@ -38,6 +38,7 @@ type Result struct {
 // Conditions are what a result was measured under; zero: does not apply.
 type Conditions struct {
 	Generator string `json:"generator,omitempty"` // bench veth: blast or udp
+	Senders   int    `json:"senders,omitempty"`   // bench veth: that send at once, packet by packet in turn
 	Packet    int    `json:"packet,omitempty"`    // bench memory: UDP payload of a full packet, bytes; bench veth: SPEAD payload
 	Heap      int64  `json:"heap,omitempty"`      // payload of a heap, or the size of a buffer, bytes
 	Threads   int    `json:"threads,omitempty"`   // feeding threads
@@ -59,7 +60,8 @@ type Veth struct {
 	Curve []Point `json:"curve,omitempty"` // of all trials, by rising rate
 
 	// CPU time for a GB (10⁹ bytes) of payload at PacedGbps, which all
-	// contestants take without loss, in seconds. The machine's is that of the
+	// contestants take without loss but those far behind, which have a pace of
+	// their own, in seconds. The machine's is that of the
 	// whole machine less that of the same generator at the same rate into
 	// XDP_DROP; the process's is its own alone.
 	PacedGbps       float64 `json:"paced_gbps,omitempty"`
@@ -67,8 +69,23 @@ type Veth struct {
 	ProcessCPUPerGB float64 `json:"process_cpu_s_per_gb,omitempty"`
 	PacedLost       uint64  `json:"paced_lost,omitempty"` // packets lost at that rate
 
+	Disturbed *Disturbed `json:"disturbed,omitempty"` // of contestants that are
+
 	RingPeak int `json:"ring_peak,omitempty"` // most frames that ever waited on the RX ring
 	RingSize int `json:"ring_size,omitempty"`
+}
+
+// Disturbed is what became of packets at a part of the highest rate without loss,
+// while all that a program does besides receiving got in the way. The receiver's ring
+// of heaps is deep enough for what comes while its consumer stands still.
+type Disturbed struct {
+	Gbps        float64 `json:"gbps"`        // that was sent
+	Seconds     float64 `json:"seconds"`     // for how long
+	Sent        uint64  `json:"sent"`        // packets
+	Lost        uint64  `json:"lost"`        // of these
+	Collections uint64  `json:"collections"` // of garbage
+	Readings    uint64  `json:"readings"`    // of the statistics
+	Stalls      uint64  `json:"stalls"`      // of the consumer, for 10 ms each
 }
 
 // Point is one rate that was tried.

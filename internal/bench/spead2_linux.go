@@ -1,16 +1,12 @@
 package bench
 
 import (
-	"bufio"
-	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net"
-	"os"
-	"os/exec"
 	"regexp"
 	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -24,10 +20,8 @@ type spead2Receiver struct {
 	program string
 	tuned   bool
 	wire    *wire
-	cmd     *exec.Cmd
-	exited  chan struct{} // closed when the process has; nil: it did not begin
-	failed  error         // then, of the process
-	out     bytes.Buffer  // then
+	p       *process // nil: none has begun
+	warm    uint64   // packets that it was sent in begin
 	used    time.Duration
 }
 
@@ -40,76 +34,64 @@ func openSpead2(program string, tuned bool) func(w *wire) (receiver, error) {
 	}
 }
 
-// begin starts it and waits until its socket is there.
+// begin starts it and waits until its socket is there. A pool of many buffers has been
+// used by then, since memory costs most when it is written for the first time, and a
+// receiver that runs for long is not to be judged by that.
 func (s *spead2Receiver) begin() (err error) {
-	heap := s.wire.load.heap
-	s.out.Reset()
-	s.exited = nil
-	args := []string{s.wire.dest.String(), "--quiet", "--packet", strconv.Itoa(s.wire.load.payload + headerBytes)}
-	if s.tuned {
-		args = append(args, "--buffer", strconv.Itoa(spead2Buffer),
-			"--mem-pool", "--mem-lower", strconv.FormatInt(heap, 10), "--mem-upper", strconv.FormatInt(heap+8192, 10))
+	if err := s.start(); err != nil {
+		return err
 	}
-	s.cmd = exec.Command(s.program, args...)
-	s.cmd.Stdout, s.cmd.Stderr = &s.out, &s.out
-	err = s.wire.in(func() error {
-		restore, err := onCPU(receiverCPU())
+	s.warm = 0
+	if l := &s.wire.load; s.tuned && l.senders > 1 {
+		packets := 2 * l.live() * l.packets
+		sent, err := s.wire.generator.send(context.Background(), warmPps, time.Duration(packets)*time.Second/warmPps)
 		if err != nil {
 			return err
 		}
-		defer restore()
-		if err := s.cmd.Start(); err != nil {
-			return err
-		}
-		s.exited = make(chan struct{})
-		go func(cmd *exec.Cmd, exited chan struct{}) {
-			s.failed = cmd.Wait()
-			close(exited)
-		}(s.cmd, s.exited)
-		if s.tuned {
-			_ = unix.Setpriority(unix.PRIO_PROCESS, s.cmd.Process.Pid, -20)
-		}
-		for deadline := time.Now().Add(10 * time.Second); ; {
-			bound, err := hasSocket(int(s.wire.dest.Port()))
-			if err != nil || bound {
-				return err
-			}
-			if time.Now().After(deadline) {
-				return errors.New("its socket did not appear within 10 s")
-			}
-			select {
-			case <-s.exited:
-				return fmt.Errorf("it ended at once (%v)", s.cmd.ProcessState)
-			case <-time.After(time.Millisecond):
-			}
-		}
-	})
-	if err != nil {
-		s.abandon()
-		return fmt.Errorf("%s: %w: %.200s", s.program, err, s.out.String())
+		s.warm = sent.packets
 	}
 	return nil
 }
 
-// spead2Buffer is the socket buffer asked for, which net.core.rmem_max may lessen.
-const spead2Buffer = 64 << 20
+// warmPps is a rate that everybody takes, packets a second.
+const warmPps = 200_000
 
-// hasSocket says whether a UDP socket of the thread's namespace has the port.
-func hasSocket(port int) (bool, error) {
-	f, err := os.Open("/proc/thread-self/net/udp")
-	if err != nil {
-		return false, err
+func (s *spead2Receiver) start() error {
+	return s.wire.in(func() (err error) {
+		if s.p, err = startProcess(receiverCPU(), s.program, s.arguments()...); err != nil {
+			return err
+		}
+		if s.tuned {
+			_ = unix.Setpriority(unix.PRIO_PROCESS, s.p.cmd.Process.Pid, -20)
+		}
+		if err := s.p.awaitSocket(int(s.wire.dest.Port()), "udp"); err != nil {
+			return s.p.fail(err)
+		}
+		return nil
+	})
+}
+
+// arguments are those it is started with.
+func (s *spead2Receiver) arguments() []string {
+	heap := s.wire.load.heap
+	args := []string{s.wire.dest.String(), "--quiet", "--packet", strconv.Itoa(s.wire.load.payload + headerBytes)}
+	many := s.wire.load.senders > 1
+	if many {
+		args = append(args, "--concurrent-heaps", strconv.Itoa(s.wire.load.live()))
 	}
-	defer f.Close()
-	want := fmt.Sprintf(":%04X", port)
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		if fields := strings.Fields(lines.Text()); len(fields) > 1 && strings.HasSuffix(fields[1], want) {
-			return true, nil
+	if s.tuned {
+		args = append(args, "--buffer", strconv.Itoa(spead2Buffer),
+			"--mem-pool", "--mem-lower", strconv.FormatInt(heap, 10), "--mem-upper", strconv.FormatInt(heap+8192, 10))
+		if many { // what its heaps and their successors take
+			buffers := strconv.Itoa(3 * s.wire.load.live())
+			args = append(args, "--mem-initial", buffers, "--mem-max-free", buffers)
 		}
 	}
-	return false, lines.Err()
+	return args
 }
+
+// spead2Buffer is the socket buffer asked for, which net.core.rmem_max may lessen.
+const spead2Buffer = 64 << 20
 
 var spead2Heaps = regexp.MustCompile(`Received (\d+) heaps`)
 
@@ -118,7 +100,7 @@ var spead2Heaps = regexp.MustCompile(`Received (\d+) heaps`)
 func (s *spead2Receiver) end(arrived uint64) (uint64, error) {
 	stop, err := s.stopper()
 	if err != nil {
-		s.abandon()
+		s.p.kill()
 		return 0, err
 	}
 	defer stop.Close()
@@ -126,26 +108,24 @@ func (s *spead2Receiver) end(arrived uint64) (uint64, error) {
 	for waiting := true; waiting; {
 		_, _ = stop.Write(stopPacket())
 		select {
-		case <-s.exited:
-			err, waiting = s.failed, false
+		case <-s.p.exited:
+			waiting = false
 		case <-deadline:
-			s.abandon()
-			err, waiting = errors.New("it did not end within 20 s of the stop heap"), false
+			return 0, s.p.fail(errors.New("it did not end within 20 s of the stop heap"))
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
-	if err != nil {
-		return 0, fmt.Errorf("%s: %w: %.200s", s.program, err, s.out.String())
+	if s.p.failed != nil {
+		return 0, s.p.fail(s.p.failed)
 	}
-	if p := s.cmd.ProcessState; p != nil {
-		s.used = p.UserTime() + p.SystemTime()
-	}
-	m := spead2Heaps.FindSubmatch(s.out.Bytes())
+	s.used = s.p.cmd.ProcessState.UserTime() + s.p.cmd.ProcessState.SystemTime()
+	m := spead2Heaps.FindSubmatch(s.p.out.Bytes())
 	if m == nil {
-		return 0, fmt.Errorf("%s did not say how many heaps it received: %.200q", s.program, s.out.String())
+		return 0, fmt.Errorf("%s did not say how many heaps it received: %.200q", s.program, s.p.out.String())
 	}
 	heaps, err := strconv.ParseUint(string(m[1]), 10, 64)
-	return min(heaps*uint64(s.wire.load.packets), arrived), err
+	received := heaps * uint64(s.wire.load.packets)
+	return min(received-min(s.warm, received), arrived), err
 }
 
 func (s *spead2Receiver) stopper() (c net.Conn, err error) {
@@ -168,19 +148,13 @@ func stopPacket() []byte {
 	return b
 }
 
-// abandon ends the process if it still runs, such as after an interruption.
-func (s *spead2Receiver) abandon() {
-	if s.exited != nil {
-		_ = s.cmd.Process.Kill()
-		<-s.exited
-	}
-}
-
 func (s *spead2Receiver) cpu() (time.Duration, bool) { return s.used, false }
 
 func (s *spead2Receiver) ring() (peak, size int) { return 0, 0 }
 
 func (s *spead2Receiver) close() error {
-	s.abandon()
+	if s.p != nil {
+		s.p.kill()
+	}
 	return nil
 }

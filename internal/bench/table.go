@@ -40,6 +40,7 @@ func columns(results []Result) []column {
 	}
 	return []column{
 		{title: "generator", left: true, cell: func(r *Result) string { return clean(r.Generator) }},
+		{title: "senders", cell: func(r *Result) string { return integer(r.Senders) }},
 		{title: "packet", cell: func(r *Result) string { return integer(r.Packet) }},
 		{title: "heap", cell: func(r *Result) string {
 			if r.Heap == 0 {
@@ -83,6 +84,18 @@ func columns(results []Result) []column {
 				return ""
 			}
 			return strconv.FormatUint(v.PacedLost, 10)
+		})},
+		{title: "disturbed Gb/s", cell: ofVeth(func(v *Veth) string {
+			if v.Disturbed == nil {
+				return ""
+			}
+			return measured(v.Disturbed.Gbps)
+		})},
+		{title: "lost disturbed", cell: ofVeth(func(v *Veth) string {
+			if v.Disturbed == nil {
+				return ""
+			}
+			return strconv.FormatUint(v.Disturbed.Lost, 10)
 		})},
 		{title: "lost", cell: ofVeth(func(v *Veth) string { return total(v.Curve, func(p *Point) uint64 { return p.Lost }) })},
 		{title: "refused", cell: ofVeth(func(v *Veth) string { return total(v.Curve, func(p *Point) uint64 { return p.Refused }) })},

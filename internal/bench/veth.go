@@ -11,19 +11,24 @@ import (
 // VethOptions says what [Receive] measures. The zero value is what `speadx bench veth`
 // does.
 type VethOptions struct {
-	Payloads []int         // of a packet from blast, bytes; nil: 3072 and 1408
-	Jumbo    int           // of a packet from the kernel's sender; 0: 8192; negative: leave it out
-	Heap     int64         // near which heaps are, whole packets; 0: 1 MiB
-	Rounds   int           // searches of each contestant; 0: 11
-	Trial    time.Duration // of sending at one rate; 0: 200 ms
-	Frames   int           // of our receivers and the drain; 0: 8192
-	Paced    float64       // Gb/s at which CPU time is measured; 0: 0.7 of what the slowest takes
-	Spead2   string        // the program spead2_recv, measured as well; "": it is not
-	Only     []string      // contestants; nil: all
+	Payloads    []int         // of a packet from blast, bytes; nil: 3072 and 1408
+	Senders     []int         // of blast that send at once, a heap each; nil: 1 and 64
+	Jumbo       int           // of a packet from the kernel's sender; 0: 8192; negative: leave it out
+	Heap        int64         // near which heaps are, whole packets; 0: 1 MiB
+	Rounds      int           // searches of each contestant; 0: 11
+	Trial       time.Duration // of sending at one rate; 0: 200 ms
+	Frames      int           // of our receivers and the drain; 0: 8192
+	Paced       float64       // Gb/s at which CPU time is measured; 0: 0.7 of what the slowest takes, but for those far behind
+	Spead2      string        // the program spead2_recv, measured as well; "": it is not
+	Spead2Bench string        // the program spead2_bench, likewise, with jumbo packets of its own sender
+	Only        []string      // contestants; nil: all
 }
 
 // VethPayloads are those measured unless others are asked for.
 func VethPayloads() []int { return []int{3072, 1408} }
+
+// VethSenders are those measured unless others are asked for.
+func VethSenders() []int { return []int{1, 64} }
 
 // Contestants of bench veth.
 const (
@@ -31,29 +36,32 @@ const (
 	DrainNap    = "drain nap" // the same, waiting as speadx does
 	Native      = "speadx native"
 	Spin        = "speadx native spin"
+	Default     = "speadx default" // native, with as many frames as it takes by itself; disturbed besides
 	Generic     = "speadx generic"
 	Sockets     = "speadx udp"
 	Asavie      = "asavie"
 	Spead2      = "spead2_recv"
 	Spead2Tuned = "spead2_recv tuned"
+	Spead2Bench = "spead2_bench"
 )
 
 // VethContestants are the names of all, in the order in which they take turns.
 func VethContestants() []string {
-	return []string{Drain, DrainNap, Native, Spin, Generic, Sockets, Asavie, Spead2, Spead2Tuned}
+	return []string{Drain, DrainNap, Native, Spin, Default, Generic, Sockets, Asavie, Spead2, Spead2Tuned, Spead2Bench}
 }
 
 // vethFrames are fewer than the receiver has on a veth by default. Those are for a
 // machine that is busy with other things; these stay nearer to the caches.
 const vethFrames = 8192
 
-// Bounds of a packet's payload: what blast makes, and what fits an MTU of 9000.
+// Bounds of what blast makes, and of a payload that fits an MTU of 9000.
 const (
 	leastPayload  = 8
 	mostPayload   = 3300
 	mostJumbo     = 8900
 	mostVethHeap  = 1 << 30
 	mostVethTrial = time.Minute
+	mostSenders   = 256
 )
 
 // Complete sets what is 0 to its default. It is an error if something cannot be
@@ -61,6 +69,9 @@ const (
 func (o *VethOptions) Complete() error {
 	if o.Payloads == nil {
 		o.Payloads = VethPayloads()
+	}
+	if o.Senders == nil {
+		o.Senders = VethSenders()
 	}
 	if o.Jumbo == 0 {
 		o.Jumbo = 8192
@@ -85,6 +96,14 @@ func (o *VethOptions) Complete() error {
 			return fmt.Errorf("bench veth: packets of %d bytes of payload stand there twice", n)
 		}
 	}
+	for i, n := range o.Senders {
+		if n < 1 || n > mostSenders {
+			return fmt.Errorf("bench veth: %d senders at once cannot be had from blast (1 to %d)", n, mostSenders)
+		}
+		if slices.Contains(o.Senders[:i], n) {
+			return fmt.Errorf("bench veth: %d senders stand there twice", n)
+		}
+	}
 	if o.Jumbo > mostJumbo {
 		return fmt.Errorf("bench veth: packets of %d bytes of payload do not fit an MTU of 9000 (at most %d)", o.Jumbo, mostJumbo)
 	}
@@ -100,10 +119,9 @@ func (o *VethOptions) Complete() error {
 	if !(o.Paced >= 0) || math.IsInf(o.Paced, 1) {
 		return fmt.Errorf("bench veth: %v Gb/s is no pace", o.Paced)
 	}
-	names := VethContestants()
-	if o.Spead2 == "" {
-		names = slices.DeleteFunc(names, func(name string) bool { return name == Spead2 || name == Spead2Tuned })
-	}
+	names := slices.DeleteFunc(VethContestants(), func(name string) bool {
+		return o.Spead2 == "" && (name == Spead2 || name == Spead2Tuned) || o.Spead2Bench == "" && name == Spead2Bench
+	})
 	for _, name := range o.Only {
 		if !slices.Contains(names, name) {
 			return fmt.Errorf("bench veth: no contestant is called %q (there are: %s)", name, strings.Join(names, ", "))

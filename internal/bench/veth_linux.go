@@ -14,20 +14,27 @@ import (
 	"github.com/speadx/speadx"
 )
 
+// wants says whether a contestant is to be measured.
+func (o *VethOptions) wants(name string) bool { return o.Only == nil || slices.Contains(o.Only, name) }
+
 func (o *VethOptions) contestants() []contestant {
+	native := func(wait speadx.Wait, frames int, ringHeaps func(*load) int) func(w *wire) (receiver, error) {
+		return openSpeadx(speadx.ModeNative, wait, frames, ringHeaps)
+	}
 	all := []contestant{
-		{name: Drain, open: openDrain(o.Frames, false), jumbo: true},
+		{name: Drain, open: openDrain(o.Frames, false), jumbo: true, many: true},
 		{name: DrainNap, open: openDrain(o.Frames, true), jumbo: true},
-		{name: Native, open: openSpeadx(speadx.ModeNative, speadx.WaitPoll, 0, o.Frames), jumbo: true},
-		{name: Spin, open: openSpeadx(speadx.ModeNative, speadx.WaitSpin, 0, o.Frames), jumbo: true},
-		{name: Generic, open: openSpeadx(speadx.ModeGeneric, speadx.WaitPoll, 0, o.Frames), jumbo: true},
-		{name: Sockets, open: openSpeadx(speadx.ModeUDP, speadx.WaitPoll, 0, 0), jumbo: true},
-		{name: Asavie, open: openAsavie},
+		{name: Native, open: native(speadx.WaitPoll, o.Frames, noMore), jumbo: true, many: true},
+		{name: Spin, open: native(speadx.WaitSpin, o.Frames, noMore), jumbo: true},
+		{name: Default, open: native(speadx.WaitPoll, 0, outlasting), disturb: true},
+		{name: Generic, open: openSpeadx(speadx.ModeGeneric, speadx.WaitPoll, o.Frames, noMore), jumbo: true, many: true},
+		{name: Sockets, open: openSpeadx(speadx.ModeUDP, speadx.WaitPoll, 0, noMore), jumbo: true, many: true},
+		{name: Asavie, open: openAsavie, many: true},
 	}
 	if o.Spead2 != "" {
 		all = append(all,
-			contestant{name: Spead2, open: openSpead2(o.Spead2, false), jumbo: true},
-			contestant{name: Spead2Tuned, open: openSpead2(o.Spead2, true), jumbo: true})
+			contestant{name: Spead2, open: openSpead2(o.Spead2, false), jumbo: true, many: true},
+			contestant{name: Spead2Tuned, open: openSpead2(o.Spead2, true), jumbo: true, many: true})
 	}
 	return all
 }
@@ -46,19 +53,20 @@ func Receive(ctx context.Context, o VethOptions, emit func(Result)) error {
 	if len(allCPUs) < 2 {
 		return errors.New("bench veth needs two processors, one for the generator and one for who receives")
 	}
-	// As the program does: a receiving thread that wakes up needs one of Go's
-	// processors at once.
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(runtime.NumCPU() + 8))
+	// As the program does, with one receiving thread: see runRecv in cmd/speadx.
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), 3)))
 	loads := []load{}
-	for _, n := range o.Payloads {
-		loads = append(loads, newLoad("blast", n, o.Heap))
+	for _, senders := range o.Senders {
+		for _, n := range o.Payloads {
+			loads = append(loads, newLoad("blast", senders, n, o.Heap))
+		}
 	}
 	if o.Jumbo > 0 {
-		loads = append(loads, newLoad("udp", o.Jumbo, o.Heap))
+		loads = append(loads, newLoad("udp", 1, o.Jumbo, o.Heap))
 	}
 	for _, l := range loads {
 		if err := vethLoad(ctx, l, o, emit); err != nil {
-			return fmt.Errorf("bench veth: %s, %d bytes of payload: %w", l.generator, l.payload, err)
+			return fmt.Errorf("bench veth: %s, %d bytes of payload, senders: %d: %w", l.generator, l.payload, l.senders, err)
 		}
 	}
 	return nil
@@ -72,16 +80,18 @@ type runner struct {
 	limited  int       // rounds in which the generator was the limit
 	trials   []outcome
 	ringSize int
+	pace     float64   // Gb/s at which CPU time is measured; 0: it is not
 	machine  []float64 // CPU seconds for a GB, of each round
 	process  []float64
 	paced    outcome
+	upset    *Disturbed
 	failed   error
 }
 
 func vethLoad(ctx context.Context, l load, o VethOptions, emit func(Result)) error {
 	var all []*runner
 	for _, c := range o.contestants() {
-		if l.generator == "udp" && !c.jumbo || o.Only != nil && !slices.Contains(o.Only, c.name) {
+		if l.generator == "udp" && !c.jumbo || l.senders > 1 && !c.many || !o.wants(c.name) {
 			continue
 		}
 		all = append(all, &runner{contestant: c, guess: 5e5})
@@ -99,16 +109,8 @@ func vethLoad(ctx context.Context, l load, o VethOptions, emit func(Result)) err
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	paced := o.Paced
-	if paced == 0 {
-		paced = math.Inf(1)
-		for _, r := range all {
-			if m, _, _ := Median(r.rates); m > 0 {
-				paced = min(paced, 0.7*m)
-			}
-		}
-	}
-	if err := cpuRounds(ctx, l, paced, all, o); err != nil {
+	pace(all, o.Paced)
+	if err := cpuRounds(ctx, l, all, o); err != nil {
 		return err
 	}
 	var drain *runner
@@ -116,10 +118,25 @@ func vethLoad(ctx context.Context, l load, o VethOptions, emit func(Result)) err
 		if r.name == Drain {
 			drain = r
 		}
+		if r.disturb && r.failed == nil {
+			if r.failed = r.disturbRounds(ctx, l, o); ctx.Err() != nil {
+				return ctx.Err()
+			}
+		}
+	}
+	if l.generator == "udp" && o.Spead2Bench != "" && o.wants(Spead2Bench) {
+		r, err := spead2Bench(ctx, o.Spead2Bench, l)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			r.Note = err.Error()
+		}
+		defer emit(r) // last
 	}
 	failures := 0
 	for _, r := range all {
-		emit(r.result(l, drain, paced))
+		emit(r.result(l, drain))
 		if r.failed != nil {
 			failures++
 		}
@@ -187,29 +204,67 @@ func (r *runner) try(ctx context.Context, w *wire, rec receiver, pps float64, d 
 // /proc/stat is 10 ms.
 const cpuTrial = 10
 
-// cpuRounds measures CPU time at a pace.
-func cpuRounds(ctx context.Context, l load, gbps float64, all []*runner, o VethOptions) error {
-	if math.IsInf(gbps, 1) {
-		return nil
-	}
-	pps := gbps / l.gbps(1)
-	rounds := max(1, min(5, o.Rounds/2))
-	drop := &runner{contestant: contestant{name: "drop", open: openDrop}}
-	for range rounds {
-		base, _, _, err := drop.cost(ctx, l, pps, o.Trial*cpuTrial)
-		if err != nil {
-			return err
+// cpuRounds is how often CPU time is measured.
+func (o *VethOptions) cpuRounds() int { return max(1, min(5, o.Rounds/2)) }
+
+const (
+	// pacedShare is at which part of a highest rate CPU time is measured.
+	pacedShare = 0.7
+	// tooSlow is the part of the median's rate below which a contestant is paced by
+	// itself: CPU time at a rate so low would say little of the others.
+	tooSlow = 0.25
+)
+
+// pace says at which rate each contestant's CPU time is measured: the one that was
+// asked for, or one that all take but those that are far behind.
+func pace(all []*runner, asked float64) {
+	var rates []float64
+	for _, r := range all {
+		if m, _, _ := Median(r.rates); m > 0 {
+			rates = append(rates, m)
 		}
+	}
+	middle, _, _ := Median(rates)
+	slowest := math.Inf(1)
+	for _, m := range rates {
+		if m >= tooSlow*middle {
+			slowest = min(slowest, m)
+		}
+	}
+	for _, r := range all {
+		switch m, _, _ := Median(r.rates); {
+		case asked > 0:
+			r.pace = asked
+		case m > 0:
+			r.pace = pacedShare * min(slowest, m)
+		}
+	}
+}
+
+// cpuRounds measures CPU time at the contestants' paces.
+func cpuRounds(ctx context.Context, l load, all []*runner, o VethOptions) error {
+	drop := &runner{contestant: contestant{name: "drop", open: openDrop}}
+	for range o.cpuRounds() {
+		bases := map[float64]float64{}
 		for _, r := range all {
-			if r.failed != nil {
+			if r.failed != nil || r.pace == 0 {
 				continue
+			}
+			pps := r.pace / l.gbps(1)
+			base, ok := bases[r.pace]
+			if !ok {
+				var err error
+				if base, _, _, err = drop.cost(ctx, l, pps, o.Trial*cpuTrial); err != nil {
+					return err
+				}
+				bases[r.pace] = base
 			}
 			machine, process, out, err := r.cost(ctx, l, pps, o.Trial*cpuTrial)
 			if err != nil {
 				if ctx.Err() != nil {
 					return err
 				}
-				r.failed = fmt.Errorf("at %.1f Gb/s: %w", gbps, err) // what was found before stands
+				r.failed = fmt.Errorf("at %.1f Gb/s: %w", r.pace, err) // what was found before stands
 				continue
 			}
 			r.machine = append(r.machine, machine-base)
@@ -287,10 +342,10 @@ func othersBusy(l load) (sum time.Duration, err error) {
 	return sum, nil
 }
 
-func (r *runner) result(l load, drain *runner, paced float64) Result {
+func (r *runner) result(l load, drain *runner) Result {
 	res := Result{
 		Bench: "veth", Contestant: r.name,
-		Conditions: Conditions{Generator: l.generator, Packet: l.payload, Heap: l.heap},
+		Conditions: Conditions{Generator: l.generator, Senders: l.senders, Packet: l.payload, Heap: l.heap},
 		Trials:     len(r.rates),
 	}
 	res.Gbps, res.GbpsLow, res.GbpsHigh = Median(r.rates)
@@ -300,12 +355,12 @@ func (r *runner) result(l load, drain *runner, paced float64) Result {
 		ratio.To = Drain
 		res.Ratio = &ratio
 	}
-	v := &Veth{Curve: curve(l, r.trials), RingSize: r.ringSize}
+	v := &Veth{Curve: curve(l, r.trials), RingSize: r.ringSize, Disturbed: r.upset}
 	for _, p := range v.Curve {
 		v.RingPeak = max(v.RingPeak, p.RingPeak)
 	}
 	if len(r.machine) > 0 {
-		v.PacedGbps = paced
+		v.PacedGbps = r.pace
 		v.MachineCPUPerGB, _, _ = Median(r.machine)
 		v.MachineCPUPerGB = max(0, v.MachineCPUPerGB)
 		v.ProcessCPUPerGB, _, _ = Median(r.process)
@@ -365,7 +420,7 @@ var idleNs = sync.OnceValue(func() float64 {
 })
 
 func measureIdle() (_ float64, err error) {
-	w, err := newWire(newLoad("blast", 1408, 1408))
+	w, err := newWire(newLoad("blast", 1, 1408, 1408))
 	if err != nil {
 		return 0, err
 	}

@@ -72,6 +72,7 @@ func TestContestants(t *testing.T) {
 	for _, c := range o.contestants() {
 		names = append(names, c.name)
 	}
+	names = append(names, Spead2Bench) // by itself
 	if !slices.Equal(names, VethContestants()) {
 		t.Errorf("contestants are %q, names %q", names, VethContestants())
 	}
@@ -82,7 +83,7 @@ func TestReceive(t *testing.T) {
 	leavesNothing(t, func() {
 		results := map[string]Result{}
 		err := Receive(t.Context(), VethOptions{
-			Payloads: []int{1408}, Jumbo: -1, Rounds: 1, Trial: 20 * time.Millisecond, Only: []string{Drain, Native},
+			Payloads: []int{1408}, Senders: []int{1}, Jumbo: -1, Rounds: 1, Trial: 20 * time.Millisecond, Only: []string{Drain, Native},
 		}, func(r Result) { results[r.Contestant] = r })
 		if err != nil || len(results) != 2 {
 			t.Fatalf("%d results, %v", len(results), err)
@@ -126,7 +127,7 @@ func TestReceiveJumbo(t *testing.T) {
 func plausible(t *testing.T, r *Result, generator string, payload int) {
 	t.Helper()
 	packets := (1 << 20) / payload
-	want := Conditions{Generator: generator, Packet: payload, Heap: int64(packets * payload)}
+	want := Conditions{Generator: generator, Senders: 1, Packet: payload, Heap: int64(packets * payload)}
 	if r.Bench != "veth" || r.Conditions != want || r.Trials != 1 || r.Gbps <= 0 || r.GbpsLow != r.Gbps || r.GbpsHigh != r.Gbps ||
 		math.Abs(r.Mpps*float64(payload)*8e-3-r.Gbps) > 1e-6*r.Gbps {
 		t.Errorf("result %+v", r)
@@ -148,6 +149,62 @@ func plausible(t *testing.T, r *Result, generator string, payload int) {
 	}
 }
 
+// TestReceiveManySenders: packets of many heaps in turn, which all have a place.
+func TestReceiveManySenders(t *testing.T) {
+	needVeth(t)
+	leavesNothing(t, func() {
+		var names []string
+		err := Receive(t.Context(), VethOptions{
+			Payloads: []int{1408}, Senders: []int{40}, Heap: 14080, Jumbo: -1, Rounds: 1, Trial: 10 * time.Millisecond, Paced: 0.2,
+			Only: []string{Native, Spin, Asavie},
+		}, func(r Result) {
+			names = append(names, r.Contestant)
+			if r.Senders != 40 || r.Heap != 14080 || r.Gbps <= 0 || r.Note != "" && r.Note != "the generator was the limit" || r.Veth.PacedLost > 0 {
+				t.Errorf("%+v, %+v", r, r.Veth)
+			}
+		})
+		if err != nil || !slices.Equal(names, []string{Native, Asavie}) {
+			t.Fatalf("results of %q, %v", names, err)
+		}
+	})
+}
+
+func TestReceiveDisturbed(t *testing.T) {
+	needVeth(t)
+	leavesNothing(t, func() {
+		var results []Result
+		err := Receive(t.Context(), VethOptions{
+			Payloads: []int{1408}, Senders: []int{1}, Jumbo: -1, Rounds: 1, Trial: 30 * time.Millisecond, Paced: 0.2, Only: []string{Default},
+		}, func(r Result) { results = append(results, r) })
+		if err != nil || len(results) != 1 {
+			t.Fatalf("%d results, %v", len(results), err)
+		}
+		r := &results[0]
+		plausible(t, r, "blast", 1408)
+		d := r.Veth.Disturbed
+		if d == nil {
+			t.Fatal("it was not disturbed")
+		}
+		if d.Gbps <= 0 || d.Gbps > 0.81*r.Gbps || d.Seconds < 0.25 || d.Sent == 0 || d.Lost > d.Sent || d.Collections == 0 || d.Readings < 50 || d.Stalls == 0 {
+			t.Errorf("%+v of %v Gb/s", d, r.Gbps)
+		}
+	})
+}
+
+// TestOutlasting: the ring of heaps has room for what comes in a stall.
+func TestOutlasting(t *testing.T) {
+	for _, tt := range []struct {
+		senders int
+		heap    int64
+		least   int64 // bytes
+	}{{1, 1 << 20, 120e6}, {64, 1 << 20, 120e6 + 64<<20}, {1, 1408, 120e6}, {1, 1 << 30, 1 << 30}} {
+		l := load{senders: tt.senders, heap: tt.heap}
+		if n := int64(outlasting(&l)); n*tt.heap < tt.least || (n-int64(l.live())-2)*tt.heap > tt.least {
+			t.Errorf("%d heaps of %d bytes, senders: %d", n, tt.heap, tt.senders)
+		}
+	}
+}
+
 func TestReceiveInterrupted(t *testing.T) {
 	needVeth(t)
 	leavesNothing(t, func() {
@@ -161,6 +218,37 @@ func TestReceiveInterrupted(t *testing.T) {
 	})
 }
 
+// TestPace: all have one pace, which all take; who is far behind has its own.
+func TestPace(t *testing.T) {
+	for _, tt := range []struct {
+		rates []float64
+		asked float64
+		want  []float64
+	}{
+		{[]float64{40, 30, 20}, 0, []float64{14, 14, 14}},
+		{[]float64{40, 30, 20}, 25, []float64{25, 25, 25}},
+		{[]float64{40, 4, 20, 30, 50}, 0, []float64{14, 2.8, 14, 14, 14}},
+		{[]float64{40, 0, 20}, 0, []float64{14, 0, 14}},
+		{[]float64{0}, 0, []float64{0}},
+		{nil, 0, nil},
+	} {
+		var all []*runner
+		for _, rate := range tt.rates {
+			r := &runner{}
+			if rate > 0 {
+				r.rates = []float64{rate}
+			}
+			all = append(all, r)
+		}
+		pace(all, tt.asked)
+		for i, r := range all {
+			if math.Abs(r.pace-tt.want[i]) > 1e-9 {
+				t.Errorf("of %v, asked for %v, number %d is paced at %v Gb/s, want %v", tt.rates, tt.asked, i, r.pace, tt.want[i])
+			}
+		}
+	}
+}
+
 func TestNewLoad(t *testing.T) {
 	for _, tt := range []struct {
 		payload int
@@ -169,19 +257,19 @@ func TestNewLoad(t *testing.T) {
 	}{
 		{3072, 1 << 20, 341}, {1408, 1 << 20, 744}, {1024, 1 << 20, 1024}, {8192, 1000, 1}, {8, 8, 1}, {8, 15, 1}, {8, 16, 2},
 	} {
-		l := newLoad("blast", tt.payload, tt.size)
+		l := newLoad("blast", 1, tt.payload, tt.size)
 		if l.packets != tt.packets || l.heap != int64(tt.packets*tt.payload) || l.payload != tt.payload || l.generator != "blast" {
 			t.Errorf("heaps near %d in packets of %d are %+v", tt.size, tt.payload, l)
 		}
 	}
-	l := newLoad("udp", 1250, 1<<20)
+	l := newLoad("udp", 1, 1250, 1<<20)
 	if got := l.gbps(1e6); math.Abs(got-10) > 1e-9 {
 		t.Errorf("10^6 packets of 1250 bytes a second are %v Gb/s", got)
 	}
 }
 
 func TestCurve(t *testing.T) {
-	l := newLoad("blast", 1250, 1<<20) // 10 Gb/s are 10^6 packets a second
+	l := newLoad("blast", 1, 1250, 1<<20) // 10 Gb/s are 10^6 packets a second
 	if points := curve(l, nil); points != nil {
 		t.Errorf("of nothing: %+v", points)
 	}
@@ -235,11 +323,11 @@ func TestHasSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	port := c.LocalAddr().(*net.UDPAddr).Port
-	if has, err := hasSocket(port); !has || err != nil {
+	if has, err := hasSocket("udp", port); !has || err != nil {
 		t.Errorf("port %d is bound: %v, %v", port, has, err)
 	}
 	c.Close()
-	if has, err := hasSocket(port); has || err != nil {
+	if has, err := hasSocket("udp", port); has || err != nil {
 		t.Errorf("port %d is not bound: %v, %v", port, has, err)
 	}
 }
@@ -267,8 +355,15 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// standInFor counts packets to its first argument until a stop heap comes.
+// standInFor counts packets to its first argument until a stop heap comes, or listens.
 func standInFor(args []string) error {
+	if args[0] == "listen" { // for a connection that never comes
+		l, err := net.Listen("tcp", ":"+args[1])
+		if err == nil {
+			_, err = l.Accept()
+		}
+		return err
+	}
 	c, err := net.ListenPacket("udp4", args[0])
 	if err != nil {
 		return err
@@ -294,6 +389,47 @@ func standInFor(args []string) error {
 	return nil
 }
 
+// TestSpeadBench: both ends of a program that measures for itself.
+func TestSpeadBench(t *testing.T) {
+	needVeth(t)
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	script := func(name, master string) string {
+		path := filepath.Join(dir, name)
+		text := fmt.Sprintf("#!/bin/sh\nif [ $1 = agent ]; then %s=\"listen $2\" exec %s; fi\n%s\n", standIn, exe, master)
+		if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	l := newLoad("udp", 1, 8192, 1<<20)
+	leavesNothing(t, func() {
+		// What it prints is of packets with their headers.
+		r, err := spead2Bench(t.Context(), script("good", `echo "$*" >&2; echo "Sustainable rate: 20.1 Gbps"`), l)
+		if want := 20.1 * 8192 / 8232; err != nil || math.Abs(r.Gbps-want) > 1e-9 || math.Abs(r.Mpps*8192*8e-3-want) > 1e-9 || r.Trials != 1 || r.Senders != 1 {
+			t.Errorf("%+v, %v", r, err)
+		}
+		_, err = spead2Bench(t.Context(), script("mute", `echo "$@"`), l)
+		if err == nil || !strings.Contains(err.Error(), `mute master said no rate: "master `) || !strings.Contains(err.Error(), `:7148 --packet 8232 --heap-size 1048576\n"`) {
+			t.Errorf("error %v", err)
+		}
+		if _, err = spead2Bench(t.Context(), script("broken", "echo no luck; exit 3"), l); err == nil || !strings.Contains(err.Error(), "broken: exit status 3: no luck") {
+			t.Errorf("error %v", err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		defer cancel()
+		if _, err = spead2Bench(ctx, script("slow", "exec sleep 100"), l); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error %v", err)
+		}
+		if _, err = spead2Bench(t.Context(), filepath.Join(dir, "none"), l); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("no such program: %v", err)
+		}
+	})
+}
+
 // TestSpeadReceiver: the receiver that is a process counts what that says, and leaves
 // no process, however it ends.
 func TestSpeadReceiver(t *testing.T) {
@@ -311,7 +447,7 @@ func TestSpeadReceiver(t *testing.T) {
 		return path
 	}
 	good := script("good", fmt.Sprintf(`%s="$*" exec %s`, standIn, exe))
-	l := newLoad("blast", 1408, 14080)
+	l := newLoad("blast", 1, 1408, 14080)
 	w, err := newWire(l)
 	if err != nil {
 		t.Fatal(err)
@@ -340,19 +476,24 @@ func TestSpeadReceiver(t *testing.T) {
 			}
 		}
 		want := fmt.Sprintf("arguments: [%v --quiet --packet 1456 --buffer 67108864 --mem-pool --mem-lower 14080 --mem-upper 22272]", w.dest)
-		if !strings.Contains(r.out.String(), want) {
-			t.Errorf("printed %q, want %q", r.out.String(), want)
+		if !strings.Contains(r.p.out.String(), want) {
+			t.Errorf("printed %q, want %q", r.p.out.String(), want)
 		}
 		if err := r.close(); err != nil {
 			t.Error(err)
+		}
+		// Where many send, it is told how many heaps are live, and the pool has room for them.
+		many := &spead2Receiver{program: good, tuned: true, wire: &wire{dest: w.dest, load: load{senders: 64, payload: 1408, heap: 14080}}}
+		if got := strings.Join(many.arguments(), " "); !strings.HasSuffix(got, "--packet 1456 --concurrent-heaps 64 --buffer 67108864 --mem-pool --mem-lower 14080 --mem-upper 22272 --mem-initial 192 --mem-max-free 192") {
+			t.Errorf("arguments for 64 senders: %s", got)
 		}
 		// What is abandoned while it receives does not stay.
 		r = open(good, true)
 		if err := r.begin(); err != nil {
 			t.Fatal(err)
 		}
-		if err := r.close(); err != nil || r.cmd.ProcessState == nil {
-			t.Errorf("close: %v, its process has ended: %v", err, r.cmd.ProcessState)
+		if err := r.close(); err != nil || r.p.cmd.ProcessState == nil {
+			t.Errorf("close: %v, its process has ended: %v", err, r.p.cmd.ProcessState)
 		}
 		// One that says nothing of heaps.
 		r = open(script("mute", fmt.Sprintf(`%s="$*" %s -test.run '^TestStandIn$' >/dev/null; echo hello`, standIn, exe)), false)

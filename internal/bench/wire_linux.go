@@ -7,12 +7,14 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/speadx/speadx"
 	"github.com/speadx/speadx/bpf"
 	"github.com/speadx/speadx/internal/send"
 	"github.com/speadx/speadx/internal/vnet"
@@ -33,6 +35,7 @@ type wire struct {
 // load is what a generator sends.
 type load struct {
 	generator string // blast or udp
+	senders   int    // at once, each with a heap
 	payload   int    // of a packet, without any header, bytes
 	heap      int64  // whole packets, near the size asked for
 	packets   int    // of a heap
@@ -42,10 +45,14 @@ type load struct {
 // whose pointer stands in every packet.
 const headerBytes = 48
 
-func newLoad(generator string, payload int, size int64) load {
+func newLoad(generator string, senders, payload int, size int64) load {
 	n := max(int(size)/payload, 1)
-	return load{generator: generator, payload: payload, heap: int64(n) * int64(payload), packets: n}
+	return load{generator: generator, senders: senders, payload: payload, heap: int64(n) * int64(payload), packets: n}
 }
+
+// live is how many heaps a receiver has to keep at once: those of all senders, and for
+// one as many as is usual.
+func (l *load) live() int { return max(l.senders, speadx.DefaultConcurrentHeaps) }
 
 // gbps is the rate of payload of so many packets a second.
 func (l *load) gbps(pps float64) float64 { return pps * float64(l.payload) * 8e-9 }
@@ -108,10 +115,11 @@ func (w *wire) in(f func() error) (err error) {
 	return err
 }
 
-// sendConfig is that of package send.
+// sendConfig is that of package send. Each destination is sent to from a port of its
+// own, so that to the receiver several of them are several senders.
 func (w *wire) sendConfig() send.Config {
 	return send.Config{
-		Destinations: []netip.AddrPort{w.dest}, Interface: w.net.A.Name,
+		Destinations: slices.Repeat([]netip.AddrPort{w.dest}, w.load.senders), InFlight: w.load.senders, Interface: w.net.A.Name,
 		HeapSize: w.load.heap, MaxPacket: w.load.payload + headerBytes, RepeatPointers: true, NoDescriptors: true, NoStop: true,
 	}
 }
