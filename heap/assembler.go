@@ -84,6 +84,7 @@ type Config struct {
 type Assembler struct {
 	cfg       Config
 	window    int
+	pastCache int64 // tests have a lower one
 	placement placement
 	records   []record
 	coverage  *coverage
@@ -184,6 +185,7 @@ func New(cfg Config) (*Assembler, error) {
 	a := &Assembler{
 		cfg:       cfg,
 		window:    sum.Live / cfg.Substreams,
+		pastCache: pastCache,
 		placement: slotPerHeap{cfg.Share},
 		records:   make([]record, records),
 		coverage:  newCoverage(records+sum.Threads, cfg.MaxRanges),

@@ -3,6 +3,7 @@ package heap
 import (
 	"testing"
 
+	"github.com/speadx/speadx/pool"
 	"github.com/speadx/speadx/spead"
 )
 
@@ -10,36 +11,73 @@ import (
 // for it, also when just those that began together have ended together.
 func TestCrowd(t *testing.T) {
 	for _, c := range []struct {
-		size int64
-		live []int // when each heap begins
-		past bool  // the last of them
+		size    int64
+		started []uint64 // meanwhile, of each heap that is complete
+		past    bool     // the next one
 	}{
-		{1 << 20, []int{1, 1, 1, 1}, false},
-		{8 << 20, []int{1}, false},
-		{16 << 20, []int{1}, true},
-		{1 << 40, []int{1 << 16}, true},
-		{1 << 20, count(1, 15), false},
-		{1 << 20, count(1, 16), true},
-		{1 << 20, append(count(1, 64), 1), true},
-		{1 << 20, append(count(1, 64), count(1, 60)...), true},
-		{1 << 20, append(count(1, 64), make([]int, 400)...), false},
-		{64 << 10, append(count(1, 64), 1), false},
-		{-1, count(1, 64), false},
+		{1 << 20, []uint64{1, 1, 1, 1}, false},
+		{8 << 20, []uint64{1}, false},
+		{16 << 20, nil, true},
+		{1 << 40, []uint64{1 << 60}, true},
+		{1, []uint64{1 << 60}, false},
+		{1 << 20, []uint64{15}, false},
+		{1 << 20, []uint64{16}, true},
+		{1 << 20, count(64, 1), true},
+		{1 << 20, append(count(64, 1), 1, 1, 1), true},
+		{1 << 20, append(count(64, 1), make([]uint64, 400)...), false},
+		{64 << 10, count(64, 1), false},
+		{-1, count(64, 1), false},
 	} {
 		var w crowd
 		h := spead.Packet{HeapLength: c.size}
-		for _, n := range c.live {
+		for _, n := range c.started {
 			w.see(n)
 		}
-		if w.past(&h) != c.past {
-			t.Errorf("heaps of %d bytes, %v at once: past the cache is %v", c.size, c.live, !c.past)
+		if w.past(&h, pastCache) != c.past {
+			t.Errorf("heaps of %d bytes, %v at once: past the cache is %v", c.size, c.started, !c.past)
 		}
 	}
 }
 
-func count(from, to int) (all []int) {
-	for n := from; n <= to; n++ {
-		all = append(all, n)
+// Of heaps that begin and end together, and of those of one sender, the assembler sees
+// how many are filled at once; heaps that stay incomplete are not among them.
+func TestCrowdSeen(t *testing.T) {
+	r := newRig(t, pool.ShareConfig{Live: 64, Ring: 64, Largest: 4096}, Config{})
+	feed := func(cnts []uint64, offsets ...int) {
+		for _, off := range offsets {
+			for _, cnt := range cnts {
+				r.feed(0, raw(48, cnt, 200, int64(off), make([]byte, 100)))
+			}
+		}
+		r.take()
 	}
-	return all
+	feed([]uint64{1}, 0, 100)
+	feed([]uint64{2}, 0, 100)
+	feed(count(3, 32), 0) // halves that are never whole
+	for cnt := range uint64(20) {
+		feed([]uint64{33 + cnt}, 0, 100)
+	}
+	f := r.Feeder(0)
+	if h := (spead.Packet{HeapLength: 1000}); f.crowd.past(&h, 1001) || !f.crowd.past(&h, 1000) {
+		t.Errorf("one sender, and heaps that are incomplete: a crowd of %v", float64(f.crowd)/256)
+	}
+	feed(count(100, 139), 0, 100)
+	if h := (spead.Packet{HeapLength: 1000}); f.crowd.past(&h, 40_001) || !f.crowd.past(&h, 29_000) {
+		t.Errorf("40 senders: a crowd of %v", float64(f.crowd)/256)
+	}
+}
+
+// count counts from one number to another, up or down.
+func count(from, to uint64) (all []uint64) {
+	for n := from; ; {
+		all = append(all, n)
+		switch {
+		case n < to:
+			n++
+		case n > to:
+			n--
+		default:
+			return all
+		}
+	}
 }

@@ -558,8 +558,7 @@ func (f *Feeder) prepare(h *spead.Packet, now int64, how how) (r *record, rec in
 	setBool(&r.refused, false)
 	r.pointers.reset()
 	r.slot, r.cnt, r.from, r.flavour, r.firstSeen, r.memory = slot, h.Cnt, f.from, h.Flavour, f.wall, memory
-	f.crowd.see(a.cfg.Share.Filling())
-	r.past = how == open && f.crowd.past(h)
+	r.past = how == open && f.crowd.past(h, a.pastCache)
 	return r, rec, true
 }
 

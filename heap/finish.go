@@ -9,6 +9,9 @@ func (f *Feeder) finish(r *record, rec int, now int64) {
 	whole := r.isComplete()
 	if r.hist != nil {
 		r.hist.leave(r.seq, now, whole)
+		if whole {
+			f.crowd.see((r.hist.head.Load() - r.seq) * uint64(a.cfg.Substreams))
+		}
 	}
 	stopHeap := r.stop.Load()
 	switch {

@@ -38,9 +38,6 @@ func (s *Share) Counts() Counts {
 	return c
 }
 
-// Filling is that of Counts alone.
-func (s *Share) Filling() int { return int(count(s.states.Load(), filling)) }
-
 // one is what a slot in state x adds to Share.states.
 func one(x state) uint64 { return 1 << (fieldBits * (x - filling)) }
 

@@ -26,7 +26,8 @@ With several senders, each of them has a heap under way, and their packets come 
 turn; contestants are then those alone that are of interest there.
 
 Contestants are a drain (our AF_XDP ring, with nobody who looks at the packets), which
-waits in poll, and one that waits as speadx does (nap); speadx in native mode, waiting
+waits in poll, one that waits as speadx does (nap), and one that copies each packet
+besides, the least that anybody does who puts heaps together; speadx in native mode, waiting
 or spinning, in generic mode, and on a UDP socket; asavie/xdp's ring with our assembly
 of heaps behind it; and spead2_recv, where it is installed, with its defaults, and
 tuned as its documentation advises. Each round is a search: the rate rises until

@@ -79,7 +79,7 @@ func TestBenchVethBefore(t *testing.T) {
 		{[]string{"--trial", "-1s"}, exitUsage, "--trial -1s is too short"},
 		{[]string{"--frames", "-1"}, exitUsage, "--frames -1 is not a number from 1"},
 		{[]string{"--paced", "NaN"}, exitUsage, "NaN Gb/s is no pace"},
-		{[]string{"--only", "drain,speadx"}, exitUsage, `no contestant is called "speadx" (there are: drain, drain nap, speadx native, `},
+		{[]string{"--only", "drain,speadx"}, exitUsage, `no contestant is called "speadx" (there are: drain, drain nap, drain copy, speadx native, `},
 		{[]string{"--only", ""}, exitUsage, `no contestant is called ""`},
 		{[]string{"--only", "spead2_recv"}, exitError, `--spead2: exec: "spead2_recv": executable file not found`},
 		{[]string{"--only", "spead2_recv", "--spead2=false"}, exitUsage, `no contestant is called "spead2_recv"`},

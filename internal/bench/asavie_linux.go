@@ -66,7 +66,7 @@ func openAsavie(w *wire) (receiver, error) {
 		return undo(errors.Join(err, s.Close(), feeding.close()))
 	}
 	src := source.NewAFXDP(q, source.AFXDPConfig{Name: "asavie", Endpoints: endpoints})
-	l := &loop{wake: func() {}, peak: func() (int, int) { return 0, asavieFrames }}
+	l := &loop{wake: func() {}, peak: func() (int, int) { return 0, 0 }} // it does not tell
 	l.closer = func() error { return errors.Join(program.Close(), s.Close(), feeding.close()) }
 	l.run(func() error {
 		n, err := feeding.pass(src)

@@ -18,19 +18,21 @@ const (
 	stall      = 10 * time.Millisecond  // of the consumer
 	stallEvery = 100 * time.Millisecond // from the end of one
 
-	readEvery    = 100 * time.Microsecond // statistics
-	collectEvery = 50                     // readings
-	garbage      = 64 << 10               // made at each reading, bytes
+	readEvery    = time.Millisecond // statistics
+	collectEvery = 100              // readings
+	garbage      = 64 << 10         // made at each reading, bytes
 
-	// outlastedRate is what a ring of heaps has room for during a stall, bytes a second:
-	// more than a veth takes here.
+	// A ring of heaps has room for what comes in the time outlasted at a rate higher than
+	// a veth takes here, bytes a second. On a busy machine a consumer that wakes up may
+	// have to wait for a processor as well, for longer than the stall.
+	outlasted     = 3 * stall
 	outlastedRate = 12e9
 )
 
 // outlasting is a ring of heaps deep enough for a consumer's stalls, noMore one that is
 // not made deeper.
 func outlasting(l *load) int {
-	return int(outlastedRate*stall.Seconds()/float64(l.heap)) + 1 + l.live()
+	return int(outlastedRate*outlasted.Seconds()/float64(l.heap)) + 1 + l.live()
 }
 
 func noMore(*load) int { return 0 }

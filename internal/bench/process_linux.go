@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -36,6 +37,28 @@ func startProcess(cpu int, program string, args ...string) (*process, error) {
 		close(p.exited)
 	}()
 	return p, nil
+}
+
+// cpu is the CPU time that it has used so far, with all its threads.
+func (p *process) cpu() (time.Duration, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	// The second field, the name, may have spaces and parentheses in it: proc_pid_stat(5).
+	f := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	var ticks int64
+	for _, i := range []int{14 - 3, 15 - 3} { // utime, stime
+		if i >= len(f) {
+			return 0, fmt.Errorf("/proc/%d/stat has no field %d", p.cmd.Process.Pid, i+3)
+		}
+		n, err := strconv.ParseInt(f[i], 10, 64)
+		if err != nil {
+			return 0, err
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * userTick, nil
 }
 
 // kill ends the process if it still runs.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,6 +27,7 @@ type contestant struct {
 	open    func(w *wire) (receiver, error)
 	jumbo   bool // it takes packets longer than a frame of the UMEM
 	many    bool // it is of interest where many send at once
+	rival   bool // it is somebody else's
 	disturb bool // it is disturbed, too: its receiver is one of ours
 }
 
@@ -110,6 +112,10 @@ func openSpeadx(mode speadx.Mode, wait speadx.Wait, frames int, ringHeaps func(l
 			return stats.Fates[heap.Delivered]
 		}
 		s.consumer.Go(func() {
+			// Right behind the receiving thread, where all processors are busy. The
+			// thread, with its priority, ends with us.
+			runtime.LockOSThread()
+			_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), consumerNice)
 			for {
 				h, err := r.Next(context.Background())
 				if err != nil {
@@ -122,6 +128,9 @@ func openSpeadx(mode speadx.Mode, wait speadx.Wait, frames int, ringHeaps func(l
 		return s, nil
 	}
 }
+
+// consumerNice is the priority of a consumer's thread.
+const consumerNice = -10
 
 func (s *speadxReceiver) ring() (peak, size int) {
 	stats, info := s.r.Stats(), s.r.Info()
@@ -221,10 +230,15 @@ func (s *steered) close() error {
 	return s.program.Close()
 }
 
+// mostFrame is longer than all frames of an MTU of 9000.
+const mostFrame = 10000
+
 // openDrain opens our AF_XDP queue with nobody behind it: frames are taken and given
-// back, and their memory is not looked at. It sleeps in poll when there are none, as
-// the loop of every example does, or waits as our receiver does.
-func openDrain(frames int, asReceiver bool) func(w *wire) (receiver, error) {
+// back. It sleeps in poll when there are none, as the loop of every example does, or
+// waits as our receiver does. What is in the frames is not looked at, or it is copied
+// once, to memory of the size of a heap for each sender: the least that anybody does who
+// puts heaps together.
+func openDrain(frames int, asReceiver, copies bool) func(w *wire) (receiver, error) {
 	return func(w *wire) (receiver, error) {
 		s := &steered{w: w}
 		link, err := xsk.OpenInterface(xsk.InterfaceConfig{
@@ -241,10 +255,29 @@ func openDrain(frames int, asReceiver bool) func(w *wire) (receiver, error) {
 		l.closer = func() error { return errors.Join(link.Close(), s.close()) }
 		l.peak = func() (int, int) { return int(q.Stats().RingHigh), frames }
 		packets := make([]xsk.Packet, 256)
+		var place []byte
+		if copies {
+			place = make([]byte, int64(w.load.senders)*w.load.heap+mostFrame)
+		}
+		at := 0
+		keep := func(p *xsk.Packet) {
+			if at+p.Len > len(place) {
+				at = 0
+			}
+			at += copy(place[at:], p.First)
+			for _, s := range p.Rest {
+				at += copy(place[at:], s)
+			}
+		}
 		fds := []unix.PollFd{{Fd: int32(q.FD()), Events: unix.POLLIN}}
 		l.run(func() error {
 			n := q.Receive(packets)
 			if n > 0 {
+				if copies {
+					for i := range packets[:n] {
+						keep(&packets[i])
+					}
+				}
 				q.Release()
 				l.count.Add(uint64(n))
 				return nil

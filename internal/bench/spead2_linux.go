@@ -20,8 +20,9 @@ type spead2Receiver struct {
 	program string
 	tuned   bool
 	wire    *wire
-	p       *process // nil: none has begun
-	warm    uint64   // packets that it was sent in begin
+	p       *process      // nil: none has begun
+	warm    uint64        // packets that it was sent in begin
+	begun   time.Duration // CPU time that it used in begin
 	used    time.Duration
 }
 
@@ -50,11 +51,12 @@ func (s *spead2Receiver) begin() (err error) {
 		}
 		s.warm = sent.packets
 	}
-	return nil
+	s.begun, err = s.p.cpu()
+	return err
 }
 
 // warmPps is a rate that everybody takes, packets a second.
-const warmPps = 200_000
+const warmPps = 150_000
 
 func (s *spead2Receiver) start() error {
 	return s.wire.in(func() (err error) {
@@ -118,7 +120,7 @@ func (s *spead2Receiver) end(arrived uint64) (uint64, error) {
 	if s.p.failed != nil {
 		return 0, s.p.fail(s.p.failed)
 	}
-	s.used = s.p.cmd.ProcessState.UserTime() + s.p.cmd.ProcessState.SystemTime()
+	s.used = s.p.cmd.ProcessState.UserTime() + s.p.cmd.ProcessState.SystemTime() - s.begun
 	m := spead2Heaps.FindSubmatch(s.p.out.Bytes())
 	if m == nil {
 		return 0, fmt.Errorf("%s did not say how many heaps it received: %.200q", s.program, s.p.out.String())

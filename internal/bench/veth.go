@@ -32,8 +32,9 @@ func VethSenders() []int { return []int{1, 64} }
 
 // Contestants of bench veth.
 const (
-	Drain       = "drain"     // frames are taken and given back; poll when there are none
-	DrainNap    = "drain nap" // the same, waiting as speadx does
+	Drain       = "drain"      // frames are taken and given back; poll when there are none
+	DrainNap    = "drain nap"  // the same, waiting as speadx does
+	DrainCopy   = "drain copy" // and with one plain copy of what is in them
 	Native      = "speadx native"
 	Spin        = "speadx native spin"
 	Default     = "speadx default" // native, with as many frames as it takes by itself; disturbed besides
@@ -47,7 +48,7 @@ const (
 
 // VethContestants are the names of all, in the order in which they take turns.
 func VethContestants() []string {
-	return []string{Drain, DrainNap, Native, Spin, Default, Generic, Sockets, Asavie, Spead2, Spead2Tuned, Spead2Bench}
+	return []string{Drain, DrainNap, DrainCopy, Native, Spin, Default, Generic, Sockets, Asavie, Spead2, Spead2Tuned, Spead2Bench}
 }
 
 // vethFrames are fewer than the receiver has on a veth by default. Those are for a

@@ -22,19 +22,20 @@ func (o *VethOptions) contestants() []contestant {
 		return openSpeadx(speadx.ModeNative, wait, frames, ringHeaps)
 	}
 	all := []contestant{
-		{name: Drain, open: openDrain(o.Frames, false), jumbo: true, many: true},
-		{name: DrainNap, open: openDrain(o.Frames, true), jumbo: true},
+		{name: Drain, open: openDrain(o.Frames, false, false), jumbo: true, many: true},
+		{name: DrainNap, open: openDrain(o.Frames, true, false), jumbo: true},
+		{name: DrainCopy, open: openDrain(o.Frames, true, true), jumbo: true, many: true},
 		{name: Native, open: native(speadx.WaitPoll, o.Frames, noMore), jumbo: true, many: true},
 		{name: Spin, open: native(speadx.WaitSpin, o.Frames, noMore), jumbo: true},
 		{name: Default, open: native(speadx.WaitPoll, 0, outlasting), disturb: true},
 		{name: Generic, open: openSpeadx(speadx.ModeGeneric, speadx.WaitPoll, o.Frames, noMore), jumbo: true, many: true},
 		{name: Sockets, open: openSpeadx(speadx.ModeUDP, speadx.WaitPoll, 0, noMore), jumbo: true, many: true},
-		{name: Asavie, open: openAsavie, many: true},
+		{name: Asavie, open: openAsavie, many: true, rival: true},
 	}
 	if o.Spead2 != "" {
 		all = append(all,
-			contestant{name: Spead2, open: openSpead2(o.Spead2, false), jumbo: true, many: true},
-			contestant{name: Spead2Tuned, open: openSpead2(o.Spead2, true), jumbo: true, many: true})
+			contestant{name: Spead2, open: openSpead2(o.Spead2, false), jumbo: true, many: true, rival: true},
+			contestant{name: Spead2Tuned, open: openSpead2(o.Spead2, true), jumbo: true, many: true, rival: true})
 	}
 	return all
 }
@@ -96,8 +97,14 @@ func vethLoad(ctx context.Context, l load, o VethOptions, emit func(Result)) err
 		}
 		all = append(all, &runner{contestant: c, guess: 5e5})
 	}
-	for range o.Rounds {
-		for _, r := range all {
+	if l.generator == "blast" {
+		if _, err := idleNs(); err != nil {
+			return err
+		}
+	}
+	for round := range o.Rounds {
+		for i := range all { // another one is the first in each round
+			r := all[(round+i)%len(all)]
 			if err := ctx.Err(); err != nil {
 				return err
 			}
@@ -134,17 +141,21 @@ func vethLoad(ctx context.Context, l load, o VethOptions, emit func(Result)) err
 		}
 		defer emit(r) // last
 	}
+	var failed []error // of ours; a rival that cannot be measured only says so
 	failures := 0
 	for _, r := range all {
 		emit(r.result(l, drain))
 		if r.failed != nil {
 			failures++
+			if !r.rival {
+				failed = append(failed, fmt.Errorf("%s: %w", r.name, r.failed))
+			}
 		}
 	}
 	if failures > 0 && failures == len(all) {
 		return fmt.Errorf("nobody could be measured: %w", all[0].failed)
 	}
-	return nil
+	return errors.Join(failed...)
 }
 
 // round is one search.
@@ -294,7 +305,8 @@ func (r *runner) cost(ctx context.Context, l load, pps float64, d time.Duration)
 	if err := rec.begin(); err != nil {
 		return 0, 0, o, err
 	}
-	before, err := othersBusy(l)
+	began := time.Now()
+	before, err := othersIdle(l)
 	if err != nil {
 		return 0, 0, o, err
 	}
@@ -305,10 +317,11 @@ func (r *runner) cost(ctx context.Context, l load, pps float64, d time.Duration)
 	if s.packets == 0 {
 		return 0, 0, o, errNothing
 	}
-	after, err := othersBusy(l)
+	after, err := othersIdle(l)
 	if err != nil {
 		return 0, 0, o, err
 	}
+	all := time.Since(began)*time.Duration(len(others(l))) - (after - before)
 	received, err := rec.end(s.packets)
 	if err != nil {
 		return 0, 0, o, err
@@ -318,22 +331,27 @@ func (r *runner) cost(ctx context.Context, l load, pps float64, d time.Duration)
 		used -= s.thread
 	}
 	gb := float64(s.packets) * float64(l.payload) / 1e9
-	all := after - before
 	if l.generator == "blast" {
-		all += s.cpu
+		ns, err := idleNs()
+		if err != nil {
+			return 0, 0, o, err
+		}
+		all += max(0, s.elapsed-time.Duration(float64(s.idle)*ns))
 	}
 	o = outcome{pps: s.pps(), sent: s.packets, lost: s.packets - min(received, s.packets)}
 	return all.Seconds() / gb, max(0, used.Seconds()) / gb, o, nil
 }
 
-// othersBusy is how long the processors have been busy: with blast, whose own waits
-// spinning and always is, all but that one.
-func othersBusy(l load) (sum time.Duration, err error) {
-	for _, cpu := range allCPUs {
-		if l.generator == "blast" && cpu == generatorCPU() {
-			continue
-		}
-		d, err := busy(cpu)
+// others are the processors of which it is known how long they were idle: with blast,
+// which waits spinning, all but its own.
+func others(l load) []int {
+	return slices.DeleteFunc(slices.Clone(allCPUs), func(cpu int) bool { return l.generator == "blast" && cpu == generatorCPU() })
+}
+
+// othersIdle is how long they have been idle, together.
+func othersIdle(l load) (sum time.Duration, err error) {
+	for _, cpu := range others(l) {
+		d, err := idleTime(cpu)
 		if err != nil {
 			return 0, err
 		}
@@ -411,13 +429,7 @@ func curve(l load, trials []outcome) []Point {
 
 // idleNs is what the generator's CPU takes to find that no packet is due, ns: measured
 // once, by blasting next to nothing.
-var idleNs = sync.OnceValue(func() float64 {
-	ns, err := measureIdle()
-	if err != nil || ns <= 0 {
-		return 0
-	}
-	return ns
-})
+var idleNs = sync.OnceValues(measureIdle)
 
 func measureIdle() (_ float64, err error) {
 	w, err := newWire(newLoad("blast", 1, 1408, 1408))
@@ -433,7 +445,10 @@ func measureIdle() (_ float64, err error) {
 	b := w.generator.(*blaster).blast
 	b.SetRate(1000)
 	c, err := b.Run(context.Background(), 300)
-	if err != nil || c.Idle == 0 {
+	if err == nil && c.Idle == 0 {
+		err = errors.New("the generator was never idle at 1000 packets a second")
+	}
+	if err != nil {
 		return 0, err
 	}
 	return float64(c.Elapsed) / float64(c.Idle), nil

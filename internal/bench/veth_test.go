@@ -49,7 +49,7 @@ func TestVethOptionsRefused(t *testing.T) {
 		{VethOptions{Paced: -1}, "-1 Gb/s is no pace"},
 		{VethOptions{Paced: math.NaN()}, "NaN Gb/s is no pace"},
 		{VethOptions{Paced: math.Inf(1)}, "+Inf Gb/s is no pace"},
-		{VethOptions{Only: []string{Drain, "nobody"}}, `no contestant is called "nobody" (there are: drain, drain nap, speadx native, speadx native spin, speadx default, speadx generic, speadx udp, asavie)`},
+		{VethOptions{Only: []string{Drain, "nobody"}}, `no contestant is called "nobody" (there are: drain, drain nap, drain copy, speadx native, speadx native spin, speadx default, speadx generic, speadx udp, asavie)`},
 		{VethOptions{Only: []string{Spead2}}, `no contestant is called "spead2_recv"`},
 		{VethOptions{Only: []string{Spead2Tuned}}, `no contestant is called "spead2_recv tuned"`},
 		{VethOptions{Spead2: "x", Only: []string{Spead2Bench}}, `no contestant is called "spead2_bench"`},

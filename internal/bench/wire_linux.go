@@ -62,7 +62,7 @@ type sent struct {
 	packets uint64 // that reached the other end
 	refused uint64 // that the wire had no room for
 	elapsed time.Duration
-	cpu     time.Duration // of the processor it sent on, but for what it waited spinning
+	idle    uint64        // times that it found nothing to send, and waited spinning
 	thread  time.Duration // CPU time of the thread it sent from
 }
 
@@ -170,8 +170,7 @@ func (b *blaster) send(ctx context.Context, pps float64, d time.Duration) (sent,
 	if err != nil {
 		return sent{}, err
 	}
-	s := sent{thread: threadCPU() - before, packets: c.Sent(), refused: c.Refused, elapsed: max(c.Elapsed, 1)}
-	s.cpu = max(0, c.Elapsed-time.Duration(float64(c.Idle)*idleNs()))
+	s := sent{thread: threadCPU() - before, packets: c.Sent(), refused: c.Refused, elapsed: max(c.Elapsed, 1), idle: c.Idle}
 	return s, nil
 }
 
@@ -274,26 +273,31 @@ func usage(who int) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// busy is how long a CPU has not been idle, from /proc/stat.
-func busy(cpu int) (time.Duration, error) {
+// idleTime is how long a CPU has been idle, from /proc/stat. The kernel measures that by
+// the clock; what it did otherwise it may only sample at ticks, which miss a thread that
+// naps from timer to timer.
+func idleTime(cpu int) (time.Duration, error) {
 	text, err := os.ReadFile("/proc/stat")
 	if err != nil {
 		return 0, err
 	}
 	for line := range strings.Lines(string(text)) {
 		f := strings.Fields(line)
-		if len(f) < 8 || f[0] != "cpu"+strconv.Itoa(cpu) {
+		if len(f) < 6 || f[0] != "cpu"+strconv.Itoa(cpu) {
 			continue
 		}
 		var ticks int64
-		for _, i := range []int{1, 2, 3, 6, 7} { // user, nice, system, irq, softirq; see proc_stat(5)
+		for _, i := range []int{4, 5} { // idle, iowait; see proc_stat(5)
 			n, err := strconv.ParseInt(f[i], 10, 64)
 			if err != nil {
 				return 0, fmt.Errorf("/proc/stat: %w", err)
 			}
 			ticks += n
 		}
-		return time.Duration(ticks) * 10 * time.Millisecond, nil // USER_HZ is 100 on every architecture of Go's
+		return time.Duration(ticks) * userTick, nil
 	}
 	return 0, fmt.Errorf("/proc/stat has no CPU %d", cpu)
 }
+
+// userTick is the unit of times in /proc: USER_HZ is 100 on every architecture of Go's.
+const userTick = 10 * time.Millisecond
