@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -90,7 +89,6 @@ func newBenchVethCommand() *cobra.Command {
 				}
 				shorten("payload", func() { o.Payloads = []int{3072} })
 				shorten("rounds", func() { o.Rounds = 3 })
-				shorten("trial", func() { o.Trial = 100 * time.Millisecond })
 			}
 			wanted := slices.Contains(o.Only, bench.Spead2) || slices.Contains(o.Only, bench.Spead2Tuned)
 			if spead2 && (o.Only == nil || wanted) {
@@ -130,7 +128,7 @@ func newBenchVethCommand() *cobra.Command {
 		parse: func(text string) (string, error) { return text, nil },
 		text:  func(name string) string { return name },
 	}, "only", "measure these `CONTESTANTS` alone, of "+strings.Join(bench.VethContestants(), ", "))
-	flags.BoolVar(&short, "short", false, "take a few minutes: a payload of 3072 besides the jumbo one, 3 rounds, and trials of 100 ms, where nothing else is asked for")
+	flags.BoolVar(&short, "short", false, "take a few minutes: a payload of 3072 besides the jumbo one, and 3 rounds, where nothing else is asked for")
 	flags.BoolVar(&spead2, "spead2", true, "measure "+spead2Recv+" and "+spead2Bench+" too, if they are installed")
 	f.add(flags)
 	return cmd

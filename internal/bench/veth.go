@@ -16,7 +16,7 @@ type VethOptions struct {
 	Jumbo       int           // of a packet from the kernel's sender; 0: 8192; negative: leave it out
 	Heap        int64         // near which heaps are, whole packets; 0: 1 MiB
 	Rounds      int           // searches of each contestant; 0: 11
-	Trial       time.Duration // of sending at one rate; 0: 200 ms
+	Trial       time.Duration // of sending at one rate; 0: 100 ms
 	Frames      int           // of our receivers and the drain; 0: 8192
 	Paced       float64       // Gb/s at which CPU time is measured; 0: 0.7 of what the slowest takes, but for those far behind
 	Spead2      string        // the program spead2_recv, measured as well; "": it is not
@@ -84,7 +84,7 @@ func (o *VethOptions) Complete() error {
 		o.Rounds = 11
 	}
 	if o.Trial == 0 {
-		o.Trial = 200 * time.Millisecond
+		o.Trial = 100 * time.Millisecond
 	}
 	if o.Frames == 0 {
 		o.Frames = vethFrames

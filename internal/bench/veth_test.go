@@ -14,7 +14,7 @@ func TestVethOptionsDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := VethOptions{
-		Payloads: []int{3072, 1408}, Senders: []int{1, 64}, Jumbo: 8192, Heap: 1 << 20, Rounds: 11, Trial: 200 * time.Millisecond, Frames: 8192,
+		Payloads: []int{3072, 1408}, Senders: []int{1, 64}, Jumbo: 8192, Heap: 1 << 20, Rounds: 11, Trial: 100 * time.Millisecond, Frames: 8192,
 	}
 	if !reflect.DeepEqual(o, want) {
 		t.Errorf("%+v, want %+v", o, want)
