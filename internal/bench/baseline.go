@@ -14,6 +14,10 @@ import (
 // faster or slower.
 const Tolerance = 0.05
 
+// absoluteTolerance is that of rates and times by themselves, which differ from hour to
+// hour on a virtual machine: by 30 % for the same code where this was written.
+const absoluteTolerance = 0.35
+
 // Verdict says what became of one measure of a result since the baseline.
 type Verdict string
 
@@ -47,9 +51,10 @@ func Compare(baseline, now []Result) ([]Comparison, error) {
 
 // CompareWithin compares each result with that of the same bench, contestant and
 // conditions in the baseline. Something is faster or slower if its intervals have
-// nothing in common, and the medians differ by more than the tolerance. Ratios are
-// compared always, as they say the same on any machine; rates and times where CPU,
-// number of CPUs and kernel are the same and known. That something allocates memory
+// nothing in common, and the medians differ by more than the tolerance; what was
+// measured once has no interval, and is neither. Ratios are compared always, as they say
+// the same on any machine; rates and times where CPU, number of CPUs and kernel are the
+// same and known, and with a tolerance of at least 35 %. That something allocates memory
 // which did not is slower in any case; other numbers of allocations depend on how long
 // it ran, and are not compared.
 //
@@ -98,29 +103,51 @@ func CompareWithin(baseline, now []Result, tolerance float64) ([]Comparison, err
 	return all, nil
 }
 
-// Slow returns how many of the comparisons are slower.
-func Slow(all []Comparison) (n int) {
+// Regressions returns how many of the comparisons say that something of ours is slower,
+// or could not be measured under conditions under which others were. What rivals do is
+// theirs.
+func Regressions(all []Comparison) (n int) {
+	type where struct {
+		bench string
+		Conditions
+	}
+	measured := map[where]bool{}
 	for i := range all {
-		if all[i].Verdict == Slower {
+		if c := &all[i]; c.Measure != "" || c.Verdict != Missing {
+			measured[where{c.Bench, c.Conditions}] = true
+		}
+	}
+	for i := range all {
+		c := &all[i]
+		gone := c.Verdict == Missing && measured[where{c.Bench, c.Conditions}]
+		if ours(c.Contestant) && (c.Verdict == Slower || gone) {
 			n++
 		}
 	}
 	return n
 }
 
+// ours says whether a contestant is a receiver or a pool of ours: those are called
+// speadx, with what distinguishes them.
+func ours(contestant string) bool {
+	return contestant == "speadx" || strings.HasPrefix(contestant, "speadx ")
+}
+
 func (r *Result) comparison(measure string, v Verdict) Comparison {
 	return Comparison{Bench: r.Bench, Contestant: r.Contestant, Conditions: r.Conditions, Measure: measure, Verdict: v}
 }
 
-// estimate is a median and its interval.
+// estimate is a median and its interval; low and high are 0 where it was measured once.
 type estimate struct{ value, low, high float64 }
 
-func newEstimate(value, low, high float64) estimate {
-	if low == 0 && high == 0 {
-		low, high = value, value
+func (r *Result) estimate(value, low, high float64) estimate {
+	if r.Trials == 1 {
+		low, high = 0, 0
 	}
 	return estimate{value, low, high}
 }
+
+func (e estimate) once() bool { return e.low == 0 && e.high == 0 }
 
 // inverse is that of the speed, where e is a time.
 func (e estimate) inverse() estimate { return estimate{1 / e.value, 1 / e.high, 1 / e.low} }
@@ -129,18 +156,20 @@ func (r *Result) ratio() (estimate, bool) {
 	if r.Ratio == nil || r.Ratio.Value == 0 {
 		return estimate{}, false
 	}
-	return newEstimate(r.Ratio.Value, r.Ratio.Low, r.Ratio.High), true
+	return r.estimate(r.Ratio.Value, r.Ratio.Low, r.Ratio.High), true
 }
 
 func compare(old, now *Result, tolerance float64) []Comparison {
 	var all []Comparison
-	add := func(measure string, a estimate, inOld bool, b estimate, inNow, inverse bool) {
+	add := func(measure string, a estimate, inOld bool, b estimate, inNow, inverse bool, tolerance float64) {
 		switch {
 		case inOld && inNow:
 			c := now.comparison(measure, Same)
 			c.Before, c.After = a.value, b.value
-			if inverse {
+			if inverse && !a.once() && !b.once() {
 				a, b = a.inverse(), b.inverse()
+			} else if inverse {
+				a, b = estimate{value: 1 / a.value}, estimate{value: 1 / b.value}
 			}
 			c.Verdict, c.Change = judge(a, b, tolerance)
 			all = append(all, c)
@@ -159,30 +188,32 @@ func compare(old, now *Result, tolerance float64) []Comparison {
 	if inOld && inNow && old.Ratio.To != now.Ratio.To {
 		all = append(all, now.comparison("ratio", Unlike))
 	} else {
-		add("ratio", a, inOld, b, inNow, false)
+		add("ratio", a, inOld, b, inNow, false, tolerance)
 	}
 	if alike(old.Machine, now.Machine) {
-		add("gbps", newEstimate(old.Gbps, old.GbpsLow, old.GbpsHigh), old.Gbps > 0, newEstimate(now.Gbps, now.GbpsLow, now.GbpsHigh), now.Gbps > 0, false)
-		add("ns_per_op", newEstimate(old.NsPerOp, old.NsLow, old.NsHigh), old.NsPerOp > 0, newEstimate(now.NsPerOp, now.NsLow, now.NsHigh), now.NsPerOp > 0, true)
+		absolute := max(tolerance, absoluteTolerance)
+		add("gbps", old.estimate(old.Gbps, old.GbpsLow, old.GbpsHigh), old.Gbps > 0, now.estimate(now.Gbps, now.GbpsLow, now.GbpsHigh), now.Gbps > 0, false, absolute)
+		add("ns_per_op", old.estimate(old.NsPerOp, old.NsLow, old.NsHigh), old.NsPerOp > 0, now.estimate(now.NsPerOp, now.NsLow, now.NsHigh), now.NsPerOp > 0, true, absolute)
 	} else {
 		// Nothing to compare, but a figure that is gone is.
 		if old.Gbps > 0 && now.Gbps == 0 {
-			add("gbps", estimate{value: old.Gbps}, true, estimate{}, false, false)
+			add("gbps", estimate{value: old.Gbps}, true, estimate{}, false, false, 0)
 		}
 		if old.NsPerOp > 0 && now.NsPerOp == 0 {
-			add("ns_per_op", estimate{value: old.NsPerOp}, true, estimate{}, false, false)
+			add("ns_per_op", estimate{value: old.NsPerOp}, true, estimate{}, false, false, 0)
 		}
 	}
 	switch {
 	case old.Allocs != nil && now.Allocs == nil:
-		add("allocs", estimate{value: float64(*old.Allocs)}, true, estimate{}, false, false)
+		add("allocs", estimate{value: float64(*old.Allocs)}, true, estimate{}, false, false, 0)
 	case old.Allocs == nil || *old.Allocs > 0 && *now.Allocs > 0:
 	default:
 		c := now.comparison("allocs", Same)
 		c.Before, c.After = float64(*old.Allocs), float64(*now.Allocs)
 		switch {
-		case c.After > 0:
+		case now.allocates():
 			c.Verdict = Slower
+		case c.After > 0: // the runtime's own
 		case c.Before > 0:
 			c.Verdict = Faster
 		}
@@ -195,7 +226,7 @@ func compare(old, now *Result, tolerance float64) []Comparison {
 func judge(a, b estimate, tolerance float64) (Verdict, float64) {
 	change := b.value/a.value - 1
 	switch {
-	case math.Abs(change) <= tolerance:
+	case math.Abs(change) <= tolerance || a.once() || b.once():
 		return Same, change
 	case b.low > a.high:
 		return Faster, change

@@ -120,10 +120,19 @@ func (o *MemoryOptions) Allocates(r *Result) bool {
 	case r.Contestant != "speadx" || r.Allocs == nil || r.Heap < 1:
 		return false
 	case r.Threads <= 1:
-		return *r.Allocs > 0
+		return r.allocates()
 	default:
-		return *r.Allocs >= uint64(o.Bytes/r.Heap) && *r.Allocs > runtimeAllocs*uint64(r.Threads)
+		return r.allocates() && *r.Allocs >= uint64(o.Bytes/r.Heap)
 	}
+}
+
+// allocates says whether the allocations of a result are more than the runtime's own.
+func (r *Result) allocates() bool {
+	own := uint64(0)
+	if r.Threads > 1 {
+		own = runtimeAllocs * uint64(r.Threads)
+	}
+	return r.Allocs != nil && *r.Allocs > own
 }
 
 // Memory measures how fast heaps come together from packets that lie in memory:

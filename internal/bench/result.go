@@ -27,7 +27,7 @@ type Result struct {
 	// Gain is the rate divided by that of the same contestant with one thread.
 	Gain float64 `json:"gain,omitempty"`
 
-	Allocs *uint64 `json:"allocs,omitempty"` // allocations of memory during the measured part of all trials, of bench memory of that with the fewest; nil: not counted
+	Allocs *uint64 `json:"allocs,omitempty"` // allocations of memory during the measured part of the trial with the fewest; nil: not counted
 
 	Veth *Veth `json:"veth,omitempty"` // what only bench veth has
 
