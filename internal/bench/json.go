@@ -67,7 +67,7 @@ func (r *Result) String() string { return r.name().String() }
 type reader struct {
 	data []byte
 	dec  *json.Decoder
-	seen map[name]int // the line each was on
+	seen map[name]int // where each began, bytes
 }
 
 func (rd *reader) all() ([]Result, error) {
@@ -162,22 +162,22 @@ func (rd *reader) one(start int) (*Result, error) {
 		return nil, rd.at(start, err)
 	}
 	if first, ok := rd.seen[r.name()]; ok {
-		return nil, rd.at(start, fmt.Errorf("%s has a result under these conditions already, on line %d", r.Contestant, first))
+		return nil, rd.at(start, fmt.Errorf("%v has a result already, on line %d", &r, rd.line(first)))
 	}
-	rd.seen[r.name()] = rd.line(start)
+	rd.seen[r.name()] = start
 	return &r, nil
 }
 
 func excerpt(raw []byte) string {
 	const most = 40
 	if len(raw) <= most {
-		return string(raw)
+		return clean(string(raw))
 	}
 	n := most
 	for n > 0 && !utf8.RuneStart(raw[n]) {
 		n--
 	}
-	return string(raw[:n]) + "…"
+	return clean(string(raw[:n])) + "…"
 }
 
 // checker keeps the first thing that is wrong.
