@@ -264,6 +264,10 @@ func (r *Result) check() error {
 		c.text("ratio.to", t.To, true)
 		c.interval("ratio.value", t.Value, "ratio.low", t.Low, "ratio.high", t.High)
 	}
+	if t := r.GainRatio; t != nil {
+		c.text("gain_ratio.to", t.To, true)
+		c.interval("gain_ratio.value", t.Value, "gain_ratio.low", t.Low, "gain_ratio.high", t.High)
+	}
 	if r.Veth != nil {
 		r.Veth.check(&c)
 	}

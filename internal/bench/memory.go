@@ -169,34 +169,52 @@ func memoryOf(ctx context.Context, size int64, packet int, o MemoryOptions, emit
 		return err
 	}
 	defer func() { err = errors.Join(err, s.arena.Unmap()) }()
-	single := map[string]float64{}
+	var rigs []*memoryRig
+	defer func() {
+		for _, m := range rigs {
+			err = errors.Join(err, m.close())
+		}
+	}()
 	for _, threads := range o.Threads {
 		for _, same := range []bool{false, true} {
 			if same && threads == 1 {
 				continue
 			}
-			results, err := memoryRun(ctx, s, threads, same, o.Rounds)
+			m, err := newMemoryRig(s, threads, same)
 			if err != nil {
 				return err
 			}
-			for _, r := range results {
-				if threads == 1 {
-					single[r.Contestant] = r.Gbps
-				} else if one := single[r.Contestant]; one > 0 {
-					r.Gain = r.Gbps / one
-				}
-				emit(r)
+			rigs = append(rigs, m)
+		}
+	}
+	for round := range o.Rounds {
+		for i := range rigs { // another one is the first in each round
+			if err := rigs[(round+i)%len(rigs)].round(ctx, round); err != nil {
+				return err
 			}
 		}
-		if threads == 1 && o.Spead2 != "" {
+	}
+	var single *memoryRig // nil: one thread is not measured
+	for _, m := range rigs {
+		if m.threads == 1 {
+			single = m
+		}
+	}
+	for _, m := range rigs {
+		for _, r := range m.results(single) {
+			emit(r)
+		}
+		if m == single && o.Spead2 != "" {
 			r, err := memorySpead2(ctx, o.Spead2, s)
 			if err != nil {
 				return err
 			}
 			if r.Gbps > 0 {
 				// One trial, after the others' turns: it has no interval.
-				r.Ratio = &Ratio{To: "copy", Value: r.Gbps / single["copy"]}
-				r.Note = fmt.Sprintf("speadx is %s x this", figure(single["speadx"]/r.Gbps))
+				ours, _, _ := Median(m.ours)
+				plain, _, _ := Median(m.plain)
+				r.Ratio = &Ratio{To: "copy", Value: r.Gbps / plain}
+				r.Note = fmt.Sprintf("speadx is %s x this", figure(ours/r.Gbps))
 			}
 			emit(r)
 		}
@@ -317,10 +335,13 @@ func (s *memorySource) split(threads int, same bool) [][]piece {
 	return work
 }
 
-// memoryRig runs the contestants of one measurement.
+// memoryRig runs the contestants with one number of threads.
 type memoryRig struct {
 	source    *memorySource
+	threads   int
+	same      bool // they share heaps
 	work      [][]piece
+	pool      *pool.Pool
 	assembler *heap.Assembler
 	batches   [][]heap.Packet // by thread
 	now       int64
@@ -333,6 +354,9 @@ type memoryRig struct {
 	mostLead int64
 	turns    uint64       // of feed
 	errs     atomic.Int64 // heaps that came out wrong
+
+	ours, plain []float64 // Gb/s, by round
+	allocs      uint64    // in our turn with the fewest
 }
 
 // progress has a cache line of its own.
@@ -341,21 +365,25 @@ type progress struct {
 	_     cpu.CacheLinePad
 }
 
-func memoryRun(ctx context.Context, s *memorySource, threads int, same bool, rounds int) (results []Result, err error) {
-	p, err := pool.New(pool.Config{
+// newMemoryRig makes what is needed for so many threads, and warms up.
+func newMemoryRig(s *memorySource, threads int, same bool) (m *memoryRig, err error) {
+	m = &memoryRig{source: s, threads: threads, same: same, work: s.split(threads, same), places: make([][]byte, s.heaps), allocs: math.MaxUint64}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, m.close())
+		}
+	}()
+	m.pool, err = pool.New(pool.Config{
 		Shares: []pool.ShareConfig{{Name: "bench", Live: memoryLive * threads, Ring: memoryLive * threads, Held: threads, Threads: threads, Largest: int(s.size)}},
 		Node:   -1,
 	})
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, p.Close()) }()
-	a, err := heap.New(heap.Config{Name: "bench", Share: p.Share(0)})
+	m.assembler, err = heap.New(heap.Config{Name: "bench", Share: m.pool.Share(0)})
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, a.Close()) }()
-	m := &memoryRig{source: s, work: s.split(threads, same), assembler: a, places: make([][]byte, s.heaps)}
 	m.lead, m.mostLead = make([]progress, threads), memoryLive-1
 	if same {
 		pieces := (len(s.layout) + samePiece - 1) / samePiece
@@ -364,45 +392,77 @@ func memoryRun(ctx context.Context, s *memorySource, threads int, same bool, rou
 	for range threads {
 		m.batches = append(m.batches, make([]heap.Packet, memoryBatch))
 	}
-
-	m.run(m.feed) // warms up, and finds the places
+	m.run(m.feed) // finds the places
 	if err := m.check(); err != nil {
 		return nil, err
 	}
-	m.aim(p.Share(0))
-	var ours, plain []float64
-	allocs := ^uint64(0)
-	for round := range rounds {
-		for turn := range 2 {
-			if err := ctx.Err(); err != nil {
-				return nil, err
+	m.aim(m.pool.Share(0))
+	return m, nil
+}
+
+func (m *memoryRig) close() error {
+	var errs []error
+	if m.assembler != nil {
+		errs = append(errs, m.assembler.Close())
+	}
+	if m.pool != nil {
+		errs = append(errs, m.pool.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// round is a turn of speadx and one of copy, in this order or the other.
+func (m *memoryRig) round(ctx context.Context, round int) error {
+	for turn := range 2 {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if (round+turn)%2 == 0 {
+			took, n := m.run(m.feed)
+			m.ours = append(m.ours, m.gbps(took))
+			if err := m.check(); err != nil {
+				return err
 			}
-			if (round+turn)%2 == 0 {
-				took, n := m.run(m.feed)
-				ours = append(ours, m.gbps(took))
-				if err := m.check(); err != nil {
-					return nil, err
-				}
-				allocs = min(allocs, n)
-			} else {
-				took, _ := m.run(m.copy)
-				plain = append(plain, m.gbps(took))
-			}
+			m.allocs = min(m.allocs, n)
+		} else {
+			took, _ := m.run(m.copy)
+			m.plain = append(m.plain, m.gbps(took))
 		}
 	}
-	c := Conditions{Packet: s.packet, Heap: s.size, Threads: threads, SameHeap: same}
-	mpps := float64(s.packets()) / float64(s.payload()) / 8 * 1e3 // for each Gb/s
-	r := Result{Bench: "memory", Contestant: "speadx", Conditions: c, Trials: len(ours), Allocs: &allocs}
-	r.Gbps, r.GbpsLow, r.GbpsHigh = Median(ours)
-	r.Mpps = r.Gbps * mpps
-	ratio := RatioOf(ours, plain)
+	return nil
+}
+
+// results are those of speadx and of copy, with what they gain over a single thread.
+func (m *memoryRig) results(single *memoryRig) []Result {
+	c := Conditions{Packet: m.source.packet, Heap: m.source.size, Threads: m.threads, SameHeap: m.same}
+	mpps := float64(m.source.packets()) / float64(m.source.payload()) / 8 * 1e3 // for each Gb/s
+	of := func(contestant string, rates []float64) Result {
+		r := Result{Bench: "memory", Contestant: contestant, Conditions: c, Trials: len(rates)}
+		r.Gbps, r.GbpsLow, r.GbpsHigh = Median(rates)
+		r.Mpps = r.Gbps * mpps
+		return r
+	}
+	ours, plain := of("speadx", m.ours), of("copy", m.plain)
+	ratio := RatioOf(m.ours, m.plain)
 	ratio.To = "copy"
-	r.Ratio = &ratio
-	r.Machine = &Machine{Pages: p.Mapping().Kind.String()}
-	q := Result{Bench: "memory", Contestant: "copy", Conditions: c, Trials: len(plain)}
-	q.Gbps, q.GbpsLow, q.GbpsHigh = Median(plain)
-	q.Mpps = q.Gbps * mpps
-	return []Result{r, q}, nil
+	ours.Ratio = &ratio
+	ours.Allocs = &m.allocs
+	ours.Machine = &Machine{Pages: m.pool.Mapping().Kind.String()}
+	if single != nil && single != m {
+		ours.Gain, plain.Gain = RatioOf(m.ours, single.ours).Value, RatioOf(m.plain, single.plain).Value
+		scaling := RatioOf(products(m.ours, single.plain), products(m.plain, single.ours))
+		scaling.To = "copy"
+		ours.GainRatio = &scaling
+	}
+	return []Result{ours, plain}
+}
+
+func products(a, b []float64) []float64 {
+	p := make([]float64, min(len(a), len(b)))
+	for i := range p {
+		p[i] = a[i] * b[i]
+	}
+	return p
 }
 
 // check is an error unless all heaps came out of all turns so far.

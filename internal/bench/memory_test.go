@@ -49,6 +49,9 @@ func TestMemory(t *testing.T) {
 		if (c.Threads > 1) != (r.Gain > 0) {
 			t.Errorf("%v: gain %v", r, r.Gain)
 		}
+		if g := r.GainRatio; (c.Threads > 1 && r.Contestant == "speadx") != (g != nil) || g != nil && (g.To != "copy" || g.Low <= 0 || g.Low > g.Value || g.Value > g.High) {
+			t.Errorf("%v: gain ratio %+v", r, g)
+		}
 		if contestant == "copy" {
 			if r.Ratio != nil || r.Allocs != nil {
 				t.Errorf("%v has ratio %v, allocations %v", r, r.Ratio, r.Allocs)

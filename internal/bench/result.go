@@ -24,8 +24,10 @@ type Result struct {
 	// conditions, measured in turns with it. It has no interval, Low and High being
 	// 0, where one of them took no turns, as spead2_bench.
 	Ratio *Ratio `json:"ratio,omitempty"`
-	// Gain is the rate divided by that of the same contestant with one thread.
-	Gain float64 `json:"gain,omitempty"`
+	// Gain is the rate divided by that of the same contestant with one thread, measured
+	// in turns with it, and GainRatio that divided by what another contestant gains.
+	Gain      float64 `json:"gain,omitempty"`
+	GainRatio *Ratio  `json:"gain_ratio,omitempty"`
 
 	Allocs *uint64 `json:"allocs,omitempty"` // allocations of memory during the measured part of the trial with the fewest; nil: not counted
 

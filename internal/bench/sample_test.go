@@ -18,7 +18,7 @@ func sample() []Result {
 				Ratio: &Ratio{To: "copy", Value: 0.91, Low: 0.89, High: 0.925},
 			}
 			if threads > 1 {
-				r.Gain = 1.93
+				r.Gain, r.GainRatio = 1.93, &Ratio{To: "copy", Value: 1.02, Low: 0.97, High: 1.05}
 			}
 			all = append(all, r, Result{
 				Bench: "memory", Contestant: "copy", Conditions: c, Trials: 11, Machine: m,

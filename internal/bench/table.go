@@ -70,6 +70,18 @@ func columns(results []Result) []column {
 			return interval(r.Ratio.Low, r.Ratio.High)
 		}},
 		{title: "gain", cell: func(r *Result) string { return measured(r.Gain) }},
+		{title: "gain ratio", cell: func(r *Result) string {
+			if r.GainRatio == nil {
+				return ""
+			}
+			return figure(r.GainRatio.Value) + " x " + clean(r.GainRatio.To) + "'s"
+		}},
+		{title: "95 %", left: true, cell: func(r *Result) string {
+			if r.GainRatio == nil {
+				return ""
+			}
+			return interval(r.GainRatio.Low, r.GainRatio.High)
+		}},
 		{title: "allocs", cell: func(r *Result) string {
 			if r.Allocs == nil {
 				return ""
