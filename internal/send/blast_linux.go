@@ -46,9 +46,6 @@ func openBlast(c *Config, e engine) (runner, error) {
 		DuplicateEvery: every(c.Faults.Duplicate),
 		SwapEvery:      every(c.Faults.Reorder),
 	}
-	if config.SwapEvery > 0 {
-		config.SwapEvery = max(config.SwapEvery, 2)
-	}
 	if !c.NoDescriptors {
 		config.FirstCount += uint64(len(c.Destinations))
 	}
@@ -111,14 +108,6 @@ func (h *frameHeader) frame(payload []byte) []byte {
 	h.put(frame, len(payload))
 	h.putChecksum(frame, addSum(0, frame[len(h.bytes)-udpHeader:]), len(payload))
 	return frame
-}
-
-// every is n, for one of n packets.
-func every(fraction float64) uint64 {
-	if fraction == 0 {
-		return 0
-	}
-	return uint64(math.Round(min(1/fraction, 1<<62)))
 }
 
 // lastCPU is the last one that the process may use.

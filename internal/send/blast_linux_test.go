@@ -92,17 +92,6 @@ func TestBlastErrors(t *testing.T) {
 	}
 }
 
-func TestEvery(t *testing.T) {
-	for _, tt := range []struct {
-		fraction float64
-		want     uint64
-	}{{0, 0}, {1, 1}, {0.5, 2}, {0.01, 100}, {0.333, 3}, {1e-300, 1 << 62}} {
-		if got := every(tt.fraction); got != tt.want {
-			t.Errorf("%v is every %d, want %d", tt.fraction, got, tt.want)
-		}
-	}
-}
-
 // useGRO makes B take redirected frames, for its kernel.
 func useGRO(t *testing.T, n *testnet.Net) {
 	t.Helper()
