@@ -21,6 +21,7 @@ type blastRunner struct {
 	blast      *bpf.Blast
 	iface      string
 	cpu        int
+	packets    int // of a heap
 	full, last int // bytes of UDP payload in a packet, and in the last of a heap
 }
 
@@ -65,7 +66,7 @@ func openBlast(c *Config, e engine) (runner, error) {
 		}
 		config.Frames = append(config.Frames, f)
 	}
-	r.full, r.last = len(full), len(last)
+	r.packets, r.full, r.last = config.PacketsPerHeap, len(full), len(last)
 	if r.blast, err = bpf.LoadBlast(config); err != nil {
 		return nil, err
 	}
@@ -184,8 +185,11 @@ func OpenBlast(c Config) (blast *bpf.Blast, packetsPerHeap int, err error) {
 	}
 	r, err := openBlast(&c, e)
 	if err = errors.Join(err, e.close()); err != nil {
+		if r != nil {
+			err = errors.Join(err, r.close())
+		}
 		return nil, 0, fmt.Errorf("send: %w", err)
 	}
-	_, _, packetsPerHeap, err = blastPackets(&c)
-	return r.(*blastRunner).blast, packetsPerHeap, err
+	b := r.(*blastRunner)
+	return b.blast, b.packets, nil
 }

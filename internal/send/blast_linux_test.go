@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/safchain/ethtool"
+	"github.com/speadx/speadx/bpf"
 	"github.com/speadx/speadx/internal/testnet"
 )
 
@@ -88,6 +89,31 @@ func TestBlastErrors(t *testing.T) {
 		}
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("error %v, want one about %q", err, tt.want)
+		}
+	}
+}
+
+// TestOpenBlast: a generator comes with the number of packets it makes of a heap, and an
+// error without a generator.
+func TestOpenBlast(t *testing.T) {
+	n := testnet.New(t, testnet.Options{})
+	for _, tt := range []struct {
+		size, maxPacket, packets int // packets: 0 for an error
+	}{{1000, 0, 1}, {5000, 0, 4}, {64 * 1408, 1408 + 48, 64}, {64 * 1408, 1408 + 40, 65}, {100_000, 8000, 0}} {
+		var b *bpf.Blast
+		var packets int
+		var err error
+		c := Config{HeapSize: int64(tt.size), MaxPacket: tt.maxPacket, Destinations: []netip.AddrPort{netip.AddrPortFrom(n.B.Addr4, 7148)}}
+		if err := n.A.Do(func() { b, packets, err = OpenBlast(c) }); err != nil {
+			t.Fatal(err)
+		}
+		if packets != tt.packets || (b == nil) != (packets == 0) || (err != nil) != (packets == 0) {
+			t.Errorf("heaps of %d bytes: %v, %d packets, error %v", tt.size, b, packets, err)
+		}
+		if b != nil {
+			if err := b.Close(); err != nil {
+				t.Error(err)
+			}
 		}
 	}
 }
