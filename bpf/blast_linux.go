@@ -277,7 +277,11 @@ func (b *Blast) Run(ctx context.Context, heaps uint64) (counts BlastCounts, err 
 	if err != nil {
 		return BlastCounts{}, fmt.Errorf("bpf: blast: enter the network namespace of %s: %w", b.iface, err)
 	}
-	defer leave()
+	defer func() {
+		if e := leave(); e != nil {
+			err = errors.Join(err, fmt.Errorf("bpf: blast: leave the network namespace of %s, which the calling goroutine is still in: %w", b.iface, e))
+		}
+	}()
 	taken, err := b.taken()
 	if err != nil {
 		return BlastCounts{}, err
@@ -412,8 +416,9 @@ func onCPU(cpu int) (restore func(), err error) {
 const threadNetwork = "/proc/thread-self/ns/net"
 
 // enterNetwork puts the calling goroutine, which is locked to its thread, into a
-// network namespace until leave is called.
-func enterNetwork(ns *os.File) (leave func(), err error) {
+// network namespace until leave is called. If that fails, the goroutine stays locked to
+// the thread, so that no other comes into the namespace.
+func enterNetwork(ns *os.File) (leave func() error, err error) {
 	old, err := os.Open(threadNetwork)
 	if err != nil {
 		return nil, err
@@ -424,15 +429,16 @@ func enterNetwork(ns *os.File) (leave func(), err error) {
 	}
 	want, err := ns.Stat()
 	if err != nil || os.SameFile(is, want) {
-		return func() {}, errors.Join(err, old.Close())
+		return func() error { return nil }, errors.Join(err, old.Close())
 	}
 	if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
 		return nil, errors.Join(err, old.Close())
 	}
-	return func() {
-		if err := unix.Setns(int(old.Fd()), unix.CLONE_NEWNET); err != nil {
+	return func() error {
+		err := unix.Setns(int(old.Fd()), unix.CLONE_NEWNET)
+		if err != nil {
 			runtime.LockOSThread() // for good: the thread ends with its goroutine
 		}
-		_ = old.Close()
+		return errors.Join(err, old.Close())
 	}, nil
 }
