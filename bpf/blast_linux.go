@@ -15,6 +15,8 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/ringbuf"
 	"golang.org/x/sys/unix"
+
+	"github.com/speadx/speadx/internal/sched"
 )
 
 //go:generate go tool bpf2go -tags linux -cflags "-O2 -mcpu=v3 -Wall -Wextra -Werror -Iheaders" blast blast.bpf.c
@@ -268,9 +270,9 @@ func (b *Blast) Run(ctx context.Context, heaps uint64) (counts BlastCounts, err 
 	if ctx.Err() != nil {
 		return BlastCounts{}, nil
 	}
-	restore, err := onCPU(b.config.CPU)
+	restore, err := sched.OnCPU(b.config.CPU)
 	if err != nil {
-		return BlastCounts{}, fmt.Errorf("bpf: blast: run on CPU %d: %w", b.config.CPU, err)
+		return BlastCounts{}, fmt.Errorf("bpf: blast: %w", err)
 	}
 	defer restore()
 	leave, err := enterNetwork(b.netns)
@@ -392,24 +394,6 @@ func (b *Blast) Close() error {
 		b.netns = nil
 	}
 	return errors.Join(append(errs, b.prog.Close(), b.maps.Close())...)
-}
-
-// onCPU binds the calling goroutine to a CPU until restore is called.
-func onCPU(cpu int) (restore func(), err error) {
-	runtime.LockOSThread()
-	var old, set unix.CPUSet
-	set.Set(cpu)
-	if err = unix.SchedGetaffinity(0, &old); err == nil {
-		err = unix.SchedSetaffinity(0, &set)
-	}
-	if err != nil {
-		runtime.UnlockOSThread()
-		return nil, err
-	}
-	return func() {
-		_ = unix.SchedSetaffinity(0, &old)
-		runtime.UnlockOSThread()
-	}, nil
 }
 
 // threadNetwork is the network namespace of the thread that opens it.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/speadx/speadx/bpf"
 	"github.com/speadx/speadx/internal/pattern"
+	"github.com/speadx/speadx/internal/sched"
 	"github.com/speadx/speadx/spead"
 )
 
@@ -35,9 +36,11 @@ func openBlast(c *Config, e engine) (runner, error) {
 	if kind := paths[0].link.Type(); kind != "veth" {
 		return nil, fmt.Errorf("engine blast sends out of a veth, and %s is %s (choose another engine)", r.iface, kind)
 	}
-	if r.cpu, err = lastCPU(); err != nil {
+	cpus, err := sched.CPUs()
+	if err != nil {
 		return nil, err
 	}
+	r.cpu = cpus[len(cpus)-1]
 	config := bpf.BlastConfig{
 		Ifindex:        paths[0].link.Attrs().Index,
 		CPU:            r.cpu,
@@ -109,21 +112,6 @@ func (h *frameHeader) frame(payload []byte) []byte {
 	h.put(frame, len(payload))
 	h.putChecksum(frame, addSum(0, frame[len(h.bytes)-udpHeader:]), len(payload))
 	return frame
-}
-
-// lastCPU is the last one that the process may use.
-func lastCPU() (int, error) {
-	var set unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &set); err != nil {
-		return 0, os.NewSyscallError("sched_getaffinity", err)
-	}
-	last := 0
-	for cpu := range 1024 {
-		if set.IsSet(cpu) {
-			last = cpu
-		}
-	}
-	return last, nil
 }
 
 // localPort is the port that a socket sends from.
