@@ -6,14 +6,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/speadx/speadx/heap"
 	"github.com/speadx/speadx/internal/bell"
 	"github.com/speadx/speadx/internal/netif"
+	"github.com/speadx/speadx/internal/sched"
 	"github.com/speadx/speadx/internal/source"
 	"github.com/speadx/speadx/pool"
 	"github.com/speadx/speadx/xsk"
@@ -319,14 +317,14 @@ func (r *Receiver) pinThreads() error {
 		}
 		return nil
 	}
-	var allowed unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &allowed); err != nil {
-		return fmt.Errorf("speadx: processors of this process: %w", err)
+	allowed, err := sched.CPUs()
+	if err != nil {
+		return fmt.Errorf("speadx: %w", err)
 	}
 	for i, t := range r.threads {
 		cpu := r.cfg.CPUs[i%len(r.cfg.CPUs)]
-		if cpu < 0 || !allowed.IsSet(cpu) {
-			return fmt.Errorf("speadx: processor %d is not one this process may run on (it has %d, see taskset -cp $$)", cpu, runtime.NumCPU())
+		if !slices.Contains(allowed, cpu) {
+			return fmt.Errorf("speadx: processor %d is not one this process may run on (it has %d, see taskset -cp $$)", cpu, len(allowed))
 		}
 		t.cpus = []int{cpu}
 	}

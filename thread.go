@@ -11,9 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/speadx/speadx/heap"
+	"github.com/speadx/speadx/internal/sched"
 	"github.com/speadx/speadx/internal/source"
 )
 
@@ -80,18 +79,14 @@ func (t *thread) run() {
 	defer close(t.done)
 	runtime.LockOSThread() // never unlocked: the thread, with its affinity, ends with us
 	if len(t.cpus) > 0 {
-		var set unix.CPUSet
-		for _, cpu := range t.cpus {
-			set.Set(cpu)
-		}
-		if err := unix.SchedSetaffinity(0, &set); err != nil {
+		if err := sched.Bind(t.cpus...); err != nil {
 			t.err = fmt.Errorf("cannot run on processors %v: %w (see taskset -p $$ for those allowed)", t.cpus, err)
 			t.finish()
 			return
 		}
 	}
 	if t.sleeps {
-		hasten()
+		sched.Hasten()
 	}
 	batch := source.NewBatch(batchPackets)
 	var quit stop
@@ -133,20 +128,6 @@ func (t *thread) run() {
 	}
 	t.finish()
 }
-
-// hasten gives the calling thread the highest priority an ordinary one can have,
-// where the process may: a receiving thread works little at a time, but if it
-// comes late its ring overflows. Without the privilege it stays as it is. Its naps
-// end on time in any case. It is not for threads that spin: they would keep the
-// kernel, which brings the packets, from the processor.
-func hasten() {
-	_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), -20)
-	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, timerSlack, 0, 0, 0)
-}
-
-// timerSlack is how late, at most, the thread's naps may end, ns. The kernel's default
-// is as long as a nap.
-const timerSlack = 5000
 
 // heedStops ends this thread's part in the streams whose stop has been seen and
 // of which it has worked off what its source held then; working says that it has

@@ -15,6 +15,8 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/ringbuf"
 	"golang.org/x/sys/unix"
+
+	"github.com/speadx/speadx/internal/sched"
 )
 
 //go:generate go tool bpf2go -tags linux -cflags "-O2 -mcpu=v3 -Wall -Wextra -Werror -Iheaders" blast blast.bpf.c
@@ -268,16 +270,20 @@ func (b *Blast) Run(ctx context.Context, heaps uint64) (counts BlastCounts, err 
 	if ctx.Err() != nil {
 		return BlastCounts{}, nil
 	}
-	restore, err := onCPU(b.config.CPU)
+	restore, err := sched.OnCPU(b.config.CPU)
 	if err != nil {
-		return BlastCounts{}, fmt.Errorf("bpf: blast: run on CPU %d: %w", b.config.CPU, err)
+		return BlastCounts{}, fmt.Errorf("bpf: blast: %w", err)
 	}
 	defer restore()
 	leave, err := enterNetwork(b.netns)
 	if err != nil {
 		return BlastCounts{}, fmt.Errorf("bpf: blast: enter the network namespace of %s: %w", b.iface, err)
 	}
-	defer leave()
+	defer func() {
+		if e := leave(); e != nil {
+			err = errors.Join(err, fmt.Errorf("bpf: blast: leave the network namespace of %s, which the calling goroutine is still in: %w", b.iface, e))
+		}
+	}()
 	taken, err := b.taken()
 	if err != nil {
 		return BlastCounts{}, err
@@ -390,30 +396,13 @@ func (b *Blast) Close() error {
 	return errors.Join(append(errs, b.prog.Close(), b.maps.Close())...)
 }
 
-// onCPU binds the calling goroutine to a CPU until restore is called.
-func onCPU(cpu int) (restore func(), err error) {
-	runtime.LockOSThread()
-	var old, set unix.CPUSet
-	set.Set(cpu)
-	if err = unix.SchedGetaffinity(0, &old); err == nil {
-		err = unix.SchedSetaffinity(0, &set)
-	}
-	if err != nil {
-		runtime.UnlockOSThread()
-		return nil, err
-	}
-	return func() {
-		_ = unix.SchedSetaffinity(0, &old)
-		runtime.UnlockOSThread()
-	}, nil
-}
-
 // threadNetwork is the network namespace of the thread that opens it.
 const threadNetwork = "/proc/thread-self/ns/net"
 
 // enterNetwork puts the calling goroutine, which is locked to its thread, into a
-// network namespace until leave is called.
-func enterNetwork(ns *os.File) (leave func(), err error) {
+// network namespace until leave is called. If that fails, the goroutine stays locked to
+// the thread, so that no other comes into the namespace.
+func enterNetwork(ns *os.File) (leave func() error, err error) {
 	old, err := os.Open(threadNetwork)
 	if err != nil {
 		return nil, err
@@ -424,15 +413,16 @@ func enterNetwork(ns *os.File) (leave func(), err error) {
 	}
 	want, err := ns.Stat()
 	if err != nil || os.SameFile(is, want) {
-		return func() {}, errors.Join(err, old.Close())
+		return func() error { return nil }, errors.Join(err, old.Close())
 	}
 	if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
 		return nil, errors.Join(err, old.Close())
 	}
-	return func() {
-		if err := unix.Setns(int(old.Fd()), unix.CLONE_NEWNET); err != nil {
+	return func() error {
+		err := unix.Setns(int(old.Fd()), unix.CLONE_NEWNET)
+		if err != nil {
 			runtime.LockOSThread() // for good: the thread ends with its goroutine
 		}
-		_ = old.Close()
+		return errors.Join(err, old.Close())
 	}, nil
 }

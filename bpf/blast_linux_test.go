@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -563,6 +564,35 @@ func TestBlastSignal(t *testing.T) {
 	}
 	if got := <-done; got.Attempted != 3000 {
 		t.Errorf("counts %+v", got)
+	}
+}
+
+// A thread that cannot go back to its network namespace says so.
+func TestBlastCannotReturn(t *testing.T) {
+	n := testnet.New(t, testnet.Options{})
+	var there *os.File
+	if err := n.A.Do(func() {
+		var err error
+		if there, err = os.Open(threadNetwork); err != nil {
+			t.Fatal(err)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	defer there.Close()
+	var entered error
+	err := withCapabilities(t, []uint{unix.CAP_SYS_ADMIN}, func() error {
+		leave, err := enterNetwork(there)
+		if entered = errors.Join(err, setCapabilities(nil)); entered != nil {
+			return nil
+		}
+		return leave()
+	})
+	if entered != nil {
+		t.Fatal(entered)
+	}
+	if !errors.Is(err, unix.EPERM) {
+		t.Errorf("without the privilege it left with error %v", err)
 	}
 }
 

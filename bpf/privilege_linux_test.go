@@ -96,16 +96,7 @@ func withCapabilities(t *testing.T, keep []uint, f func() error) error {
 	var setErr error
 	go func() {
 		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
-		header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-		var data [2]unix.CapUserData
-		if setErr = unix.Capget(&header, &data[0]); setErr == nil {
-			data[0].Effective, data[1].Effective = 0, 0
-			for _, c := range keep {
-				data[c/32].Effective |= 1 << (c % 32)
-			}
-			setErr = unix.Capset(&header, &data[0])
-		}
-		if setErr != nil {
+		if setErr = setCapabilities(keep); setErr != nil {
 			result <- nil
 			return
 		}
@@ -114,4 +105,18 @@ func withCapabilities(t *testing.T, keep []uint, f func() error) error {
 	err := <-result
 	testnet.NeedPrivilege(t, setErr)
 	return err
+}
+
+// setCapabilities leaves the calling thread no other effective capabilities.
+func setCapabilities(keep []uint) error {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return err
+	}
+	data[0].Effective, data[1].Effective = 0, 0
+	for _, c := range keep {
+		data[c/32].Effective |= 1 << (c % 32)
+	}
+	return unix.Capset(&header, &data[0])
 }

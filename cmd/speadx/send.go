@@ -42,8 +42,8 @@ packets a second, which are made in the kernel. That end takes them only with an
 program on it, as recv attaches one, or with GRO. They leave from the last CPU that
 the program may use (taskset). All have the same payload, are at most some 3300
 bytes long, and repeat the pointers of all items. Faults are injected into every
-n-th packet, 1/n being next to the given probability. What the veth does not take
-is counted as refused.
+n-th packet, 1/n being the given probability within 5 % (others are refused, such as
+0.7, and above 0.5 to reorder). What the veth does not take is counted as refused.
 
 --format json prints one object at the end, with these keys:
   type            "summary"

@@ -145,6 +145,7 @@ func TestSendUsage(t *testing.T) {
 		{"127.0.0.1:7148 --engine blast --verify", "engine blast sends the same payload in each packet, which cannot be verified"},
 		{"127.0.0.1:7148 --engine blast --dtype <f4", "not values of type <f4"},
 		{"127.0.0.1:7148 --engine blast --seed 3", "which seed 3 does not change"},
+		{"127.0.0.1:7148 --engine blast --drop 0.7", "drop fraction 0.7 is near no such 1/n (the nearest are 0.5 and 1)"},
 		{"127.0.0.1:7148 --in-flight 3", "engine udp sends heaps one after the other, not 3 at a time"},
 		{"tcp://239.1.2.3:7148", "destination 239.1.2.3:7148 is a multicast group"},
 	} {

@@ -27,16 +27,3 @@ func attachDrop(ifindex int) (*ebpf.Program, link.Link, error) {
 	}
 	return prog, l, nil
 }
-
-// hasten gives the calling thread the priority that the library's receiving threads
-// take, where it may, until undone.
-func hasten() (undo func()) {
-	if unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), -20) != nil {
-		return func() {}
-	}
-	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 5000, 0, 0, 0)
-	return func() {
-		_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), 0)
-		_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 0, 0, 0, 0)
-	}
-}

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/speadx/speadx/internal/sched"
 )
 
 // process is a rival's program under way.
@@ -24,7 +26,7 @@ type process struct {
 func startProcess(cpu int, program string, args ...string) (*process, error) {
 	p := &process{cmd: exec.Command(program, args...), exited: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
-	restore, err := onCPU(cpu)
+	restore, err := sched.OnCPU(cpu)
 	if err != nil {
 		return nil, err
 	}

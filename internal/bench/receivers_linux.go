@@ -15,6 +15,7 @@ import (
 	"github.com/speadx/speadx"
 	"github.com/speadx/speadx/bpf"
 	"github.com/speadx/speadx/heap"
+	"github.com/speadx/speadx/internal/sched"
 	"github.com/speadx/speadx/internal/source"
 	"github.com/speadx/speadx/pool"
 	"github.com/speadx/speadx/xsk"
@@ -169,13 +170,13 @@ type loop struct {
 func (l *loop) run(pass func() error) {
 	l.received = l.count.Load
 	l.done.Go(func() {
-		restore, err := onCPU(receiverCPU())
+		restore, err := sched.OnCPU(receiverCPU())
 		if err != nil {
 			l.err = err
 			return
 		}
 		defer restore()
-		leave := hasten()
+		leave := sched.Hasten()
 		defer leave()
 		for !l.quit.Load() {
 			if err := pass(); err != nil {

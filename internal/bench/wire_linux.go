@@ -16,6 +16,7 @@ import (
 
 	"github.com/speadx/speadx"
 	"github.com/speadx/speadx/bpf"
+	"github.com/speadx/speadx/internal/sched"
 	"github.com/speadx/speadx/internal/send"
 	"github.com/speadx/speadx/internal/vnet"
 )
@@ -164,7 +165,7 @@ func (b *blaster) send(ctx context.Context, pps float64, d time.Duration) (sent,
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	defer hasten()()
+	defer sched.Hasten()()
 	before := threadCPU()
 	c, err := b.blast.Run(ctx, uint64(max(heaps, 1)))
 	if err != nil {
@@ -196,7 +197,7 @@ func (k *kernelSender) send(ctx context.Context, pps float64, d time.Duration) (
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	restore, err := onCPU(generatorCPU())
+	restore, err := sched.OnCPU(generatorCPU())
 	if err != nil {
 		return sent{}, err
 	}
@@ -221,15 +222,9 @@ func (k *kernelSender) close() error { return nil }
 
 // allowedCPUs are the processors the process may run on.
 func allowedCPUs() []int {
-	var set unix.CPUSet
-	if unix.SchedGetaffinity(0, &set) != nil {
+	all, err := sched.CPUs()
+	if err != nil {
 		return []int{0}
-	}
-	var all []int
-	for cpu := range 1024 {
-		if set.IsSet(cpu) {
-			all = append(all, cpu)
-		}
 	}
 	return all
 }
@@ -241,24 +236,6 @@ func generatorCPU() int { p := allCPUs; return p[len(p)-1] }
 func receiverCPU() int { return allCPUs[0] }
 
 var allCPUs = allowedCPUs()
-
-// onCPU binds the calling goroutine, locked to its thread, to a CPU until restore.
-func onCPU(cpu int) (restore func(), err error) {
-	runtime.LockOSThread()
-	var old, set unix.CPUSet
-	set.Set(cpu)
-	if err = unix.SchedGetaffinity(0, &old); err == nil {
-		err = unix.SchedSetaffinity(0, &set)
-	}
-	if err != nil {
-		runtime.UnlockOSThread()
-		return nil, fmt.Errorf("run on CPU %d: %w", cpu, err)
-	}
-	return func() {
-		_ = unix.SchedSetaffinity(0, &old)
-		runtime.UnlockOSThread()
-	}, nil
-}
 
 // threadCPU and processCPU are the CPU time used so far.
 func threadCPU() time.Duration { return usage(unix.RUSAGE_THREAD) }

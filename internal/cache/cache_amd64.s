@@ -22,15 +22,18 @@ line:
 
 // copyAVX512 copies CX bytes, at least 64, from SI to DI, the whole lines of dst by
 // the store given. What comes before the first whole line, AX bytes, and after the
-// last is moved by the lowest bytes of a register. The line of the last bytes is
-// fetched first: it is read before it is written, and all stores would wait for it.
-// At lines, 256 was taken off CX too much, and one line of 64 is wanted.
+// last is moved by the lowest bytes of a register, if there is any: where a mask is
+// empty the address may be on a page that is not mapped, and not to fault there costs
+// the processor a microcode assist. The line of the last bytes is fetched first: it is
+// read before it is written, and all stores would wait for it. At lines, 256 was taken
+// off CX too much, and one line of 64 is wanted.
 #define copyAVX512(STORE) \
 	PREFETCHT0 -1(DI)(CX*1) \
 	MOVQ DI, AX \
+	MOVQ $-1, DX \
 	NEGQ AX \
 	ANDQ $63, AX \
-	MOVQ $-1, DX \
+	JZ   aligned \
 	BZHIQ AX, DX, BX \
 	KMOVQ BX, K1 \
 	VMOVDQU8.Z (SI), K1, Z0 \
@@ -38,6 +41,7 @@ line:
 	ADDQ AX, SI \
 	ADDQ AX, DI \
 	SUBQ AX, CX \
+aligned: \
 	SUBQ $256, CX \
 	JLO  lines \
 four: \
@@ -65,10 +69,12 @@ one: \
 	JHS  one \
 end: \
 	ADDQ $64, CX \
+	JZ   done \
 	BZHIQ CX, DX, BX \
 	KMOVQ BX, K1 \
 	VMOVDQU8.Z (SI), K1, Z0 \
 	VMOVDQU8 Z0, K1, (DI) \
+done: \
 	VZEROUPPER \
 	RET
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"runtime/debug"
 	"testing"
 )
 
@@ -17,31 +18,47 @@ func lengths() []int {
 }
 
 // testCopy compares a copy with copy, at all alignments that differ in what is done.
+// All sources end where memory that can be read does, and of the destinations of each
+// length one.
 func testCopy(t *testing.T, least int, f func(dst, src []byte)) {
+	// A fault in f becomes a panic, which can say for which copy.
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	r := rand.New(rand.NewPCG(1, 2))
-	src := make([]byte, 70000)
-	for i := range src {
-		src[i] = byte(r.Uint32())
+	source := guarded(t, 1<<17)
+	for i := range source {
+		source[i] = byte(r.Uint32())
 	}
-	dst := make([]byte, len(src))
-	want := make([]byte, len(src))
+	memory := guarded(t, len(source))
+	expected := make([]byte, len(source))
 	for _, n := range lengths() {
 		if n < least {
 			continue
 		}
+		src := source[len(source)-n:]
+		// The copy, up to 63 bytes behind it and 64 and more before it.
+		dst, want := memory[len(memory)-n-128:], expected[len(expected)-n-128:]
 		for k := range 64 {
-			from, to := r.IntN(64), k
-			for i := range dst[:n+128] {
+			for i := range dst {
 				dst[i], want[i] = 0xaa, 0xaa
 			}
-			f(dst[to:to+n], src[from:from+n])
+			from, to := len(dst)-n-k, len(dst)-k
+			if fault := faults(func() { f(dst[from:to], src) }); fault != nil {
+				t.Fatalf("%d bytes, %d before the end of memory: %v", n, k, fault)
+			}
 			Fence()
-			copy(want[to:to+n], src[from:from+n])
-			if !bytes.Equal(dst[:n+128], want[:n+128]) {
-				t.Fatalf("%d bytes from %d to %d modulo 64: not as copied by copy", n, from, to)
+			copy(want[from:to], src)
+			if !bytes.Equal(dst, want) {
+				t.Fatalf("%d bytes, %d before the end of memory: not as copied by copy", n, k)
 			}
 		}
 	}
+}
+
+// faults is what f panics with, nil if it does not.
+func faults(f func()) (fault any) {
+	defer func() { fault = recover() }()
+	f()
+	return nil
 }
 
 func TestCopyPast(t *testing.T) {
@@ -102,15 +119,17 @@ func BenchmarkCopy(b *testing.B) {
 	}
 }
 
-// TestPrefetch: there is nothing to see but that nothing is touched, or read beyond
-// the end of memory.
+// TestPrefetch: neither is anything read behind the end of memory, nor does it matter
+// that a packet is too short.
 func TestPrefetch(t *testing.T) {
-	for _, n := range []int{0, 1, 128, 129, 1472} {
-		b := make([]byte, n)
-		PrefetchHeaders(b)
-		PrefetchPayload(b)
-		if !bytes.Equal(b, make([]byte, n)) {
-			t.Errorf("the prefetched packet of %d bytes has changed", n)
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	memory := guarded(t, 4096)
+	for _, n := range []int{0, 1, 64, 128, 129, 256, 1472} {
+		packet := memory[len(memory)-n:]
+		for name, prefetch := range map[string]func([]byte){"headers": PrefetchHeaders, "payload": PrefetchPayload} {
+			if fault := faults(func() { prefetch(packet) }); fault != nil {
+				t.Errorf("%s of a packet of %d bytes: %v", name, n, fault)
+			}
 		}
 	}
 }

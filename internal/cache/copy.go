@@ -5,10 +5,10 @@ const leastLong = 512
 
 // Copy is copy(dst, src), faster than that for the payload of a packet, whose source
 // comes from memory: by wider registers where the machine has them. dst and src must
-// not overlap.
+// not overlap. The race detector, which cannot see into assembly, gets to see copy.
 func Copy(dst, src []byte) int {
 	n := min(len(dst), len(src))
-	if n < leastLong {
+	if race || n < leastLong {
 		return copy(dst, src)
 	}
 	copyLong(dst[:n], src[:n])
@@ -20,7 +20,7 @@ func Copy(dst, src []byte) int {
 // thread calls [Fence].
 func CopyPast(dst, src []byte) int {
 	n := min(len(dst), len(src))
-	if !Past || n < leastLong {
+	if race || !Past || n < leastLong {
 		return copy(dst, src)
 	}
 	copyLongPast(dst[:n], src[:n])

@@ -3,27 +3,19 @@ package netif
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
-	"golang.org/x/sys/unix"
+	"github.com/speadx/speadx/internal/sched"
 )
 
 // CPUs are the processors near a NUMA node that this process may run on, in
 // order; with node -1 all that it may run on.
 func CPUs(node int) ([]int, error) {
-	var allowed unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &allowed); err != nil {
-		return nil, fmt.Errorf("processors of this process: %w", err)
-	}
-	if node < 0 {
-		var all []int
-		for i := range len(allowed) * strconv.IntSize {
-			if allowed.IsSet(i) {
-				all = append(all, i)
-			}
-		}
-		return all, nil
+	allowed, err := sched.CPUs()
+	if err != nil || node < 0 {
+		return allowed, err
 	}
 	text, err := os.ReadFile(fmt.Sprintf("/sys/devices/system/node/node%d/cpulist", node))
 	if err != nil {
@@ -39,7 +31,7 @@ func CPUs(node int) ([]int, error) {
 	}
 	near := list[:0]
 	for _, cpu := range list {
-		if allowed.IsSet(cpu) {
+		if slices.Contains(allowed, cpu) {
 			near = append(near, cpu)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/speadx/speadx/bpf"
 	"github.com/speadx/speadx/internal/pattern"
+	"github.com/speadx/speadx/internal/sched"
 	"github.com/speadx/speadx/spead"
 )
 
@@ -21,6 +22,7 @@ type blastRunner struct {
 	blast      *bpf.Blast
 	iface      string
 	cpu        int
+	packets    int // of a heap
 	full, last int // bytes of UDP payload in a packet, and in the last of a heap
 }
 
@@ -34,9 +36,11 @@ func openBlast(c *Config, e engine) (runner, error) {
 	if kind := paths[0].link.Type(); kind != "veth" {
 		return nil, fmt.Errorf("engine blast sends out of a veth, and %s is %s (choose another engine)", r.iface, kind)
 	}
-	if r.cpu, err = lastCPU(); err != nil {
+	cpus, err := sched.CPUs()
+	if err != nil {
 		return nil, err
 	}
+	r.cpu = cpus[len(cpus)-1]
 	config := bpf.BlastConfig{
 		Ifindex:        paths[0].link.Attrs().Index,
 		CPU:            r.cpu,
@@ -45,9 +49,6 @@ func openBlast(c *Config, e engine) (runner, error) {
 		DropEvery:      every(c.Faults.Drop),
 		DuplicateEvery: every(c.Faults.Duplicate),
 		SwapEvery:      every(c.Faults.Reorder),
-	}
-	if config.SwapEvery > 0 {
-		config.SwapEvery = max(config.SwapEvery, 2)
 	}
 	if !c.NoDescriptors {
 		config.FirstCount += uint64(len(c.Destinations))
@@ -68,7 +69,7 @@ func openBlast(c *Config, e engine) (runner, error) {
 		}
 		config.Frames = append(config.Frames, f)
 	}
-	r.full, r.last = len(full), len(last)
+	r.packets, r.full, r.last = config.PacketsPerHeap, len(full), len(last)
 	if r.blast, err = bpf.LoadBlast(config); err != nil {
 		return nil, err
 	}
@@ -111,29 +112,6 @@ func (h *frameHeader) frame(payload []byte) []byte {
 	h.put(frame, len(payload))
 	h.putChecksum(frame, addSum(0, frame[len(h.bytes)-udpHeader:]), len(payload))
 	return frame
-}
-
-// every is n, for one of n packets.
-func every(fraction float64) uint64 {
-	if fraction == 0 {
-		return 0
-	}
-	return uint64(math.Round(min(1/fraction, 1<<62)))
-}
-
-// lastCPU is the last one that the process may use.
-func lastCPU() (int, error) {
-	var set unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &set); err != nil {
-		return 0, os.NewSyscallError("sched_getaffinity", err)
-	}
-	last := 0
-	for cpu := range 1024 {
-		if set.IsSet(cpu) {
-			last = cpu
-		}
-	}
-	return last, nil
 }
 
 // localPort is the port that a socket sends from.
@@ -195,8 +173,11 @@ func OpenBlast(c Config) (blast *bpf.Blast, packetsPerHeap int, err error) {
 	}
 	r, err := openBlast(&c, e)
 	if err = errors.Join(err, e.close()); err != nil {
+		if r != nil {
+			err = errors.Join(err, r.close())
+		}
 		return nil, 0, fmt.Errorf("send: %w", err)
 	}
-	_, _, packetsPerHeap, err = blastPackets(&c)
-	return r.(*blastRunner).blast, packetsPerHeap, err
+	b := r.(*blastRunner)
+	return b.blast, b.packets, nil
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/safchain/ethtool"
+	"github.com/speadx/speadx/bpf"
 	"github.com/speadx/speadx/internal/testnet"
 )
 
@@ -92,13 +93,27 @@ func TestBlastErrors(t *testing.T) {
 	}
 }
 
-func TestEvery(t *testing.T) {
+// TestOpenBlast: a generator comes with the number of packets it makes of a heap, and an
+// error without a generator.
+func TestOpenBlast(t *testing.T) {
+	n := testnet.New(t, testnet.Options{})
 	for _, tt := range []struct {
-		fraction float64
-		want     uint64
-	}{{0, 0}, {1, 1}, {0.5, 2}, {0.01, 100}, {0.333, 3}, {1e-300, 1 << 62}} {
-		if got := every(tt.fraction); got != tt.want {
-			t.Errorf("%v is every %d, want %d", tt.fraction, got, tt.want)
+		size, maxPacket, packets int // packets: 0 for an error
+	}{{1000, 0, 1}, {5000, 0, 4}, {64 * 1408, 1408 + 48, 64}, {64 * 1408, 1408 + 40, 65}, {100_000, 8000, 0}} {
+		var b *bpf.Blast
+		var packets int
+		var err error
+		c := Config{HeapSize: int64(tt.size), MaxPacket: tt.maxPacket, Destinations: []netip.AddrPort{netip.AddrPortFrom(n.B.Addr4, 7148)}}
+		if err := n.A.Do(func() { b, packets, err = OpenBlast(c) }); err != nil {
+			t.Fatal(err)
+		}
+		if packets != tt.packets || (b == nil) != (packets == 0) || (err != nil) != (packets == 0) {
+			t.Errorf("heaps of %d bytes: %v, %d packets, error %v", tt.size, b, packets, err)
+		}
+		if b != nil {
+			if err := b.Close(); err != nil {
+				t.Error(err)
+			}
 		}
 	}
 }

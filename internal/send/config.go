@@ -40,7 +40,8 @@ func ParseEngine(name string) (Engine, error) {
 // fraction is the probability, 0 to 1, with which a packet suffers it; the
 // same seed gives the same faults for the same heaps. With [Blast] it is every n-th
 // packet, n being 1/fraction rounded, that is dropped, sent twice, or sent after its
-// successor, and a first heap of a destination that has descriptors is spared.
+// successor, and a first heap of a destination that has descriptors is spared; fractions
+// that 1/n does not meet within 5 % are refused, and to reorder so are those above 1/2.
 type Faults struct {
 	Drop      float64 // not sent
 	Reorder   float64 // sent after up to 8 of the packets that follow it
@@ -152,9 +153,14 @@ func (c *Config) complete() error {
 	for _, f := range []struct {
 		name     string
 		fraction float64
-	}{{"drop", c.Faults.Drop}, {"reorder", c.Faults.Reorder}, {"duplicate", c.Faults.Duplicate}} {
+		least    float64 // n of every n-th packet; of two that are swapped one is late
+	}{{"drop", c.Faults.Drop, 1}, {"reorder", c.Faults.Reorder, 2}, {"duplicate", c.Faults.Duplicate, 1}} {
 		if !(f.fraction >= 0 && f.fraction <= 1) {
 			return fmt.Errorf("%s fraction %v is not within 0 to 1", f.name, f.fraction)
+		}
+		if c.Engine == Blast && !regular(f.fraction, f.least) {
+			return fmt.Errorf("engine blast injects faults into every n-th packet, and %s fraction %v is near no such 1/n (%s)",
+				f.name, f.fraction, nearestRegular(f.fraction, f.least))
 		}
 	}
 	return nil

@@ -1,6 +1,10 @@
 package send
 
-import "math/rand/v2"
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+)
 
 // faultWindow is how many packets later a packet is sent at most.
 const faultWindow = 8
@@ -98,4 +102,34 @@ func (f *faultInjector) release(number uint64, emit func(*packet) error) error {
 func (f *faultInjector) emit(p *packet, number uint64, emit func(*packet) error) error {
 	f.latest = max(f.latest, number)
 	return emit(p)
+}
+
+// maxEvery is more packets than anyone sends: every so manieth is none.
+const maxEvery = 1 << 62
+
+// every is n, for one of n packets.
+func every(fraction float64) uint64 {
+	if fraction == 0 {
+		return 0
+	}
+	return uint64(math.Round(min(1/fraction, maxEvery)))
+}
+
+// regularity is how far off a fraction may be, of itself, that is injected at regular
+// distances.
+const regularity = 0.05
+
+// regular says whether one of n packets, n from least on, is about the fraction.
+func regular(fraction, least float64) bool {
+	n := max(float64(every(fraction)), least)
+	return fraction == 0 || math.Abs(min(1/fraction, maxEvery)/n-1) <= regularity
+}
+
+// nearestRegular names the fractions on both sides that are 1/n, n from least on.
+func nearestRegular(fraction, least float64) string {
+	below, above := max(math.Ceil(1/fraction), least), max(math.Floor(1/fraction), least)
+	if below == above {
+		return fmt.Sprintf("the nearest is %.4g", 1/below)
+	}
+	return fmt.Sprintf("the nearest are %.4g and %.4g", 1/below, 1/above)
 }

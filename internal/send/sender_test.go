@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"math"
 	"net/netip"
 	"slices"
 	"strings"
@@ -445,6 +446,29 @@ func TestEngineError(t *testing.T) {
 	}
 }
 
+// TestEvery: fractions that engine blast can inject, and those it cannot are refused.
+func TestEvery(t *testing.T) {
+	for _, tt := range []struct {
+		fraction float64
+		want     uint64 // 0 of others than 0: refused
+	}{
+		{0, 0}, {1, 1}, {0.96, 1}, {0.94, 0}, {0.7, 0}, {0.53, 0}, {0.52, 2}, {0.5, 2}, {0.45, 0}, {0.4, 0}, {1. / 3, 3}, {0.333, 3}, {0.3, 0},
+		{0.0953, 10}, {0.01, 100}, {0.001, 1000}, {1e-300, 1 << 62},
+	} {
+		c := Config{Engine: Blast, Destinations: dests(1), HeapSize: 1000, Faults: Faults{Drop: tt.fraction}}
+		err := c.Check()
+		if refused := tt.want == 0 && tt.fraction != 0; refused != (err != nil) {
+			t.Errorf("drop fraction %v gives error %v", tt.fraction, err)
+		} else if got := every(tt.fraction); !refused && got != tt.want {
+			t.Errorf("%v is every %d, want %d", tt.fraction, got, tt.want)
+		}
+		c.Engine = UDP
+		if err := c.Check(); err != nil {
+			t.Errorf("engine udp: %v", err)
+		}
+	}
+}
+
 func TestConfigErrors(t *testing.T) {
 	good := Config{Destinations: dests(1), HeapSize: 1000}
 	for _, tt := range []struct {
@@ -468,6 +492,10 @@ func TestConfigErrors(t *testing.T) {
 		{func(c *Config) { c.Faults.Drop = 1.5 }, "drop fraction 1.5"},
 		{func(c *Config) { c.Faults.Reorder = -0.1 }, "reorder fraction"},
 		{func(c *Config) { c.Faults.Duplicate = 2 }, "duplicate fraction"},
+		{func(c *Config) { c.Engine, c.Faults.Drop = Blast, 0.7 }, "drop fraction 0.7 is near no such 1/n (the nearest are 0.5 and 1)"},
+		{func(c *Config) { c.Engine, c.Faults.Duplicate = Blast, 0.4 }, "duplicate fraction 0.4 is near no such 1/n (the nearest are 0.3333 and 0.5)"},
+		{func(c *Config) { c.Engine, c.Faults.Reorder = Blast, 1 }, "reorder fraction 1 is near no such 1/n (the nearest is 0.5)"},
+		{func(c *Config) { c.Engine, c.Faults.Reorder = Blast, math.NaN() }, "reorder fraction NaN is not within 0 to 1"},
 	} {
 		c := good
 		c.Destinations = slices.Clone(good.Destinations)

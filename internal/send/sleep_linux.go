@@ -5,20 +5,17 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/speadx/speadx/internal/sched"
 )
 
 // precise makes the sleeps of the calling goroutine end on time, not up to 50
 // µs later (PR_SET_TIMERSLACK(2const)), until the function it gives is called.
 func precise() (restore func()) {
 	runtime.LockOSThread()
-	old, err := unix.PrctlRetInt(unix.PR_GET_TIMERSLACK, 0, 0, 0, 0)
-	if err == nil {
-		err = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
-	}
+	undo := sched.SetSlack(1)
 	return func() {
-		if err == nil {
-			_ = unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(old), 0, 0, 0)
-		}
+		undo()
 		runtime.UnlockOSThread()
 	}
 }

@@ -1,0 +1,6 @@
+//go:build !race
+
+package cache
+
+// race says that the race detector watches.
+const race = false
