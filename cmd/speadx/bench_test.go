@@ -88,6 +88,7 @@ func TestBenchBefore(t *testing.T) {
 		{[]string{"--baseline", good, "--html", dir + "/none/report.html"}, exitError, "--html: open "},
 		{[]string{"--html", dir}, exitError, "is a directory"},
 		{[]string{"--format", "xml", "--html", html}, exitUsage, `--format "xml" is neither text nor json`},
+		{[]string{"--absolute"}, exitUsage, "--absolute says how to compare, and needs --baseline"},
 		{[]string{"--tolerance", "-1"}, exitUsage, "--tolerance -1 is not a percentage below 100"},
 		{[]string{"--tolerance", "NaN"}, exitUsage, "--tolerance NaN is not"},
 		{[]string{"--sizes", "4K"}, exitUsage, `--sizes: size "4K" is ambiguous`},
@@ -148,7 +149,7 @@ func TestBenchBaseline(t *testing.T) {
 		t.Errorf("faster: %v\n%s", err, stdout)
 	}
 	stdout, _, err = measured(t, benchFlags{baseline: baseline}, emits(ratioOf(1)))
-	if err == nil || err.Error() != "1 measure slower than in the baseline, or missing" || !strings.Contains(stdout, "\nslower   pool speadx: ratio 2.00 -> 1.00 (-50.0 %)\n") {
+	if err == nil || err.Error() != "1 measure slower than in the baseline, or gone" || !strings.Contains(stdout, "\nslower   pool speadx: ratio 2.00 -> 1.00 (-50.0 %)\n") {
 		t.Errorf("slower: %v\n%s", err, stdout)
 	}
 	if _, _, err = measured(t, benchFlags{baseline: baseline, tolerance: 60}, emits(ratioOf(1))); err != nil {
@@ -159,8 +160,27 @@ func TestBenchBaseline(t *testing.T) {
 	if err == nil || !strings.Contains(stderr, "slower ") || strings.Count(stdout, "\n") != 1 {
 		t.Errorf("JSON: %v\n%s%s", err, stdout, stderr)
 	}
+	// A rate decides where it is told to.
+	rateOf := func(gbps float64) bench.Result {
+		r := ratioOf(2)
+		r.Gbps, r.GbpsLow, r.GbpsHigh = gbps, gbps, gbps
+		return r
+	}
+	saved, _, err := measured(t, benchFlags{format: "json"}, emits(rateOf(10)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rates := filepath.Join(t.TempDir(), "rates.json")
+	write(t, rates, saved)
+	stdout, _, err = measured(t, benchFlags{baseline: rates}, emits(rateOf(7)))
+	if err != nil || !strings.Contains(stdout, "\nslower   pool speadx: gbps 10.0 -> 7.00 (-30.0 %), shown only\n") {
+		t.Errorf("a lower rate: %v\n%s", err, stdout)
+	}
+	if _, _, err = measured(t, benchFlags{baseline: rates, absolute: true}, emits(rateOf(7))); err == nil {
+		t.Error("a lower rate, with --absolute: no error")
+	}
 	other := ratioOf(1)
-	other.Contestant = "other"
+	other.Bench = "other"
 	if _, _, err = measured(t, benchFlags{baseline: baseline}, emits(other)); !errors.Is(err, bench.ErrNothingInCommon) {
 		t.Errorf("nothing in common: %v", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/speadx/speadx/internal/units"
@@ -14,9 +15,14 @@ import (
 // faster or slower.
 const Tolerance = 0.05
 
-// absoluteTolerance is that of rates and times by themselves, which differ from hour to
-// hour on a virtual machine: by 30 % for the same code where this was written.
-const absoluteTolerance = 0.35
+// Rule says what makes a comparison fail. That of `--baseline` alone is [Tolerance] and
+// nothing absolute.
+type Rule struct {
+	Tolerance float64 // by how much medians may differ, as a fraction
+	// Absolute lets rates and times decide by themselves. On a virtual machine they
+	// differ from hour to hour, by 30 % for the same code where this was written.
+	Absolute bool
+}
 
 // Verdict says what became of one measure of a result since the baseline.
 type Verdict string
@@ -26,8 +32,9 @@ const (
 	Faster  Verdict = "faster"
 	Slower  Verdict = "slower"
 	Same    Verdict = "same"
-	Missing Verdict = "missing" // the baseline has it, and this run has not
-	New     Verdict = "new"     // the other way round
+	Gone    Verdict = "gone"    // the baseline has it, and this run has not, though it has others under these conditions
+	Missing Verdict = "missing" // the baseline has it, and this run measured nothing under these conditions
+	New     Verdict = "new"     // this run has it, and the baseline has not
 	Unlike  Verdict = "unlike"  // both have it, but nothing in it that can be compared: another machine, and no ratio
 )
 
@@ -39,28 +46,26 @@ type Comparison struct {
 	Before, After float64
 	Change        float64 // of speed: 0.1 is a tenth faster
 	Verdict       Verdict
+	Decides       bool // it is a regression if the verdict is [Slower] or [Gone]
 }
 
 // ErrNothingInCommon is returned by [Compare] if no measure stands in both runs.
 var ErrNothingInCommon = errors.New("the baseline has nothing in common with this run")
 
-// Compare compares two runs with [Tolerance].
-func Compare(baseline, now []Result) ([]Comparison, error) {
-	return CompareWithin(baseline, now, Tolerance)
-}
-
-// CompareWithin compares each result with that of the same bench, contestant and
-// conditions in the baseline. Something is faster or slower if its intervals have
-// nothing in common, and the medians differ by more than the tolerance; what was
-// measured once has no interval, and is neither. Ratios are compared always, as they say
-// the same on any machine; rates and times where CPU, number of CPUs and kernel are the
-// same and known, and with a tolerance of at least 35 %. That something allocates memory
-// which did not is slower in any case; other numbers of allocations depend on how long
-// it ran, and are not compared.
+// Compare compares each result with that of the same bench, contestant and conditions
+// in the baseline. Something is faster or slower if its intervals have nothing in
+// common, and the medians differ by more than the tolerance; what was measured once has
+// no interval, and is neither. Ratios are compared always, as they say the same on any
+// machine; rates and times where CPU, number of CPUs and kernel are the same and known.
+// That something allocates memory which did not is slower in any case; other numbers of
+// allocations depend on how long it ran, and are not compared.
+//
+// What is ours decides, by its ratios, its allocations and by being there at all; its
+// rates and times do with [Rule.Absolute]. What rivals do is theirs.
 //
 // The comparisons come in the order of this run, and then what it lacks. They are
 // never empty: if nothing could be compared, the error is [ErrNothingInCommon].
-func CompareWithin(baseline, now []Result, tolerance float64) ([]Comparison, error) {
+func Compare(baseline, now []Result, rule Rule) ([]Comparison, error) {
 	before := map[name]*Result{}
 	for i := range baseline {
 		r := &baseline[i]
@@ -70,62 +75,66 @@ func CompareWithin(baseline, now []Result, tolerance float64) ([]Comparison, err
 		before[r.name()] = r
 	}
 	var all []Comparison
-	compared := false
 	seen := map[name]bool{}
+	measured := map[where]bool{}
 	for i := range now {
 		r := &now[i]
 		if seen[r.name()] {
 			return nil, fmt.Errorf("this run has two results of %s", r.name())
 		}
 		seen[r.name()] = true
+		measured[r.where()] = true
 		old := before[r.name()]
 		if old == nil {
 			all = append(all, r.comparison("", New))
 			continue
 		}
-		measures := compare(old, r, tolerance)
-		for _, c := range measures {
-			compared = compared || c.Verdict == Same || c.Verdict == Faster || c.Verdict == Slower
-		}
+		measures := compare(old, r, rule)
 		if measures == nil {
 			measures = []Comparison{r.comparison("", Unlike)}
 		}
 		all = append(all, measures...)
 	}
 	for i := range baseline {
-		if r := &baseline[i]; !seen[r.name()] {
+		r := &baseline[i]
+		switch {
+		case seen[r.name()]:
+		case measured[r.where()]:
+			all = append(all, r.comparison("", Gone))
+		default:
 			all = append(all, r.comparison("", Missing))
 		}
 	}
-	if !compared {
+	if !slices.ContainsFunc(all, func(c Comparison) bool {
+		return c.Decides || c.Verdict == Same || c.Verdict == Faster || c.Verdict == Slower
+	}) {
 		return nil, ErrNothingInCommon
 	}
 	return all, nil
 }
 
-// Regressions returns how many of the comparisons say that something of ours is slower,
-// or could not be measured under conditions under which others were. What rivals do is
-// theirs.
+// where is what those results have in common that are compared with each other in a run.
+type where struct {
+	bench string
+	Conditions
+}
+
+func (r *Result) where() where { return where{r.Bench, r.Conditions} }
+
+// Regressions returns how many of the comparisons decide, and say that something is
+// slower or gone.
 func Regressions(all []Comparison) (n int) {
-	type where struct {
-		bench string
-		Conditions
-	}
-	measured := map[where]bool{}
 	for i := range all {
-		if c := &all[i]; c.Measure != "" || c.Verdict != Missing {
-			measured[where{c.Bench, c.Conditions}] = true
-		}
-	}
-	for i := range all {
-		c := &all[i]
-		gone := c.Verdict == Missing && measured[where{c.Bench, c.Conditions}]
-		if ours(c.Contestant) && (c.Verdict == Slower || gone) {
+		if all[i].regression() {
 			n++
 		}
 	}
 	return n
 }
+
+func (c *Comparison) regression() bool { return c.Decides && c.worse() }
+
+func (c *Comparison) worse() bool { return c.Verdict == Slower || c.Verdict == Gone }
 
 // ours says whether a contestant is a receiver or a pool of ours: those are called
 // speadx, with what distinguishes them.
@@ -134,7 +143,10 @@ func ours(contestant string) bool {
 }
 
 func (r *Result) comparison(measure string, v Verdict) Comparison {
-	return Comparison{Bench: r.Bench, Contestant: r.Contestant, Conditions: r.Conditions, Measure: measure, Verdict: v}
+	return Comparison{
+		Bench: r.Bench, Contestant: r.Contestant, Conditions: r.Conditions, Measure: measure, Verdict: v,
+		Decides: v == Gone && ours(r.Contestant),
+	}
 }
 
 // estimate is a median and its interval; low and high are 0 where it was measured once.
@@ -159,22 +171,23 @@ func (r *Result) ratio() (estimate, bool) {
 	return r.estimate(r.Ratio.Value, r.Ratio.Low, r.Ratio.High), true
 }
 
-func compare(old, now *Result, tolerance float64) []Comparison {
+func compare(old, now *Result, rule Rule) []Comparison {
 	var all []Comparison
-	add := func(measure string, a estimate, inOld bool, b estimate, inNow, inverse bool, tolerance float64) {
+	add := func(measure string, a estimate, inOld bool, b estimate, inNow, inverse, decides bool) {
 		switch {
 		case inOld && inNow:
 			c := now.comparison(measure, Same)
 			c.Before, c.After = a.value, b.value
+			c.Decides = decides && ours(now.Contestant) && !a.once() && !b.once()
 			if inverse && !a.once() && !b.once() {
 				a, b = a.inverse(), b.inverse()
 			} else if inverse {
 				a, b = estimate{value: 1 / a.value}, estimate{value: 1 / b.value}
 			}
-			c.Verdict, c.Change = judge(a, b, tolerance)
+			c.Verdict, c.Change = judge(a, b, rule.Tolerance)
 			all = append(all, c)
 		case inOld:
-			c := now.comparison(measure, Missing)
+			c := now.comparison(measure, Gone)
 			c.Before = a.value
 			all = append(all, c)
 		case inNow:
@@ -188,33 +201,31 @@ func compare(old, now *Result, tolerance float64) []Comparison {
 	if inOld && inNow && old.Ratio.To != now.Ratio.To {
 		all = append(all, now.comparison("ratio", Unlike))
 	} else {
-		add("ratio", a, inOld, b, inNow, false, tolerance)
+		add("ratio", a, inOld, b, inNow, false, true)
 	}
-	if alike(old.Machine, now.Machine) {
-		absolute := max(tolerance, absoluteTolerance)
-		add("gbps", old.estimate(old.Gbps, old.GbpsLow, old.GbpsHigh), old.Gbps > 0, now.estimate(now.Gbps, now.GbpsLow, now.GbpsHigh), now.Gbps > 0, false, absolute)
-		add("ns_per_op", old.estimate(old.NsPerOp, old.NsLow, old.NsHigh), old.NsPerOp > 0, now.estimate(now.NsPerOp, now.NsLow, now.NsHigh), now.NsPerOp > 0, true, absolute)
-	} else {
-		// Nothing to compare, but a figure that is gone is.
-		if old.Gbps > 0 && now.Gbps == 0 {
-			add("gbps", estimate{value: old.Gbps}, true, estimate{}, false, false, 0)
-		}
-		if old.NsPerOp > 0 && now.NsPerOp == 0 {
-			add("ns_per_op", estimate{value: old.NsPerOp}, true, estimate{}, false, false, 0)
-		}
+	// Of another machine there is nothing to compare, but a figure that is gone is.
+	same := alike(old.Machine, now.Machine)
+	if same || old.Gbps > 0 && now.Gbps == 0 {
+		add("gbps", old.estimate(old.Gbps, old.GbpsLow, old.GbpsHigh), old.Gbps > 0, now.estimate(now.Gbps, now.GbpsLow, now.GbpsHigh), now.Gbps > 0, false, rule.Absolute)
+	}
+	if same || old.NsPerOp > 0 && now.NsPerOp == 0 {
+		add("ns_per_op", old.estimate(old.NsPerOp, old.NsLow, old.NsHigh), old.NsPerOp > 0, now.estimate(now.NsPerOp, now.NsLow, now.NsHigh), now.NsPerOp > 0, true, rule.Absolute)
 	}
 	switch {
-	case old.Allocs != nil && now.Allocs == nil:
-		add("allocs", estimate{value: float64(*old.Allocs)}, true, estimate{}, false, false, 0)
-	case old.Allocs == nil || *old.Allocs > 0 && *now.Allocs > 0:
+	case old.Allocs == nil:
+	case now.Allocs == nil:
+		c := now.comparison("allocs", Gone)
+		c.Before = float64(*old.Allocs)
+		all = append(all, c)
+	case old.Allocates() && now.Allocates():
 	default:
 		c := now.comparison("allocs", Same)
 		c.Before, c.After = float64(*old.Allocs), float64(*now.Allocs)
+		c.Decides = ours(now.Contestant)
 		switch {
-		case now.allocates():
+		case now.Allocates():
 			c.Verdict = Slower
-		case c.After > 0: // the runtime's own
-		case c.Before > 0:
+		case old.Allocates():
 			c.Verdict = Faster
 		}
 		all = append(all, c)
@@ -276,23 +287,27 @@ func (c Conditions) texts() []string {
 	return all
 }
 
-// WriteComparison writes a line for each comparison, and how many there are of each
-// verdict.
+// WriteComparison writes a line for each comparison, how many there are of each
+// verdict, and how many decide.
 func WriteComparison(w io.Writer, all []Comparison) error {
 	var b strings.Builder
 	counts := map[Verdict]int{}
+	decide := 0
 	for i := range all {
 		c := &all[i]
 		counts[c.Verdict]++
+		if c.Decides {
+			decide++
+		}
 		fmt.Fprintf(&b, "%-7s  %v", c.Verdict, name{c.Bench, c.Contestant, c.Conditions})
 		if c.Measure != "" {
 			fmt.Fprintf(&b, ": %s", c.Measure)
 		}
 		switch {
 		case c.Measure == "":
-		case c.Measure == "allocs" && c.Verdict != Missing:
+		case c.Measure == "allocs" && c.Verdict != Gone:
 			fmt.Fprintf(&b, " %.0f -> %.0f", c.Before, c.After)
-		case c.Verdict == Missing:
+		case c.Verdict == Gone:
 			fmt.Fprintf(&b, " was %s", figure(c.Before))
 		case c.Verdict == New:
 			fmt.Fprintf(&b, " is %s", figure(c.After))
@@ -301,15 +316,18 @@ func WriteComparison(w io.Writer, all []Comparison) error {
 		default:
 			fmt.Fprintf(&b, " %s -> %s (%+.1f %%)", figure(c.Before), figure(c.After), 100*c.Change)
 		}
+		if c.worse() && !c.Decides {
+			b.WriteString(", shown only")
+		}
 		b.WriteByte('\n')
 	}
 	var parts []string
-	for _, v := range []Verdict{Faster, Slower, Same, Missing, New, Unlike} {
+	for _, v := range []Verdict{Faster, Slower, Same, Gone, Missing, New, Unlike} {
 		if n := counts[v]; n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n, v))
 		}
 	}
-	fmt.Fprintf(&b, "compared with the baseline: %s\n", strings.Join(parts, ", "))
+	fmt.Fprintf(&b, "compared with the baseline: %s; %d of them decide\n", strings.Join(parts, ", "), decide)
 	_, err := io.WriteString(w, b.String())
 	return err
 }

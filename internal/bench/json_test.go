@@ -136,7 +136,7 @@ func FuzzReadResults(f *testing.F) {
 		if err := WriteTable(&b, results); err != nil {
 			t.Fatal(err)
 		}
-		if all, err := Compare(results, again); err == nil && Regressions(all) > 0 {
+		if all, err := Compare(results, again, rule); err == nil && Regressions(all) > 0 {
 			t.Errorf("slower than itself: %+v", all)
 		}
 		if err := WriteHTML(&b, results); err != nil {

@@ -105,30 +105,17 @@ func twice[T cmp.Ordered](values []T) bool {
 // threads: twice what was seen.
 const runtimeAllocs = 8
 
-// Allocates says whether r, a result of [Memory] with these options, shows that
-// memory is allocated while packets flow.
+// Allocates says whether r, a result of [Memory] or [Pool], shows that memory is
+// allocated while packets flow.
 //
 // With one thread nothing else runs, and the fewest allocations of any turn have to
 // be 0. Several wait for each other, for which the runtime may allocate by itself: a
 // sudog for the one that waits, an m for the thread that is woken. That goes with the
 // number of threads and not with the length of the turn: of single turns of two threads
 // (Go 1.26) most had 0 or 1, and some up to 8; the best of three hardly ever 1. An
-// allocation on the path of the packets comes at least once for each heap. So it takes
-// as many as there are heaps, and more than the runtime's own; in a turn of few heaps
-// only the measurement with one thread finds less.
-func (o *MemoryOptions) Allocates(r *Result) bool {
-	switch {
-	case r.Contestant != "speadx" || r.Allocs == nil || r.Heap < 1:
-		return false
-	case r.Threads <= 1:
-		return r.allocates()
-	default:
-		return r.allocates() && *r.Allocs >= uint64(o.Bytes/r.Heap)
-	}
-}
-
-// allocates says whether the allocations of a result are more than the runtime's own.
-func (r *Result) allocates() bool {
+// allocation on the path of the packets comes at least once for each heap; in a turn of
+// few heaps only the measurement with one thread finds it.
+func (r *Result) Allocates() bool {
 	own := uint64(0)
 	if r.Threads > 1 {
 		own = runtimeAllocs * uint64(r.Threads)

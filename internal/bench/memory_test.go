@@ -61,7 +61,7 @@ func TestMemory(t *testing.T) {
 		if r.Ratio == nil || r.Ratio.To != "copy" || !(0 < r.Ratio.Low && r.Ratio.Low <= r.Ratio.Value && r.Ratio.Value <= r.Ratio.High) {
 			t.Errorf("%v has ratio %+v", r, r.Ratio)
 		}
-		if r.Allocs == nil || c.Threads == 1 && *r.Allocs > 0 || tiny.Allocates(r) {
+		if r.Allocs == nil || c.Threads == 1 && *r.Allocs > 0 || r.Allocates() {
 			t.Errorf("%v: allocations %v", r, r.Allocs)
 		}
 		if r.Machine == nil || r.Machine.Pages == "" {
@@ -148,29 +148,25 @@ func TestMemoryCancelled(t *testing.T) {
 	}
 }
 
-func TestMemoryAllocates(t *testing.T) {
-	o := MemoryOptions{Bytes: 1000}
-	allocs := func(n uint64) *uint64 { return &n }
+// TestAllocates: several threads may make the runtime allocate, and one may not.
+func TestAllocates(t *testing.T) {
 	for _, tt := range []struct {
-		contestant string
-		threads    int
-		heap       int64
-		allocs     *uint64
-		want       bool
+		threads int
+		allocs  uint64
+		want    bool
 	}{
-		{"speadx", 1, 100, allocs(0), false},
-		{"speadx", 1, 100, allocs(1), true},
-		{"copy", 1, 100, allocs(1), false},
-		{"speadx", 1, 100, nil, false},
-		{"speadx", 2, 10, allocs(99), false}, // of 100 heaps
-		{"speadx", 2, 10, allocs(100), true},
-		{"speadx", 2, 1000, allocs(16), false}, // the runtime's
-		{"speadx", 2, 1000, allocs(17), true},
+		{0, 0, false}, {0, 1, true}, // bench pool
+		{1, 0, false}, {1, 1, true},
+		{2, 16, false}, {2, 17, true},
+		{3, 24, false}, {3, 25, true},
 	} {
-		r := Result{Contestant: tt.contestant, Conditions: Conditions{Threads: tt.threads, Heap: tt.heap}, Allocs: tt.allocs}
-		if got := o.Allocates(&r); got != tt.want {
+		r := Result{Conditions: Conditions{Threads: tt.threads}, Allocs: &tt.allocs}
+		if got := r.Allocates(); got != tt.want {
 			t.Errorf("%+v: %v", tt, got)
 		}
+	}
+	if (&Result{}).Allocates() {
+		t.Error("it allocates, and was not counted")
 	}
 }
 
