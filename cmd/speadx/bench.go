@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -55,6 +56,7 @@ type benchFlags struct {
 	baseline  string
 	tolerance float64 // per cent
 	absolute  bool
+	only      []string // contestants that were asked for; nil: all
 }
 
 func (f *benchFlags) add(flags *pflag.FlagSet) {
@@ -86,6 +88,9 @@ func runBench(cmd *cobra.Command, f *benchFlags, measure func(ctx context.Contex
 	if f.baseline != "" {
 		if baseline, err = readResults(f.baseline); err != nil {
 			return fmt.Errorf("--baseline: %w", err)
+		}
+		if f.only != nil {
+			baseline = resultsOf(baseline, f.only)
 		}
 	}
 	report, err := openReport(f.html)
@@ -176,6 +181,21 @@ func readResults(name string) ([]bench.Result, error) {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return results, nil
+}
+
+// resultsOf leaves only what is of these contestants alone, so that nobody misses what
+// was not asked for. Their ratios go if those to whom they are were not.
+func resultsOf(results []bench.Result, contestants []string) (left []bench.Result) {
+	for _, r := range results {
+		if !slices.Contains(contestants, r.Contestant) {
+			continue
+		}
+		if r.Ratio != nil && !slices.Contains(contestants, r.Ratio.To) {
+			r.Ratio = nil
+		}
+		left = append(left, r)
+	}
+	return left
 }
 
 // reportFile is where the report goes; nil: there is none. What was in the file stays

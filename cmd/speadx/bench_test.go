@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -183,6 +184,42 @@ func TestBenchBaseline(t *testing.T) {
 	other.Bench = "other"
 	if _, _, err = measured(t, benchFlags{baseline: baseline}, emits(other)); !errors.Is(err, bench.ErrNothingInCommon) {
 		t.Errorf("nothing in common: %v", err)
+	}
+}
+
+// TestBenchBaselineOnly: what was not asked for is not missed, and what was is.
+func TestBenchBaselineOnly(t *testing.T) {
+	drain, native, udp := ratioOf(0), ratioOf(0.9), ratioOf(0.5)
+	drain.Contestant, native.Contestant, udp.Contestant = "drain", "speadx native", "speadx udp"
+	drain.Ratio, native.Ratio.To, udp.Ratio.To = nil, "drain", "drain"
+	drain.Gbps, native.Gbps, udp.Gbps = 10, 9, 5
+	baseline := filepath.Join(t.TempDir(), "baseline.json")
+	var b bytes.Buffer
+	if err := bench.WriteJSON(&b, drain, native, udp); err != nil {
+		t.Fatal(err)
+	}
+	write(t, baseline, b.String())
+	alone := native // for want of a drain
+	alone.Ratio = nil
+	for _, tt := range []struct {
+		name string
+		only []string
+		now  []bench.Result
+		want string
+	}{
+		{"all", nil, []bench.Result{drain, native}, "1 measure slower than in the baseline, or gone"},
+		{"two", []string{"drain", "speadx native"}, []bench.Result{drain, native}, ""},
+		{"without the drain", []string{"speadx native", "speadx udp"}, []bench.Result{alone}, "1 measure slower than in the baseline, or gone"},
+	} {
+		_, _, err := measured(t, benchFlags{baseline: baseline, only: tt.only}, func(_ context.Context, emit func(bench.Result)) error {
+			for _, r := range tt.now {
+				emit(r)
+			}
+			return nil
+		})
+		if got := fmt.Sprint(err); got != tt.want && !(err == nil && tt.want == "") {
+			t.Errorf("%s: %v, want %q", tt.name, err, tt.want)
+		}
 	}
 }
 

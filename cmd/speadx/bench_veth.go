@@ -111,6 +111,7 @@ func newBenchVethCommand() *cobra.Command {
 			if err := needCapabilities("bench veth"); err != nil {
 				return err
 			}
+			f.only = o.Only
 			return runBench(cmd, &f, func(ctx context.Context, emit func(bench.Result)) error { return bench.Receive(ctx, o, emit) })
 		},
 	}
