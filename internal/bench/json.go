@@ -19,7 +19,7 @@ func WriteJSON(w io.Writer, results ...Result) error {
 	for i := range results {
 		if err := enc.Encode(&results[i]); err != nil {
 			r := &results[i]
-			return fmt.Errorf("result of %s in bench %s: %w", r.Contestant, r.Bench, err)
+			return fmt.Errorf("result of %s in bench %s: %w", clean(r.Contestant), clean(r.Bench), err)
 		}
 	}
 	_, err := w.Write(b.Bytes())
@@ -46,8 +46,7 @@ func ReadResults(r io.Reader) ([]Result, error) {
 	if len(data) > maxInput {
 		return nil, fmt.Errorf("more than %d MiB cannot be results", maxInput>>20)
 	}
-	rd := reader{data: data, dec: json.NewDecoder(bytes.NewReader(data)), seen: map[name]int{}}
-	return rd.all()
+	return newReader(data).all()
 }
 
 // name is what makes a result another one than the others of its run.
@@ -68,6 +67,14 @@ type reader struct {
 	data []byte
 	dec  *json.Decoder
 	seen map[name]int // where each began, bytes
+
+	// counted is how many bytes were looked through for lines. That is done for errors
+	// alone: for each result, it would take a time that goes with the square of the input.
+	counted int
+}
+
+func newReader(data []byte) *reader {
+	return &reader{data: data, dec: json.NewDecoder(bytes.NewReader(data)), seen: map[name]int{}}
 }
 
 func (rd *reader) all() ([]Result, error) {
@@ -121,7 +128,9 @@ func (rd *reader) next() int {
 
 // line returns the number of the line that offset is in.
 func (rd *reader) line(offset int) int {
-	return 1 + bytes.Count(rd.data[:min(offset, len(rd.data))], []byte{'\n'})
+	before := rd.data[:min(offset, len(rd.data))]
+	rd.counted += len(before)
+	return 1 + bytes.Count(before, []byte{'\n'})
 }
 
 // at says where err is: in what begins at start.

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bytes"
+	"fmt"
 	"math"
 	"reflect"
 	"strings"
@@ -62,6 +63,11 @@ func TestReadResultsRefused(t *testing.T) {
 		{"no contestant", `{"bench":"pool"}`, `line 1: key "contestant": "" is missing`},
 		{"twice", good + "\n\n" + good, "has a result already, on line 1"},
 		{"twice, with a terminal's codes", strings.Repeat(`{"bench":"pool","contestant":"\u001b]0;x\u0007"}`+"\n", 2), "line 2: pool �]0;x� has a result already, on line 1"},
+		{"twice, with a line's codes", strings.Repeat(`{"bench":"pool","contestant":"x\r\u009b2K\u202e","generator":"\u001b[A","touch":"\b"}`+"\n", 2), "line 2: pool x��2K� �[A touch � has a result already, on line 1"},
+		{"no JSON, with a terminal's codes", "\x1b[A", `line 1: no JSON: invalid character '\x1b'`},
+		{"text for a number, under a terminal's codes", with(`"\u001b[A":1,"gbps":"\u001b[A"`), `line 2: key "gbps": a string is not`},
+		{"no time, with a terminal's codes", with(`"machine":{"time":"\u001b[A"}`), `key "machine.time": "\x1b[A" is no time`},
+		{"long, with a terminal's codes", with(`"note":"` + strings.Repeat(`\u001b`, maxText+1) + `"`), `key "note": "\x1b\x1b`},
 		{"no object, with a terminal's codes", "\"\x7f\"", `line 1: "�" is no object`},
 		{"text for a number", with(`"gbps":"fast"`), `line 2: key "gbps": a string is not what it takes (float64)`},
 		{"NaN", with(`"gbps":NaN`), "line 2: no JSON"},
@@ -86,9 +92,48 @@ func TestReadResultsRefused(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := ReadResults(strings.NewReader(tt.text))
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
-				t.Errorf("read %d results, error %v; want %q", len(got), err, tt.want)
+				t.Fatalf("read %d results, error %v; want %q", len(got), err, tt.want)
+			}
+			if text := err.Error(); clean(text) != text {
+				t.Errorf("error %q would move a terminal's cursor", text)
 			}
 		})
+	}
+}
+
+// TestReadResultsMany: of each of many results it is kept where it began, in bytes, and
+// lines are counted only for an error. A number of the line for each would take as many
+// looks at the whole.
+func TestReadResultsMany(t *testing.T) {
+	const n = 100000
+	var b strings.Builder
+	begins := make([]int, n)
+	for i := range n {
+		begins[i] = b.Len()
+		fmt.Fprintf(&b, "{\"bench\":\"pool\",\"contestant\":\"x\",\"heap\":%d}\n", i+1)
+	}
+	rd := newReader([]byte(b.String()))
+	results, err := rd.all()
+	if err != nil || len(results) != n {
+		t.Fatalf("read %d results, %v", len(results), err)
+	}
+	for i := range results {
+		if at := rd.seen[results[i].name()]; at != begins[i] {
+			t.Fatalf("result %d began at byte %d, want %d", i, at, begins[i])
+		}
+	}
+	if rd.counted != 0 {
+		t.Errorf("looked for lines in %d bytes, and there was no error", rd.counted)
+	}
+
+	b.WriteString(`{"bench":"pool","contestant":"x","heap":70000}`)
+	rd = newReader([]byte(b.String()))
+	_, err = rd.all()
+	if want := fmt.Sprintf("line %d: pool x heap 70000 has a result already, on line 70000", n+1); err == nil || err.Error() != want {
+		t.Errorf("error %v, want %q", err, want)
+	}
+	if rd.counted > 2*b.Len() {
+		t.Errorf("looked for lines in %d of %d bytes", rd.counted, b.Len())
 	}
 }
 
