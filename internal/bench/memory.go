@@ -353,8 +353,8 @@ type progress struct {
 }
 
 // newMemoryRig makes what is needed for so many threads, and warms up.
-func newMemoryRig(s *memorySource, threads int, same bool) (m *memoryRig, err error) {
-	m = &memoryRig{source: s, threads: threads, same: same, work: s.split(threads, same), places: make([][]byte, s.heaps), allocs: math.MaxUint64}
+func newMemoryRig(s *memorySource, threads int, same bool) (_ *memoryRig, err error) {
+	m := &memoryRig{source: s, threads: threads, same: same, work: s.split(threads, same), places: make([][]byte, s.heaps), allocs: math.MaxUint64}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, m.close())

@@ -1,8 +1,10 @@
 package bench
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -111,6 +113,78 @@ func TestMemorySource(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestMemoryMisplaced: payloads that end up in each other's places are seen, in all ways
+// to deal out the packets, though every heap is complete.
+func TestMemoryMisplaced(t *testing.T) {
+	s, err := newMemorySource(5000, 1472, 50000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.arena.Unmap()
+	payload := func(heap, packet int) []byte {
+		l := s.layout[packet]
+		return s.heapBytes(heap)[l.at+l.len-l.width : l.at+l.len]
+	}
+	swap := func(a, b []byte) {
+		old := bytes.Clone(a)
+		copy(a, b)
+		copy(b, old)
+	}
+	try := func(what string, want string) {
+		t.Helper()
+		for threads := 1; threads <= 2; threads++ {
+			for _, same := range []bool{false, true} {
+				m, err := newMemoryRig(s, threads, same)
+				if err == nil {
+					err = m.close()
+				}
+				if got := fmt.Sprint(err); !strings.Contains(got, want) {
+					t.Errorf("%s, %d threads, same heap %v: %s, want %s", what, threads, same, got, want)
+				}
+			}
+		}
+	}
+	try("all in its place", "<nil>")
+	swap(payload(3, 0), payload(3, 1))
+	try("two packets of a heap", "of 10 heaps 10 came out, of all 1 incomplete or not as they were sent")
+	swap(payload(3, 0), payload(3, 1))
+	swap(payload(3, 2), payload(7, 2))
+	try("packets of two heaps", "of 10 heaps 10 came out, of all 2 incomplete or not as they were sent")
+	swap(payload(3, 2), payload(7, 2))
+	try("all in its place again", "<nil>")
+}
+
+// TestMemoryGain: what a second thread gains is the median over rounds, each with one
+// thread and two, and not the quotient of the medians.
+func TestMemoryGain(t *testing.T) {
+	s, err := newMemorySource(5000, 1472, 50000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.arena.Unmap()
+	rig := func(threads int, ours, plain []float64) *memoryRig {
+		m, err := newMemoryRig(s, threads, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { m.close() })
+		m.ours, m.plain = ours, plain
+		return m
+	}
+	single := rig(1, []float64{10, 20, 40}, []float64{16, 64, 32})
+	double := rig(2, []float64{30, 20, 80}, []float64{32, 64, 96})
+	got := double.results(single) // gains 3, 1 and 2; of copy 2, 1 and 3
+	if got[0].Gain != 2 || got[1].Gain != 2 {
+		t.Errorf("gains %v and %v, want 2", got[0].Gain, got[1].Gain)
+	}
+	if r := got[0].GainRatio; r == nil || *r != (Ratio{"copy", 1, 2.0 / 3, 1.5}) {
+		t.Errorf("gain ratio %+v", r)
+	}
+	if got := single.results(single); got[0].Gain != 0 || got[0].GainRatio != nil {
+		t.Errorf("one thread gains %v, %+v", got[0].Gain, got[0].GainRatio)
 	}
 }
 
