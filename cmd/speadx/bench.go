@@ -27,7 +27,8 @@ rates and times only where CPU, number of CPUs and kernel are the same. The exit
 is 1 if a ratio of speadx is less, beyond its interval and --tolerance, if speadx
 allocates memory which it did not, or if a figure of it is gone, though others were
 measured under the same conditions. All else is shown, and decides nothing: what rivals
-do, what was measured once, and rates and times, which decide with --absolute.
+do, what was measured once, and rates and times that differ by less than 35 %, which
+decide with --absolute.
 
 --html FILE writes a report with plots. --format json prints one object a line for
 each result; docs/json.md says what its keys mean.`
