@@ -99,6 +99,30 @@ func TestSlotsPinAndPrepared(t *testing.T) {
 	h.Release()
 }
 
+// Nor do the heaps that a thread has pinned, when another thread evicts all of them.
+func TestSlotsPinned(t *testing.T) {
+	defer unhook()
+	r := newRig(t, pool.ShareConfig{Live: 3, Ring: 1, Held: 1, Threads: 2, Largest: 4096}, Config{OnFull: DropNewest})
+	part := func(i int, cnts ...uint64) (packets [][]byte) {
+		for _, cnt := range cnts {
+			packets = append(packets, parts(cnt, 3, 50)[i])
+		}
+		return packets
+	}
+	whole := func(cnt uint64) []byte { return parts(cnt, 1, 50)[0] }
+	r.feed(1, whole(10))
+	h := r.TryNext()
+	r.feed(1, whole(11)) // the ring is full
+	r.feed(1, part(0, 1, 2, 3)...)
+	t1 := start(t, func() { r.feed(0, part(1, 1, 2, 3)...) }, point("feeder.commit.packets"))
+	r.feed(1, part(0, 4, 5, 6)...)
+	if s := r.Stats(); s.Fates[NoSlot] != 0 {
+		t.Errorf("the consumer holds 1 of 1, and %d heap found no slot (of %d)", s.Fates[NoSlot], r.cfg.Share.Slots())
+	}
+	t1.end()
+	h.Release()
+}
+
 // A length may be told while another thread places beyond it: the ranges stay
 // within the payload.
 func TestRangesBeyondPayload(t *testing.T) {

@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"errors"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -78,44 +77,36 @@ func (d *disturbance) disturb(ctx context.Context, r *speadx.Receiver) {
 
 // disturbRounds measures what is lost at a part of the rate found while the receiver is
 // disturbed.
-func (r *runner) disturbRounds(ctx context.Context, l load, o VethOptions) (err error) {
+func (r *runner) disturbRounds(ctx context.Context, l load, o VethOptions) error {
 	gbps, _, _ := Median(r.rates)
 	if gbps == 0 {
 		return nil
 	}
-	w, err := newWire(l)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, w.close()) }()
-	var rec receiver
-	if err := w.in(func() (err error) { rec, err = r.open(w); return err }); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, rec.close()) }()
-	s := rec.(*speadxReceiver)
-	d := &disturbance{}
-	s.disturbed.Store(d)
-	disturbing, calm := context.WithCancel(ctx)
-	var noise sync.WaitGroup
-	noise.Go(func() { d.disturb(disturbing, s.r) })
-	for range o.cpuRounds() {
-		var t outcome
-		var sent sent
-		if t, sent, err = r.try(ctx, w, rec, disturbedShare*gbps/l.gbps(1), o.Trial*cpuTrial); err != nil {
-			break
+	return receiving(l, r.open, func(w *wire, rec receiver) (err error) {
+		s := rec.(*speadxReceiver)
+		d := &disturbance{}
+		s.disturbed.Store(d)
+		disturbing, calm := context.WithCancel(ctx)
+		var noise sync.WaitGroup
+		noise.Go(func() { d.disturb(disturbing, s.r) })
+		for range o.cpuRounds() {
+			var t outcome
+			var sent sent
+			if t, sent, err = r.try(ctx, w, rec, disturbedShare*gbps/l.gbps(1), o.Trial*cpuTrial); err != nil {
+				break
+			}
+			d.told.Sent += t.sent
+			d.told.Lost += t.lost
+			d.told.Seconds += sent.elapsed.Seconds()
 		}
-		d.told.Sent += t.sent
-		d.told.Lost += t.lost
-		d.told.Seconds += sent.elapsed.Seconds()
-	}
-	calm()
-	noise.Wait()
-	if err != nil {
-		return err
-	}
-	d.told.Gbps = l.gbps(float64(d.told.Sent) / d.told.Seconds)
-	d.told.Stalls = d.stalls.Load()
-	r.upset = &d.told
-	return nil
+		calm()
+		noise.Wait()
+		if err != nil {
+			return err
+		}
+		d.told.Gbps = l.gbps(float64(d.told.Sent) / d.told.Seconds)
+		d.told.Stalls = d.stalls.Load()
+		r.upset = &d.told
+		return nil
+	})
 }

@@ -158,39 +158,46 @@ func vethLoad(ctx context.Context, l load, o VethOptions, emit func(Result)) err
 	return errors.Join(failed...)
 }
 
-// round is one search.
-func (r *runner) round(ctx context.Context, l load, d time.Duration) (err error) {
+// receiving gives do a wire with a receiver at its end, which begins no trial by itself.
+func receiving(l load, open func(w *wire) (receiver, error), do func(w *wire, rec receiver) error) (err error) {
 	w, err := newWire(l)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, w.close()) }()
 	var rec receiver
-	if err := w.in(func() (err error) { rec, err = r.open(w); return err }); err != nil {
+	if err := w.in(func() (err error) { rec, err = open(w); return err }); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, rec.close()) }()
-	try := func(pps float64) (outcome, error) {
-		o, _, err := r.try(ctx, w, rec, pps, d)
-		return o, err
-	}
-	if len(r.rates) == 0 {
-		if _, err := try(leastPps * 10); err != nil { // warms up
+	return do(w, rec)
+}
+
+// round is one search.
+func (r *runner) round(ctx context.Context, l load, d time.Duration) error {
+	return receiving(l, r.open, func(w *wire, rec receiver) error {
+		try := func(pps float64) (outcome, error) {
+			o, _, err := r.try(ctx, w, rec, pps, d)
+			return o, err
+		}
+		if len(r.rates) == 0 {
+			if _, err := try(leastPps * 10); err != nil { // warms up
+				return err
+			}
+		}
+		c, err := search(try, r.guess)
+		r.trials = append(r.trials, c.trials...)
+		if err != nil {
 			return err
 		}
-	}
-	c, err := search(try, r.guess)
-	r.trials = append(r.trials, c.trials...)
-	if err != nil {
-		return err
-	}
-	if c.limited {
-		r.limited++
-	}
-	r.guess = c.pps
-	r.rates = append(r.rates, l.gbps(c.pps))
-	_, r.ringSize = rec.ring()
-	return nil
+		if c.limited {
+			r.limited++
+		}
+		r.guess = c.pps
+		r.rates = append(r.rates, l.gbps(c.pps))
+		_, r.ringSize = rec.ring()
+		return nil
+	})
 }
 
 // try is one trial.
@@ -290,56 +297,50 @@ func cpuRounds(ctx context.Context, l load, all []*runner, o VethOptions) error 
 // cost is the CPU time of the whole machine and of the receiver, in seconds for a GB
 // of payload.
 func (r *runner) cost(ctx context.Context, l load, pps float64, d time.Duration) (machine, process float64, o outcome, err error) {
-	w, err := newWire(l)
-	if err != nil {
-		return 0, 0, o, err
-	}
-	defer func() { err = errors.Join(err, w.close()) }()
-	var rec receiver
-	if err := w.in(func() (err error) { rec, err = r.open(w); return err }); err != nil {
-		return 0, 0, o, err
-	}
-	defer func() { err = errors.Join(err, rec.close()) }()
-	// What a process does to begin is not counted: nothing waits for it here, as begin
-	// returns when it is ready.
-	if err := rec.begin(); err != nil {
-		return 0, 0, o, err
-	}
-	began := time.Now()
-	before, err := othersIdle(l)
-	if err != nil {
-		return 0, 0, o, err
-	}
-	s, err := w.generator.send(ctx, pps, d)
-	if err = errors.Join(err, ctx.Err()); err != nil {
-		return 0, 0, o, err
-	}
-	if s.packets == 0 {
-		return 0, 0, o, errNothing
-	}
-	after, err := othersIdle(l)
-	if err != nil {
-		return 0, 0, o, err
-	}
-	all := time.Since(began)*time.Duration(len(others(l))) - (after - before)
-	received, err := rec.end(s.packets)
-	if err != nil {
-		return 0, 0, o, err
-	}
-	used, own := rec.cpu()
-	if own {
-		used -= s.thread
-	}
-	gb := float64(s.packets) * float64(l.payload) / 1e9
-	if l.generator == "blast" {
-		ns, err := idleNs()
-		if err != nil {
-			return 0, 0, o, err
+	err = receiving(l, r.open, func(w *wire, rec receiver) error {
+		// What a process does to begin is not counted: nothing waits for it here, as begin
+		// returns when it is ready.
+		if err := rec.begin(); err != nil {
+			return err
 		}
-		all += max(0, s.elapsed-time.Duration(float64(s.idle)*ns))
-	}
-	o = outcome{pps: s.pps(), sent: s.packets, lost: s.packets - min(received, s.packets)}
-	return all.Seconds() / gb, max(0, used.Seconds()) / gb, o, nil
+		began := time.Now()
+		before, err := othersIdle(l)
+		if err != nil {
+			return err
+		}
+		s, err := w.generator.send(ctx, pps, d)
+		if err = errors.Join(err, ctx.Err()); err != nil {
+			return err
+		}
+		if s.packets == 0 {
+			return errNothing
+		}
+		after, err := othersIdle(l)
+		if err != nil {
+			return err
+		}
+		all := time.Since(began)*time.Duration(len(others(l))) - (after - before)
+		received, err := rec.end(s.packets)
+		if err != nil {
+			return err
+		}
+		used, own := rec.cpu()
+		if own {
+			used -= s.thread
+		}
+		gb := float64(s.packets) * float64(l.payload) / 1e9
+		if l.generator == "blast" {
+			ns, err := idleNs()
+			if err != nil {
+				return err
+			}
+			all += max(0, s.elapsed-time.Duration(float64(s.idle)*ns))
+		}
+		o = outcome{pps: s.pps(), sent: s.packets, lost: s.packets - min(received, s.packets)}
+		machine, process = all.Seconds()/gb, max(0, used.Seconds())/gb
+		return nil
+	})
+	return machine, process, o, err
 }
 
 // others are the processors of which it is known how long they were idle: with blast,
@@ -431,25 +432,19 @@ func curve(l load, trials []outcome) []Point {
 // once, by blasting next to nothing.
 var idleNs = sync.OnceValues(measureIdle)
 
-func measureIdle() (_ float64, err error) {
-	w, err := newWire(newLoad("blast", 1, 1408, 1408))
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, w.close()) }()
-	var rec receiver
-	if err := w.in(func() (err error) { rec, err = openDrop(w); return err }); err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, rec.close()) }()
-	b := w.generator.(*blaster).blast
-	b.SetRate(1000)
-	c, err := b.Run(context.Background(), 300)
-	if err == nil && c.Idle == 0 {
-		err = errors.New("the generator was never idle at 1000 packets a second")
-	}
-	if err != nil {
-		return 0, err
-	}
-	return float64(c.Elapsed) / float64(c.Idle), nil
+func measureIdle() (ns float64, err error) {
+	err = receiving(newLoad("blast", 1, 1408, 1408), openDrop, func(w *wire, _ receiver) error {
+		b := w.generator.(*blaster).blast
+		b.SetRate(1000)
+		c, err := b.Run(context.Background(), 300)
+		if err != nil {
+			return err
+		}
+		if c.Idle == 0 {
+			return errors.New("the generator was never idle at 1000 packets a second")
+		}
+		ns = float64(c.Elapsed) / float64(c.Idle)
+		return nil
+	})
+	return ns, err
 }
