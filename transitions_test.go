@@ -127,6 +127,7 @@ func TestTransitions(t *testing.T) {
 	n := testnet.New(t, testnet.Options{})
 	cfg := one(n)
 	cfg.HeapSize, cfg.RingHeaps = 64*1408, 512 // the consumer may be late, too
+	cfg.Frames = 0                             // its default, which holds a whole burst
 	r := open(t, n, cfg)
 	stopped := releaseAll(r, func(uint64) time.Duration { return 0 })
 	b := blastAt(t, n)
@@ -196,7 +197,7 @@ func TestDisturbed(t *testing.T) {
 	processors(t)
 	n := testnet.New(t, testnet.Options{})
 	c := one(n)
-	c.HeapSize, c.RingHeaps = 64*1408, 512
+	c.HeapSize, c.RingHeaps, c.Frames = 64*1408, 512, 0
 	r := open(t, n, c)
 	stopped := releaseAll(r, func(heaps uint64) time.Duration {
 		if heaps%500 == 0 {
