@@ -15,6 +15,7 @@ import (
 	"github.com/speadx/speadx/heap"
 	"github.com/speadx/speadx/internal/bell"
 	"github.com/speadx/speadx/internal/netif"
+	"github.com/speadx/speadx/internal/sched"
 	"github.com/speadx/speadx/internal/source"
 	"github.com/speadx/speadx/pool"
 	"github.com/speadx/speadx/xsk"
@@ -33,6 +34,7 @@ type Receiver struct {
 	tcp     []*source.TCP
 	links   []*netif.Link // that UDP sockets depend on
 	ready   *bell.Bell    // rung when there is a heap to take, or an end
+	yields  sched.Yielder // of who waits for it
 	log     *watch
 
 	contexts contexts
@@ -83,6 +85,7 @@ func (r *Receiver) Next(ctx context.Context) (*heap.Heap, error) {
 			err error
 			ok  bool
 		)
+		r.yields.Yield()
 		r.ready.Wait(func() bool {
 			h, err, ok = r.tryNext()
 			return ok || ctx.Err() != nil

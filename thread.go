@@ -86,7 +86,7 @@ func (t *thread) run() {
 		}
 	}
 	if t.sleeps {
-		sched.Hasten()
+		defer sched.Hasten()()
 	}
 	batch := source.NewBatch(batchPackets)
 	var quit stop

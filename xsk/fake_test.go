@@ -28,8 +28,10 @@ type fake struct {
 	open    map[string]int // what has to be given back, by kind
 	slots   map[int]int    // by option of setsockopt
 	bound   *unix.SockaddrXDP
-	options int         // XDP_OPTIONS
-	napi    int         // SO_INCOMING_NAPI_ID
+	options int // XDP_OPTIONS
+	napi    int // SO_INCOMING_NAPI_ID
+	naps    []time.Duration
+	asleep  func()      // called in each nap
 	busy    map[int]int // SO_… set for busy polling
 	errnos  []error     // of bind, first come first served
 	slept   time.Duration
@@ -167,7 +169,7 @@ func newFake(t testing.TB) *fake {
 			return nil
 		},
 		poll:  f.poll,
-		nap:   func(time.Duration) {},
+		nap:   f.nap,
 		kick:  func(int) unix.Errno { f.kicks.Add(1); return unix.Errno(f.kickErr.Load()) },
 		read:  f.readEvent,
 		write: f.writeEvent,
@@ -252,6 +254,14 @@ func (f *fake) poll(fds []unix.PollFd, timeout *unix.Timespec) (int, error) {
 		case <-timer:
 			return 0, nil
 		}
+	}
+}
+
+// nap takes no time. What the test wants to come meanwhile comes.
+func (f *fake) nap(d time.Duration) {
+	f.naps = append(f.naps, d)
+	if f.asleep != nil {
+		f.asleep()
 	}
 }
 

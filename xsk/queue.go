@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/speadx/speadx/internal/pages"
 	"golang.org/x/sys/unix"
@@ -25,8 +26,9 @@ type Queue struct {
 	rx       rxRing
 	fill     fillRing
 	hand     hand
-	consumed uint64 // descriptors taken; its low half is rx.next
-	napped   uint64 // consumed at the last Wait
+	consumed uint64        // descriptors taken; its low half is rx.next
+	napped   uint64        // consumed at the last Wait
+	napTime  time.Duration // of the next nap, once there was one
 	batches  uint64
 	kicks    uint64
 	high     uint64

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/speadx/speadx/internal/pages"
+	"github.com/speadx/speadx/internal/sched"
 	"golang.org/x/sys/unix"
 )
 
@@ -87,8 +88,5 @@ var linux = &system{
 		return err == nil
 	},
 	sleep: time.Sleep,
-	nap: func(d time.Duration) {
-		ts := unix.NsecToTimespec(int64(d))
-		_ = unix.Nanosleep(&ts, nil)
-	},
+	nap:   sched.Nap,
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/speadx/speadx/internal/sched"
 	"golang.org/x/sys/unix"
 )
 
@@ -19,19 +20,27 @@ const linkInterval = 250 * time.Millisecond
 // some microseconds.
 const spinRounds = 512
 
-// napTime is how long a thread naps between two looks at the ring while packets come.
-// To be woken by the kernel for each few of them costs the processor that brings them
-// more than the packets do, and a nap costs it nothing; and it lets enough of them come
-// together that taking them is worth the while. The ring has to hold what comes
-// meanwhile: packets of 1400 bytes at 100 Gb/s are 9 in a microsecond.
-const napTime = 50 * time.Microsecond
+// A thread naps between two looks at the ring while packets come. To be woken by the
+// kernel for each few of them costs the processor that brings them more than the packets
+// do, and a nap costs it nothing; and it lets enough of them come together that taking
+// them is worth the while. How long a nap is follows what is found after it: between a
+// sixteenth and an eighth of the frames, so that the rest outlasts a thread that is held
+// up. It is no longer than in which the frames would be full at a packet each napFrame,
+// which is what packets of 1472 bytes at 200 Gb/s take.
+const (
+	shortestNap = 50 * time.Microsecond
+	napFrame    = 50 * time.Nanosecond
+)
 
-// leastNapFrames is how many frames a queue has at least for its thread to nap.
-const leastNapFrames = 2048
+// longestNap is that of a queue with so many frames; less than the shortest: it never
+// naps.
+func longestNap(frames int) time.Duration {
+	return min(time.Duration(frames)*napFrame, sched.LongestNap)
+}
 
 // Wait waits until there is something to receive, the timeout is over, or Wake is
 // called. It returns nil for all of these. A negative timeout means no end. A Wake may
-// take some 100 µs to be heard while packets come.
+// take half a millisecond to be heard while packets come.
 //
 // With WaitSpin and WaitBusy it keeps its core busy all that time. If the
 // interface was set down or is gone the error is, or contains, [ErrDown]; that
@@ -81,13 +90,21 @@ func (q *Queue) ready() bool {
 func (q *Queue) nap(timeout time.Duration) bool {
 	came := q.consumed != q.napped
 	q.napped = q.consumed
-	if !came || q.config.Wait != WaitPoll || q.config.Frames < leastNapFrames || timeout >= 0 && timeout < 2*napTime {
+	longest := longestNap(q.config.Frames)
+	if !came || q.config.Wait != WaitPoll || longest < shortestNap || timeout >= 0 && timeout < 2*longest {
 		return false
 	}
 	if q.config.Mode == ModeZeroCopy && q.fill.needWakeup() {
 		return false
 	}
-	q.sys.nap(napTime)
+	q.napTime = max(q.napTime, shortestNap)
+	q.sys.nap(q.napTime)
+	switch n := int(q.rx.available(uint32(q.config.Frames))); {
+	case n > q.config.Frames/8:
+		q.napTime = max(q.napTime/2, shortestNap)
+	case n < q.config.Frames/16:
+		q.napTime = min(q.napTime*2, longest)
+	}
 	return q.ready()
 }
 

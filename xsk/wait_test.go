@@ -4,6 +4,7 @@ package xsk
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -169,6 +170,105 @@ func TestWaitDown(t *testing.T) {
 					t.Errorf("with a packet still on the ring: %v", err)
 				}
 			})
+		}
+	}
+}
+
+// TestNap: naps become longer while few packets come in them, and shorter while many
+// do, and there are none where one could do harm.
+func TestNap(t *testing.T) {
+	const frames = 4096
+	config := testConfig()
+	config.Frames = frames
+	longest := longestNap(frames)
+	if longest != 204800 {
+		t.Fatalf("the longest nap is %v", longest)
+	}
+	// naps of n waits, in each of which packets come, and before the first.
+	naps := func(q *Queue, f *fake, n, packets int) []time.Duration {
+		t.Helper()
+		f.naps = nil
+		dst := make([]Packet, frames)
+		f.asleep = func() {
+			for range packets {
+				if !f.send([]byte{1}) {
+					t.Fatal("no frame")
+				}
+			}
+		}
+		for range n {
+			if err := q.Wait(time.Second); err != nil {
+				t.Fatal(err)
+			}
+			if got := q.Receive(dst); got != packets {
+				t.Fatalf("%d packets, want %d", got, packets)
+			}
+			q.Release()
+		}
+		return f.naps
+	}
+	receive := func(q *Queue, f *fake) {
+		t.Helper()
+		f.send([]byte{1})
+		if q.Receive(make([]Packet, 2)) != 1 {
+			t.Fatal("nothing received")
+		}
+		q.Release()
+	}
+	us := func(list ...int) (d []time.Duration) {
+		for _, n := range list {
+			d = append(d, time.Duration(n)*time.Microsecond)
+		}
+		return d
+	}
+
+	q, f := openFake(t, config)
+	receive(q, f)
+	if got, want := naps(q, f, 4, 1), append(us(50, 100, 200), longest); !slices.Equal(got, want) {
+		t.Errorf("naps %v while few packets come, want %v", got, want)
+	}
+	if got, want := naps(q, f, 2, frames/8), []time.Duration{longest, longest}; !slices.Equal(got, want) {
+		t.Errorf("naps %v while an eighth of the frames is filled, want %v", got, want)
+	}
+	if got, want := naps(q, f, 4, frames/8+1), []time.Duration{longest, longest / 2, longest / 4, shortestNap}; !slices.Equal(got, want) {
+		t.Errorf("naps %v while more is filled, want %v", got, want)
+	}
+	if got, want := naps(q, f, 2, frames/16-1), us(50, 100); !slices.Equal(got, want) {
+		t.Errorf("naps %v while less than a sixteenth is filled, want %v", got, want)
+	}
+
+	// A wait that does not end by packets is the only one with a nap.
+	f.naps, f.asleep = nil, nil
+	for range 2 {
+		if err := q.Wait(2 * longest); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(f.naps) != 1 {
+		t.Errorf("%d naps when packets have ceased to come, want 1", len(f.naps))
+	}
+	receive(q, f)
+	if err := q.Wait(2*longest - 1); err != nil {
+		t.Fatal(err)
+	}
+	if len(f.naps) != 1 {
+		t.Error("a nap though the timeout is short")
+	}
+
+	for name, change := range map[string]func(*Config){
+		"few frames": func(c *Config) { c.Frames = 512 },
+		"spinning":   func(c *Config) { c.Wait = WaitSpin },
+		"busy":       func(c *Config) { c.Wait = WaitBusy },
+	} {
+		c := config
+		change(&c)
+		q, f := openFake(t, c)
+		receive(q, f)
+		if err := q.Wait(time.Millisecond); err != nil {
+			t.Fatal(err)
+		}
+		if len(f.naps) > 0 {
+			t.Errorf("%s: naps %v", name, f.naps)
 		}
 	}
 }

@@ -18,9 +18,14 @@ const (
 // the process may: a receiving thread works little at a time, but if it comes late its
 // ring overflows. Without the privilege it stays as it is. Its naps end on time in any
 // case. It is not for threads that spin: they would keep the kernel, which brings the
-// packets, from the processor. undo makes both what they were.
+// packets, from the processor. undo, called once, makes all what it was.
 func Hasten() (undo func()) {
-	relax := SetSlack(hastySlack)
+	slack := SetSlack(hastySlack)
+	napping.Add(1)
+	relax := func() {
+		napping.Add(-1)
+		slack()
+	}
 	thread := unix.Gettid()
 	// The system call gives 20 - nice, which is never negative (getpriority(2)).
 	negated, err := unix.Getpriority(unix.PRIO_PROCESS, thread)

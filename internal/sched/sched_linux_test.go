@@ -3,6 +3,7 @@ package sched
 import (
 	"runtime"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -59,17 +60,78 @@ func TestHasten(t *testing.T) {
 			return
 		}
 		SetSlack(slack)
+		before := napping.Load()
 		undo := Hasten()
+		if n := napping.Load(); n != before+1 {
+			t.Errorf("hastened, it counts for %d threads", n-before)
+		}
 		// To a thread without the privilege, the slack is given nevertheless.
 		if n, s := state(t); n != hastyNice && n != nice || s != hastySlack {
 			t.Errorf("hastened, it has nice %d and slack %v", n, s)
 		}
 		undo()
+		if n := napping.Load(); n != before {
+			t.Errorf("afterwards it counts for %d threads", n-before)
+		}
 		if n, s := state(t); n != nice || s != slack {
 			t.Errorf("afterwards it has nice %d and slack %v, not %d and %v", n, s, nice, slack)
 		}
 	}()
 	<-done
+}
+
+// TestNap: who naps is not in the way of a collection of garbage, whether the processor
+// of Go's is kept, and then a collection ends the nap, or given up.
+func TestNap(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		procs int
+		nap   time.Duration
+	}{
+		{"kept", 3, time.Hour},
+		{"given up", 2, LongestNap},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(c.procs))
+			var quit atomic.Bool
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				runtime.LockOSThread()
+				defer Hasten()()
+				for !quit.Load() {
+					Nap(c.nap)
+				}
+			}()
+			for range 5 {
+				runtime.GC()
+			}
+			quit.Store(true)
+			for {
+				runtime.GC()
+				select {
+				case <-done:
+					return
+				default:
+				}
+			}
+		})
+	}
+}
+
+// TestYield: others run when somebody yields for the first time.
+func TestYield(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	var y Yielder
+	var ran atomic.Bool
+	go ran.Store(true)
+	y.Yield()
+	if !ran.Load() {
+		t.Error("nobody else ran")
+	}
+	if y.last.Load() == 0 {
+		t.Error("it does not know when it yielded")
+	}
 }
 
 // state is the calling thread's priority, and the slack of its timers.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/speadx/speadx/internal/netif"
+	"github.com/speadx/speadx/internal/sched"
 	"github.com/speadx/speadx/internal/testnet"
 	"golang.org/x/sys/unix"
 )
@@ -75,6 +76,59 @@ func send(t testing.TB, fd int, data []byte) {
 	t.Helper()
 	if _, err := unix.Write(fd, data); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestUDPNap: a thread naps before it waits, if packets have come and their sockets
+// were found empty, and not before it has read what there is.
+func TestUDPNap(t *testing.T) {
+	addr := freePort(t, "127.0.0.1")
+	u := listenOne(t, addr, UDPConfig{})
+	naps := 0
+	u.nap, u.napTime = func(time.Duration) { naps++ }, time.Millisecond
+	fd := dial(t, addr)
+	b := NewBatch(2 * udpMessages)
+	for _, step := range []struct {
+		send    int // packets, before
+		timeout time.Duration
+		naps    int
+	}{
+		{2*udpMessages + 1, time.Second, 0}, // all that one call can take
+		{0, time.Second, 0},                 // the same once more, without a nap
+		{0, time.Second, 0},                 // the last one
+		{1, time.Second, 1},
+		{1, time.Millisecond, 0}, // no time for a nap
+		{1, time.Second, 1},
+		{0, 2 * time.Millisecond, 1},
+		{0, 2 * time.Millisecond, 0}, // nothing has come since
+		{1, time.Second, 0},
+	} {
+		for range step.send {
+			send(t, fd, speadPacket(1, 2, 3))
+		}
+		naps = 0
+		n, err := u.Receive(b, step.timeout)
+		u.Release()
+		if err != nil || naps != step.naps {
+			t.Fatalf("%+v: %d packets after %d naps, %v", step, n, naps, err)
+		}
+	}
+	if got := u.Position(); got != 2*udpMessages+1+4 {
+		t.Errorf("%d packets received", got)
+	}
+}
+
+func TestUDPNapTime(t *testing.T) {
+	for buffer, want := range map[int]time.Duration{
+		212992:   0, // net.core.rmem_max by default
+		1599999:  0,
+		1600000:  50 * time.Microsecond,
+		4 << 20:  131072,
+		64 << 20: sched.LongestNap,
+	} {
+		if got := napTime(buffer); got != want {
+			t.Errorf("with a buffer of %d bytes a nap is %v, want %v", buffer, got, want)
+		}
 	}
 }
 
