@@ -18,6 +18,7 @@ import (
 // received when it ends.
 type spead2Receiver struct {
 	program string
+	buffer  int // of its socket, in bytes; 0: its default, 8 MiB
 	tuned   bool
 	wire    *wire
 	p       *process      // nil: none has begun
@@ -26,14 +27,21 @@ type spead2Receiver struct {
 	used    time.Duration
 }
 
-// openSpead2 runs it with its defaults or, tuned, with what its documentation advises:
-// a large socket buffer (of which net.core.rmem_max allows what it allows), a memory
-// pool of buffers for its heaps, and besides the priority that our threads have.
-func openSpead2(program string, tuned bool) func(w *wire) (receiver, error) {
+// openSpead2 runs it with its defaults but for the socket buffer or, tuned, with what its
+// documentation advises: a memory pool of buffers for its heaps, and besides the priority
+// that our threads have. net.core.rmem_max bounds the buffer.
+func openSpead2(program string, buffer int, tuned bool) func(w *wire) (receiver, error) {
 	return func(w *wire) (receiver, error) {
-		return &spead2Receiver{program: program, tuned: tuned, wire: w}, nil
+		return &spead2Receiver{program: program, buffer: buffer, tuned: tuned, wire: w}, nil
 	}
 }
+
+const (
+	// stockBuffer is the net.core.rmem_max of most kernels, if nobody raises it.
+	stockBuffer = 212992
+	// tunedBuffer is as large as speadx has its own.
+	tunedBuffer = 64 << 20
+)
 
 // begin starts it and waits until its socket is there. A pool of many buffers has been
 // used by then, since memory costs most when it is written for the first time, and a
@@ -81,9 +89,11 @@ func (s *spead2Receiver) arguments() []string {
 	if many {
 		args = append(args, "--concurrent-heaps", strconv.Itoa(s.wire.load.live()))
 	}
+	if s.buffer > 0 {
+		args = append(args, "--buffer", strconv.Itoa(s.buffer))
+	}
 	if s.tuned {
-		args = append(args, "--buffer", strconv.Itoa(spead2Buffer),
-			"--mem-pool", "--mem-lower", strconv.FormatInt(heap, 10), "--mem-upper", strconv.FormatInt(heap+8192, 10))
+		args = append(args, "--mem-pool", "--mem-lower", strconv.FormatInt(heap, 10), "--mem-upper", strconv.FormatInt(heap+8192, 10))
 		if many { // what its heaps and their successors take
 			buffers := strconv.Itoa(3 * s.wire.load.live())
 			args = append(args, "--mem-initial", buffers, "--mem-max-free", buffers)
@@ -91,9 +101,6 @@ func (s *spead2Receiver) arguments() []string {
 	}
 	return args
 }
-
-// spead2Buffer is the socket buffer asked for, which net.core.rmem_max may lessen.
-const spead2Buffer = 64 << 20
 
 var spead2Heaps = regexp.MustCompile(`Received (\d+) heaps`)
 

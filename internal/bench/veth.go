@@ -42,13 +42,14 @@ const (
 	Sockets     = "speadx udp"
 	Asavie      = "asavie"
 	Spead2      = "spead2_recv"
+	Spead2Stock = "spead2_recv stock" // with the socket buffer of 208 KiB that most kernels allow unless told otherwise
 	Spead2Tuned = "spead2_recv tuned"
 	Spead2Bench = "spead2_bench"
 )
 
 // VethContestants are the names of all, in the order in which they take turns.
 func VethContestants() []string {
-	return []string{Drain, DrainNap, DrainCopy, Native, Spin, Default, Generic, Sockets, Asavie, Spead2, Spead2Tuned, Spead2Bench}
+	return []string{Drain, DrainNap, DrainCopy, Native, Spin, Default, Generic, Sockets, Asavie, Spead2, Spead2Stock, Spead2Tuned, Spead2Bench}
 }
 
 // vethFrames are fewer than the receiver has on a veth by default. Those are for a
@@ -121,7 +122,7 @@ func (o *VethOptions) Complete() error {
 		return fmt.Errorf("bench veth: %v Gb/s is no pace", o.Paced)
 	}
 	names := slices.DeleteFunc(VethContestants(), func(name string) bool {
-		return o.Spead2 == "" && (name == Spead2 || name == Spead2Tuned) || o.Spead2Bench == "" && name == Spead2Bench
+		return o.Spead2 == "" && (name == Spead2 || name == Spead2Stock || name == Spead2Tuned) || o.Spead2Bench == "" && name == Spead2Bench
 	})
 	for _, name := range o.Only {
 		if !slices.Contains(names, name) {

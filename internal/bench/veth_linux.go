@@ -34,8 +34,9 @@ func (o *VethOptions) contestants() []contestant {
 	}
 	if o.Spead2 != "" {
 		all = append(all,
-			contestant{name: Spead2, open: openSpead2(o.Spead2, false), jumbo: true, many: true, rival: true},
-			contestant{name: Spead2Tuned, open: openSpead2(o.Spead2, true), jumbo: true, many: true, rival: true})
+			contestant{name: Spead2, open: openSpead2(o.Spead2, 0, false), jumbo: true, many: true, rival: true},
+			contestant{name: Spead2Stock, open: openSpead2(o.Spead2, stockBuffer, false), rival: true},
+			contestant{name: Spead2Tuned, open: openSpead2(o.Spead2, tunedBuffer, true), jumbo: true, many: true, rival: true})
 	}
 	return all
 }

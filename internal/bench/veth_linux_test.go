@@ -458,7 +458,11 @@ func TestSpeadReceiver(t *testing.T) {
 		}
 	}()
 	open := func(program string, tuned bool) *spead2Receiver {
-		r, err := openSpead2(program, tuned)(w)
+		buffer := 0
+		if tuned {
+			buffer = tunedBuffer
+		}
+		r, err := openSpead2(program, buffer, tuned)(w)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -483,7 +487,7 @@ func TestSpeadReceiver(t *testing.T) {
 			t.Error(err)
 		}
 		// Where many send, it is told how many heaps are live, and the pool has room for them.
-		many := &spead2Receiver{program: good, tuned: true, wire: &wire{dest: w.dest, load: load{senders: 64, payload: 1408, heap: 14080}}}
+		many := &spead2Receiver{program: good, buffer: tunedBuffer, tuned: true, wire: &wire{dest: w.dest, load: load{senders: 64, payload: 1408, heap: 14080}}}
 		if got := strings.Join(many.arguments(), " "); !strings.HasSuffix(got, "--packet 1456 --concurrent-heaps 64 --buffer 67108864 --mem-pool --mem-lower 14080 --mem-upper 22272 --mem-initial 192 --mem-max-free 192") {
 			t.Errorf("arguments for 64 senders: %s", got)
 		}
