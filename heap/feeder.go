@@ -272,7 +272,7 @@ func (f *Feeder) whole(p *Packet, h *spead.Packet, now int64) Fate {
 			if h.PayloadLength > 0 {      // nobody else claims it: this notes what is there
 				a.coverage.claim(&r.cover, &f.table, 0, uint64(h.PayloadLength))
 			}
-			r.copyPayload(h, p)
+			r.copyPayload(h, p, nil)
 			r.committed.Store(h.PayloadLength)
 			r.packets.Store(1)
 			r.hist = nil // it has left as soon as it has started

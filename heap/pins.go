@@ -139,31 +139,53 @@ func (f *Feeder) owe(r *record, h *spead.Packet, p *Packet) {
 func (f *Feeder) copyOwed() {
 	copies := f.pins.copies[:f.pins.owed]
 	f.pins.owed = 0
+	after := f.next
 	for i := range copies {
-		if i+1 < len(copies) {
-			cache.PrefetchPayload(copies[i+1].p.First)
-		}
+		c := &copies[i]
 		if len(f.next) > 0 {
 			cache.PrefetchHeaders(f.next[0].First)
 			f.next = f.next[1:]
 		}
-		c := &copies[i]
-		c.r.copyPayload(c.h, c.p)
+		var next []byte
+		if k := i + ahead(c.h); k < len(copies) {
+			n := &copies[k]
+			next = n.p.First[n.h.HeaderLen:]
+		} else if k -= len(copies); k < len(after) {
+			next = after[k].First // its headers will be as long, mostly
+			next = next[min(c.h.HeaderLen, len(next)):]
+		}
+		c.r.copyPayload(c.h, c.p, next)
 	}
 }
 
-// copyPayload copies a packet's payload to its place in a heap.
-func (r *record) copyPayload(h *spead.Packet, p *Packet) {
-	dst := r.memory[h.PayloadOffset : h.PayloadOffset+h.PayloadLength]
-	if r.past {
-		n := cache.CopyPast(dst, p.First[h.HeaderLen:])
-		for _, s := range p.Rest {
-			n += cache.CopyPast(dst[n:], s)
-		}
-		return
+// ahead is how many packets before its turn a payload is fetched while that of h is
+// copied: some 2 KiB.
+func ahead(h *spead.Packet) int {
+	if h.PayloadLength < 2048 {
+		return 2
 	}
-	n := cache.Copy(dst, p.First[h.HeaderLen:])
-	for _, s := range p.Rest {
-		n += cache.Copy(dst[n:], s)
+	return 1
+}
+
+// copyPayload copies a packet's payload to its place in a heap. next is what will be
+// copied soon.
+func (r *record) copyPayload(h *spead.Packet, p *Packet, next []byte) {
+	dst := r.memory[h.PayloadOffset : h.PayloadOffset+h.PayloadLength]
+	src := p.First[h.HeaderLen:]
+	for i := 0; ; i++ {
+		soon := next
+		if i < len(p.Rest) {
+			soon = p.Rest[i]
+		}
+		var n int
+		if r.past {
+			n = cache.CopyPast(dst, src, soon)
+		} else {
+			n = cache.Copy(dst, src, soon)
+		}
+		if i == len(p.Rest) {
+			return
+		}
+		dst, src = dst[n:], p.Rest[i]
 	}
 }

@@ -7,8 +7,8 @@ func TestCopyAVX512(t *testing.T) {
 		t.Log("this processor has no AVX-512: its copy is not tested here")
 		return
 	}
-	testCopy(t, 64, func(dst, src []byte) { copyPastAVX512(&dst[0], &src[0], uintptr(len(dst))) })
-	testCopy(t, 64, func(dst, src []byte) { copyAVX512(&dst[0], &src[0], uintptr(len(dst))) })
+	testCopy(t, 64, func(dst, src, next []byte) { copyPastAVX512(&dst[0], &src[0], uintptr(len(dst)), soon(src, next)) })
+	testCopy(t, 64, func(dst, src, next []byte) { copyAVX512(&dst[0], &src[0], uintptr(len(dst)), soon(src, next)) })
 }
 
 func TestCopyPastAVX2(t *testing.T) {
@@ -16,5 +16,5 @@ func TestCopyPastAVX2(t *testing.T) {
 		t.Log("this processor has no AVX2: its copy is not tested here")
 		return
 	}
-	testCopy(t, 64, func(dst, src []byte) { copyPastAVX2(&dst[0], &src[0], uintptr(len(dst))) })
+	testCopy(t, 64, func(dst, src, _ []byte) { copyPastAVX2(&dst[0], &src[0], uintptr(len(dst))) })
 }

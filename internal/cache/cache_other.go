@@ -5,9 +5,9 @@ package cache
 // Past says whether this machine can copy past its cache.
 const Past = false
 
-func copyLong(dst, src []byte) { copy(dst, src) }
+func copyLong(dst, src, _ []byte) { copy(dst, src) }
 
-func copyLongPast(dst, src []byte) { copy(dst, src) }
+func copyLongPast(dst, src, _ []byte) { copy(dst, src) }
 
 // Fence makes what [CopyPast] wrote visible before anything that the thread writes
 // from now on.

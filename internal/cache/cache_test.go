@@ -20,7 +20,7 @@ func lengths() []int {
 // testCopy compares a copy with copy, at all alignments that differ in what is done.
 // All sources end where memory that can be read does, and of the destinations of each
 // length one.
-func testCopy(t *testing.T, least int, f func(dst, src []byte)) {
+func testCopy(t *testing.T, least int, f func(dst, src, next []byte)) {
 	// A fault in f becomes a panic, which can say for which copy.
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	r := rand.New(rand.NewPCG(1, 2))
@@ -35,6 +35,7 @@ func testCopy(t *testing.T, least int, f func(dst, src []byte)) {
 			continue
 		}
 		src := source[len(source)-n:]
+		next := src[n-min(n, n%7*100):] // less than src, with the end of memory behind it, or nothing
 		// The copy, up to 63 bytes behind it and 64 and more before it.
 		dst, want := memory[len(memory)-n-128:], expected[len(expected)-n-128:]
 		for k := range 64 {
@@ -42,7 +43,7 @@ func testCopy(t *testing.T, least int, f func(dst, src []byte)) {
 				dst[i], want[i] = 0xaa, 0xaa
 			}
 			from, to := len(dst)-n-k, len(dst)-k
-			if fault := faults(func() { f(dst[from:to], src) }); fault != nil {
+			if fault := faults(func() { f(dst[from:to], src, next) }); fault != nil {
 				t.Fatalf("%d bytes, %d before the end of memory: %v", n, k, fault)
 			}
 			Fence()
@@ -62,16 +63,16 @@ func faults(f func()) (fault any) {
 }
 
 func TestCopyPast(t *testing.T) {
-	testCopy(t, 0, func(dst, src []byte) {
-		if n := CopyPast(dst, src); n != len(dst) {
+	testCopy(t, 0, func(dst, src, next []byte) {
+		if n := CopyPast(dst, src, next); n != len(dst) {
 			t.Fatalf("copied %d bytes of %d", n, len(dst))
 		}
 	})
 }
 
 func TestCopy(t *testing.T) {
-	testCopy(t, 0, func(dst, src []byte) {
-		if n := Copy(dst, src); n != len(dst) {
+	testCopy(t, 0, func(dst, src, next []byte) {
+		if n := Copy(dst, src, next); n != len(dst) {
 			t.Fatalf("copied %d bytes of %d", n, len(dst))
 		}
 	})
@@ -80,13 +81,13 @@ func TestCopy(t *testing.T) {
 // TestCopyPastShort: the shorter of the two counts, as with copy.
 func TestCopyPastShort(t *testing.T) {
 	src, dst := bytes.Repeat([]byte{1}, 2000), make([]byte, 3000)
-	if n := CopyPast(dst, src); n != 2000 || dst[1999] != 1 || dst[2000] != 0 {
+	if n := CopyPast(dst, src, nil); n != 2000 || dst[1999] != 1 || dst[2000] != 0 {
 		t.Errorf("of 2000 bytes to 3000 copied %d", n)
 	}
-	if n := CopyPast(dst[:600], src); n != 600 {
+	if n := CopyPast(dst[:600], src, nil); n != 600 {
 		t.Errorf("of 2000 bytes to 600 copied %d", n)
 	}
-	if n := Copy(dst, src); n != 2000 || dst[2000] != 0 {
+	if n := Copy(dst, src, nil); n != 2000 || dst[2000] != 0 {
 		t.Errorf("of 2000 bytes to 3000 copied %d", n)
 	}
 }
@@ -98,8 +99,8 @@ func BenchmarkCopy(b *testing.B) {
 	for _, size := range []int{1400, 4024, 8900} {
 		for _, c := range []struct {
 			name string
-			f    func(dst, src []byte) int
-		}{{"copy", func(dst, src []byte) int { return copy(dst, src) }}, {"Copy", Copy}, {"CopyPast", CopyPast}} {
+			f    func(dst, src, next []byte) int
+		}{{"copy", func(dst, src, _ []byte) int { return copy(dst, src) }}, {"Copy", Copy}, {"CopyPast", CopyPast}} {
 			b.Run(fmt.Sprintf("%s/%d", c.name, size), func(b *testing.B) {
 				b.SetBytes(int64(size))
 				at, from := 0, 0
@@ -110,7 +111,7 @@ func BenchmarkCopy(b *testing.B) {
 					if from+size > len(src) {
 						from = 0
 					}
-					c.f(dst[at:at+size], src[from:from+size])
+					c.f(dst[at:at+size], src[from:from+size], src[from+size:])
 					at += size
 					from += size
 				}
@@ -126,7 +127,7 @@ func TestPrefetch(t *testing.T) {
 	memory := guarded(t, 4096)
 	for _, n := range []int{0, 1, 64, 128, 129, 256, 1472} {
 		packet := memory[len(memory)-n:]
-		for name, prefetch := range map[string]func([]byte){"headers": PrefetchHeaders, "payload": PrefetchPayload} {
+		for name, prefetch := range map[string]func([]byte){"headers": PrefetchHeaders, "payload": prefetchPayload} {
 			if fault := faults(func() { prefetch(packet) }); fault != nil {
 				t.Errorf("%s of a packet of %d bytes: %v", name, n, fault)
 			}

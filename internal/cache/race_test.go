@@ -13,12 +13,12 @@ import (
 // the test runs in processes of its own.
 func TestRace(t *testing.T) {
 	const variable = "SPEADX_CACHE_RACE"
-	copies := map[string]func(dst, src []byte) int{"Copy": Copy, "CopyPast": CopyPast}
+	copies := map[string]func(dst, src, next []byte) int{"Copy": Copy, "CopyPast": CopyPast}
 	if f := copies[os.Getenv(variable)]; f != nil {
 		dst, src := make([]byte, 4096), make([]byte, 4096)
 		done := make(chan struct{})
 		go func() {
-			f(dst, src)
+			f(dst, src, nil)
 			close(done)
 		}()
 		dst[2000]++
