@@ -284,8 +284,9 @@ func (r *Receiver) openThreads() error {
 
 func (r *Receiver) addThread(src source.Source) *thread {
 	n := len(r.streams)
+	_, ring := src.(*source.AFXDP)
 	t := &thread{
-		src: src, sleeps: r.cfg.Wait == WaitPoll,
+		src: src, sleeps: !ring || r.cfg.Wait == WaitPoll, // nobody spins on a socket
 		feeders: make([]*heap.Feeder, n), streams: make([]*stream, n), stops: make([]stop, n),
 		done: make(chan struct{}),
 	}

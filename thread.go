@@ -88,6 +88,9 @@ func (t *thread) run() {
 	if t.sleeps {
 		defer sched.Hasten()()
 	}
+	if !t.file {
+		defer sched.Receive()()
+	}
 	batch := source.NewBatch(batchPackets)
 	var quit stop
 	working := false // a stop is being worked off

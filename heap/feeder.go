@@ -58,7 +58,7 @@ func (f *Feeder) Feed(packets []Packet, now, wall int64) {
 	for len(packets) > 0 {
 		n := min(len(packets), batchSize)
 		f.next = packets[n:]
-		f.feed(packets[:n], now)
+		f.feed(packets[:n], packets[n:], now)
 		packets = packets[n:]
 	}
 	f.next = nil // it is the caller's
@@ -76,7 +76,8 @@ func (f *Feeder) Tick(now int64) {
 	f.board.publish(&f.count)
 }
 
-func (f *Feeder) feed(packets []Packet, now int64) {
+// feed places a batch, behind which after comes.
+func (f *Feeder) feed(packets, after []Packet, now int64) {
 	headers := f.headers[:len(packets)]
 	f.decode(packets, headers)
 	for i := 0; i < len(packets); {
@@ -92,7 +93,7 @@ func (f *Feeder) feed(packets []Packet, now int64) {
 		f.run(packets[i:j], headers[i:j], now)
 		i = j
 	}
-	f.copyOwed()
+	f.copyOwed(after)
 }
 
 // decode reads the headers of a batch, finds out who sent each packet, and which of

@@ -89,7 +89,7 @@ func (f *Feeder) hold(h *spead.Packet, r *record, ref int) {
 // done before.
 func (f *Feeder) release(now int64) {
 	ps := &f.pins
-	f.copyOwed()
+	f.copyOwed(nil)
 	used := ps.used[:ps.n]
 	ps.n, f.cur = 0, nil
 	for _, i := range used {
@@ -135,11 +135,10 @@ func (f *Feeder) owe(r *record, h *spead.Packet, p *Packet) {
 }
 
 // copyOwed makes the copies, fetching meanwhile what is copied next, and the headers
-// of the next batch.
-func (f *Feeder) copyOwed() {
+// of the next batch. after are the packets that follow the last copy, if it is known.
+func (f *Feeder) copyOwed(after []Packet) {
 	copies := f.pins.copies[:f.pins.owed]
 	f.pins.owed = 0
-	after := f.next
 	for i := range copies {
 		c := &copies[i]
 		if len(f.next) > 0 {
@@ -168,7 +167,7 @@ func ahead(h *spead.Packet) int {
 }
 
 // copyPayload copies a packet's payload to its place in a heap. next is what will be
-// copied soon.
+// copied soon: of it as much is fetched as the last segment has.
 func (r *record) copyPayload(h *spead.Packet, p *Packet, next []byte) {
 	dst := r.memory[h.PayloadOffset : h.PayloadOffset+h.PayloadLength]
 	src := p.First[h.HeaderLen:]

@@ -70,7 +70,7 @@ func (w Want) allows(m Mode) bool {
 type Wait uint8
 
 const (
-	WaitPoll Wait = iota // sleep in poll(2)
+	WaitPoll Wait = iota // nap for 50 to 400 µs while packets come, else sleep in poll(2)
 	WaitSpin             // look at the ring again and again: quickest, costs a core
 	WaitBusy             // drive the driver's poll function from here, without interrupts
 )

@@ -28,7 +28,7 @@ type Queue struct {
 	hand     hand
 	consumed uint64        // descriptors taken; its low half is rx.next
 	napped   uint64        // consumed at the last Wait
-	napTime  time.Duration // of the next nap, once there was one
+	napTime  time.Duration // of the next nap; 0: the shortest
 	batches  uint64
 	kicks    uint64
 	high     uint64

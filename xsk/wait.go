@@ -25,8 +25,9 @@ const spinRounds = 512
 // do, and a nap costs it nothing; and it lets enough of them come together that taking
 // them is worth the while. How long a nap is follows what is found after it: between a
 // sixteenth and an eighth of the frames, so that the rest outlasts a thread that is held
-// up. It is no longer than in which the frames would be full at a packet each napFrame,
-// which is what packets of 1472 bytes at 200 Gb/s take.
+// up. It is aimed at: when many more come of a sudden, they come in one nap of the old
+// length. A nap is no longer than in which the frames would be full at a packet each napFrame,
+// which is what packets of 1250 bytes at 200 Gb/s take.
 const (
 	shortestNap = 50 * time.Microsecond
 	napFrame    = 50 * time.Nanosecond
@@ -56,10 +57,10 @@ func (q *Queue) Wait(timeout time.Duration) error {
 	if q.ready() {
 		return nil
 	}
+	start := time.Now()
 	if q.nap(timeout) {
 		return nil
 	}
-	start := time.Now()
 	for {
 		piece, last := linkInterval, false
 		if timeout >= 0 {

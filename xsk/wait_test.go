@@ -184,7 +184,7 @@ func TestNap(t *testing.T) {
 	if longest != 204800 {
 		t.Fatalf("the longest nap is %v", longest)
 	}
-	// naps of n waits, in each of which packets come, and before the first.
+	// naps are those of n waits after packets, in each of which packets come.
 	naps := func(q *Queue, f *fake, n, packets int) []time.Duration {
 		t.Helper()
 		f.naps = nil
@@ -237,7 +237,7 @@ func TestNap(t *testing.T) {
 		t.Errorf("naps %v while less than a sixteenth is filled, want %v", got, want)
 	}
 
-	// A wait that does not end by packets is the only one with a nap.
+	// When packets cease to come, one wait has a nap, and those after it have none.
 	f.naps, f.asleep = nil, nil
 	for range 2 {
 		if err := q.Wait(2 * longest); err != nil {
@@ -259,6 +259,8 @@ func TestNap(t *testing.T) {
 		"few frames": func(c *Config) { c.Frames = 512 },
 		"spinning":   func(c *Config) { c.Wait = WaitSpin },
 		"busy":       func(c *Config) { c.Wait = WaitBusy },
+		"1024":       func(c *Config) { c.Frames = 1024 },
+		"zero-copy":  func(c *Config) { c.Mode, c.MultiBuffer = ModeZeroCopy, false },
 	} {
 		c := config
 		change(&c)
@@ -267,8 +269,27 @@ func TestNap(t *testing.T) {
 		if err := q.Wait(time.Millisecond); err != nil {
 			t.Fatal(err)
 		}
-		if len(f.naps) > 0 {
+		if got, want := len(f.naps) > 0, name == "1024" || name == "zero-copy"; got != want {
 			t.Errorf("%s: naps %v", name, f.naps)
 		}
+		if name == "zero-copy" { // a driver that waits for frames is to be woken, not left alone
+			receive(q, f)
+			f.naps = nil
+			q.fill.flags.Store(unix.XDP_RING_NEED_WAKEUP)
+			if err := q.Wait(time.Millisecond); err != nil {
+				t.Fatal(err)
+			}
+			if len(f.naps) > 0 {
+				t.Error("a nap while the driver waits to be woken")
+			}
+		}
+	}
+
+	// Who is woken in a nap does not wait on.
+	q, f = openFake(t, config)
+	receive(q, f)
+	f.asleep = q.Wake
+	if err := q.Wait(-1); err != nil || f.polls > 0 {
+		t.Errorf("woken in a nap it polls %d times, %v", f.polls, err)
 	}
 }

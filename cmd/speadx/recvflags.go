@@ -117,7 +117,7 @@ func (f *recvFlags) groups() []flagGroup {
 	fs.StringVar(&f.hugepages, "hugepages", "auto", "have the pool and the packet buffers on `PAGES` auto, 1G, 2M, thp or off")
 	fs.IntVar(&f.frames, "frames", 0, "give each queue `N` packet buffers of 4 KiB, a power of two (default at least 8192, more for a longer hardware ring or without hardware)")
 	fs.StringVar(&f.cpus, "cpus", "auto", "receive on the processors in `LIST`, such as 2,4-5, or auto")
-	fs.StringVar(&f.wait, "wait", "poll", "wait for packets `HOW`: poll, spin or busy")
+	fs.StringVar(&f.wait, "wait", "poll", "wait for packets `HOW`: poll, by which they may be seen 0.4 ms late, spin or busy, which keep a core busy")
 	fs.BoolVar(&f.gro, "gro", true, "let the kernel join packets on UDP sockets: cheaper, but the losses it counts are then lower bounds")
 
 	return []flagGroup{what, until, out, heaps, machine, f.spead2.group()}

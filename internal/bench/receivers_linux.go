@@ -176,8 +176,8 @@ func (l *loop) run(pass func() error) {
 			return
 		}
 		defer restore()
-		leave := sched.Hasten()
-		defer leave()
+		defer sched.Hasten()()
+		defer sched.Receive()()
 		for !l.quit.Load() {
 			if err := pass(); err != nil {
 				l.err = err

@@ -491,6 +491,11 @@ func TestSpeadReceiver(t *testing.T) {
 		if got := strings.Join(many.arguments(), " "); !strings.HasSuffix(got, "--packet 1456 --concurrent-heaps 64 --buffer 67108864 --mem-pool --mem-lower 14080 --mem-upper 22272 --mem-initial 192 --mem-max-free 192") {
 			t.Errorf("arguments for 64 senders: %s", got)
 		}
+		// As most would find it: with less of a socket buffer, and nothing else.
+		stock := &spead2Receiver{program: good, buffer: stockBuffer, wire: &wire{dest: w.dest, load: load{senders: 1, payload: 1408, heap: 14080}}}
+		if got := strings.Join(stock.arguments(), " "); !strings.HasSuffix(got, "--packet 1456 --buffer 212992") {
+			t.Errorf("arguments with a small buffer: %s", got)
+		}
 		// What is abandoned while it receives does not stay.
 		r = open(good, true)
 		if err := r.begin(); err != nil {

@@ -37,7 +37,7 @@ func soon(src, next []byte) *byte {
 	return &next[0]
 }
 
-// copyAVX512 fetches, while it copies n bytes, as many from next.
+// copyAVX512 fetches, while it copies n bytes, about as many from next.
 //
 //go:noescape
 func copyAVX512(dst, src *byte, n uintptr, next *byte)

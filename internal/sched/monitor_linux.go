@@ -10,30 +10,57 @@ import (
 
 // Go's monitor thread (sysmon in runtime/proc.go) looks every 20 µs whether a goroutine
 // is in a system call and keeps a processor of Go's from others, or has run for 10 ms.
-// While it finds neither it looks ever less often, down to every 10 ms. A receiving
-// thread and a consumer that wait in system calls thousands of times a second, and never
-// call Go's scheduler, are found each time: the monitor then takes 5 to 12 % of a core
-// (measured at 12 Gb/s), takes their processors away, and has to be woken by them when
-// they come back. [Nap] and [Yielder] let it sleep.
+// While it finds no system call it looks ever less often, down to every 10 ms. A
+// receiving thread and a consumer that wait in system calls thousands of times a second,
+// and never call Go's scheduler, are found each time: the monitor then takes 5 to 12 % of
+// a core (measured at 12 Gb/s), takes their processors away, and has to be woken by them
+// when they come back. [Nap] and [Yielder] let it sleep; that it makes a receiving thread
+// call the scheduler each 10 ms remains.
 
 // LongestNap bounds for how long a thread is not to be found: for who waits for its
 // packets, for the collector of garbage, and for who wants to wake it.
 const LongestNap = 400 * time.Microsecond
 
-// napping is the number of threads that have hastened.
-var napping atomic.Int32
+var (
+	receiving atomic.Int32  // threads between Receive and what it returned
+	naps      atomic.Uint32 // counted for refreshing
+	keep      atomic.Bool   // naps keep their processor of Go's
+)
+
+// napsPerLook is how often threads nap between two looks at GOMAXPROCS, which costs the
+// scheduler's lock; a tenth of a second and less.
+const napsPerLook = 256
+
+// Receive says that the calling thread is going to receive packets until done is called,
+// and in its naps keeps its processor of Go's.
+func Receive() (done func()) {
+	receiving.Add(1)
+	look()
+	return func() {
+		receiving.Add(-1)
+		look()
+	}
+}
+
+func look() { keep.Store(spare(runtime.GOMAXPROCS(0), int(receiving.Load()))) }
+
+// spare says whether of so many processors of Go's enough are left where each thread
+// that receives keeps one: one for who takes the heaps, and one for all else.
+func spare(processors, threads int) bool { return processors >= threads+2 }
 
 // Nap sleeps for d at most: a signal ends it, as Go's scheduler sends one to who is to
-// make room. Meanwhile the goroutine keeps its processor of Go's, if there are two more
-// (GOMAXPROCS) than threads that have hastened, for those whom they work for; else it
-// gives it up, as in any system call.
+// make room. Meanwhile the goroutine keeps its processor of Go's, if two more of them
+// (GOMAXPROCS) are left than threads receive; else it gives it up, as in any system call.
 func Nap(d time.Duration) {
-	ts := unix.NsecToTimespec(int64(d))
-	if runtime.GOMAXPROCS(0) < int(napping.Load())+2 {
-		_ = unix.Nanosleep(&ts, nil)
-		return
+	if naps.Add(1)%napsPerLook == 0 {
+		look()
 	}
-	rawNap(ts)
+	ts := unix.NsecToTimespec(int64(d))
+	if keep.Load() {
+		rawNap(ts)
+	} else {
+		_ = unix.Nanosleep(&ts, nil)
+	}
 }
 
 // yieldInterval is less than the 10 ms after which the monitor finds a goroutine.

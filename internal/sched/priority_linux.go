@@ -10,7 +10,7 @@ const (
 	// hastyNice is the highest priority that an ordinary thread can have.
 	hastyNice = -20
 	// hastySlack is how late the naps of a receiving thread may end. The kernel's
-	// default, 50 µs, is as long as a nap.
+	// default, 50 µs, is as long as the shortest nap.
 	hastySlack = 5 * time.Microsecond
 )
 
@@ -18,14 +18,9 @@ const (
 // the process may: a receiving thread works little at a time, but if it comes late its
 // ring overflows. Without the privilege it stays as it is. Its naps end on time in any
 // case. It is not for threads that spin: they would keep the kernel, which brings the
-// packets, from the processor. undo, called once, makes all what it was.
+// packets, from the processor. undo makes both what they were.
 func Hasten() (undo func()) {
-	slack := SetSlack(hastySlack)
-	napping.Add(1)
-	relax := func() {
-		napping.Add(-1)
-		slack()
-	}
+	relax := SetSlack(hastySlack)
 	thread := unix.Gettid()
 	// The system call gives 20 - nice, which is never negative (getpriority(2)).
 	negated, err := unix.Getpriority(unix.PRIO_PROCESS, thread)

@@ -195,9 +195,10 @@ func (u *UDP) Receive(b *Batch, timeout time.Duration) (int, error) {
 
 // napTime is how long to nap between two looks at sockets whose receive buffers have so
 // many bytes, while packets come: it saves the kernel waking us for each few of them. No
-// longer than in which 32 bytes a ns fill the buffer, which are 110 Gb/s in packets of
-// 1472 bytes, as the kernel counts their memory. Naps of less than 50 µs cost more than
-// they save; 0: none at all.
+// longer than in which 32 bytes a ns fill the buffer: it counts the memory that packets
+// take, at least 2304 bytes each, so that is 160 Gb/s of packets of 1472 bytes, and
+// sockets receive a third of that and less. Naps of less than 50 µs cost more than they
+// save; 0: none at all.
 func napTime(buffer int) time.Duration {
 	d := min(time.Duration(buffer/32), sched.LongestNap)
 	if d < 50*time.Microsecond {
@@ -214,6 +215,7 @@ func (u *UDP) take(limit int, timeout time.Duration) error {
 	}
 	if came := u.position != u.napped; came && !u.more && u.napTime > 0 && timeout >= 2*u.napTime {
 		u.nap(u.napTime)
+		timeout -= u.napTime
 	}
 	u.napped, u.more = u.position, false
 	var err error

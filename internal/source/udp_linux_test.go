@@ -93,8 +93,8 @@ func TestUDPNap(t *testing.T) {
 		timeout time.Duration
 		naps    int
 	}{
-		{2*udpMessages + 1, time.Second, 0}, // all that one call can take
-		{0, time.Second, 0},                 // the same once more, without a nap
+		{2*udpMessages + 1, time.Second, 0}, // nothing has come before
+		{0, time.Second, 0},                 // the last call had all that it could take
 		{0, time.Second, 0},                 // the last one
 		{1, time.Second, 1},
 		{1, time.Millisecond, 0}, // no time for a nap
@@ -115,6 +115,36 @@ func TestUDPNap(t *testing.T) {
 	}
 	if got := u.Position(); got != 2*udpMessages+1+4 {
 		t.Errorf("%d packets received", got)
+	}
+}
+
+// TestUDPNapMore: a socket that may have more forbids the nap, whichever of several it is.
+func TestUDPNapMore(t *testing.T) {
+	var addrs []netip.AddrPort
+	var c UDPConfig
+	for i := range 2 {
+		addrs = append(addrs, freePort(t, "127.0.0.1"))
+		c.Endpoints = append(c.Endpoints, UDPEndpoint{Endpoint: Endpoint{addrs[i], int32(i)}})
+	}
+	u := listenUDP(t, c)
+	naps := 0
+	u.nap, u.napTime = func(time.Duration) { naps++ }, time.Millisecond
+	fds := []int{dial(t, addrs[0]), dial(t, addrs[1])}
+	b := NewBatch(4 * udpMessages)
+	total := 0
+	for total < udpMessages+2 {
+		if total == 0 {
+			for range udpMessages + 1 {
+				send(t, fds[0], speadPacket(1, 2, 3))
+			}
+			send(t, fds[1], speadPacket(1, 2, 3))
+		}
+		n, err := u.Receive(b, time.Second)
+		u.Release()
+		if err != nil || naps > 0 {
+			t.Fatalf("after %d packets %d naps, %v", total, naps, err)
+		}
+		total += n
 	}
 }
 
