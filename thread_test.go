@@ -151,3 +151,23 @@ func TestStopBehindForeignPackets(t *testing.T) {
 		t.Errorf("%d of the 6 heaps on the ring", st.CompleteHeaps)
 	}
 }
+
+// TestSleeps: only who reads a ring can spin.
+func TestSleeps(t *testing.T) {
+	for _, c := range []struct {
+		src  source.Source
+		wait Wait
+		want bool
+	}{
+		{&source.AFXDP{}, WaitPoll, true},
+		{&source.AFXDP{}, WaitSpin, false},
+		{&source.AFXDP{}, WaitBusy, false},
+		{&source.UDP{}, WaitPoll, true},
+		{&source.UDP{}, WaitSpin, true},
+	} {
+		r := &Receiver{cfg: Config{Wait: c.wait}}
+		if got := r.addThread(c.src).sleeps; got != c.want {
+			t.Errorf("%T with %v: it sleeps: %v", c.src, c.wait, got)
+		}
+	}
+}

@@ -25,13 +25,10 @@ const spinRounds = 512
 // do, and a nap costs it nothing; and it lets enough of them come together that taking
 // them is worth the while. How long a nap is follows what is found after it: between a
 // sixteenth and an eighth of the frames, so that the rest outlasts a thread that is held
-// up. It is aimed at: when many more come of a sudden, they come in one nap of the old
-// length. A nap is no longer than in which the frames would be full at a packet each napFrame,
-// which is what packets of 1250 bytes at 200 Gb/s take.
-const (
-	shortestNap = 50 * time.Microsecond
-	napFrame    = 50 * time.Nanosecond
-)
+// up. That is aimed at: when many more come of a sudden, they come in one nap of the
+// old length. A nap is no longer than in which the frames would be full at a packet each
+// napFrame, which is what packets of 1250 bytes at 200 Gb/s take.
+const napFrame = 50 * time.Nanosecond
 
 // longestNap is that of a queue with so many frames; less than the shortest: it never
 // naps.
@@ -92,17 +89,17 @@ func (q *Queue) nap(timeout time.Duration) bool {
 	came := q.consumed != q.napped
 	q.napped = q.consumed
 	longest := longestNap(q.config.Frames)
-	if !came || q.config.Wait != WaitPoll || longest < shortestNap || timeout >= 0 && timeout < 2*longest {
+	if !came || q.config.Wait != WaitPoll || longest < sched.ShortestNap || timeout >= 0 && timeout < 2*longest {
 		return false
 	}
 	if q.config.Mode == ModeZeroCopy && q.fill.needWakeup() {
 		return false
 	}
-	q.napTime = max(q.napTime, shortestNap)
+	q.napTime = max(q.napTime, sched.ShortestNap)
 	q.sys.nap(q.napTime)
 	switch n := int(q.rx.available(uint32(q.config.Frames))); {
 	case n > q.config.Frames/8:
-		q.napTime = max(q.napTime/2, shortestNap)
+		q.napTime = max(q.napTime/2, sched.ShortestNap)
 	case n < q.config.Frames/16:
 		q.napTime = min(q.napTime*2, longest)
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/speadx/speadx/internal/sched"
 	"golang.org/x/sys/unix"
 )
 
@@ -230,7 +231,7 @@ func TestNap(t *testing.T) {
 	if got, want := naps(q, f, 2, frames/8), []time.Duration{longest, longest}; !slices.Equal(got, want) {
 		t.Errorf("naps %v while an eighth of the frames is filled, want %v", got, want)
 	}
-	if got, want := naps(q, f, 4, frames/8+1), []time.Duration{longest, longest / 2, longest / 4, shortestNap}; !slices.Equal(got, want) {
+	if got, want := naps(q, f, 4, frames/8+1), []time.Duration{longest, longest / 2, longest / 4, sched.ShortestNap}; !slices.Equal(got, want) {
 		t.Errorf("naps %v while more is filled, want %v", got, want)
 	}
 	if got, want := naps(q, f, 2, frames/16-1), us(50, 100); !slices.Equal(got, want) {

@@ -26,8 +26,8 @@ line:
 // empty the address may be on a page that is not mapped, and not to fault there costs
 // the processor a microcode assist. The line of the last bytes is fetched first: it is
 // read before it is written, and all stores would wait for it. While lines are copied
-// four by four, as many at R8 are fetched into the second level of the cache. At lines, 256 was taken off CX too
-// much, and one line of 64 is wanted.
+// four by four, as many at R8 are fetched into the second level of the cache. At lines,
+// 256 was taken off CX too much, and one line of 64 is wanted.
 #define copyAVX512(STORE) \
 	PREFETCHT0 -1(DI)(CX*1) \
 	MOVQ DI, AX \

@@ -17,9 +17,13 @@ import (
 // when they come back. [Nap] and [Yielder] let it sleep; that it makes a receiving thread
 // call the scheduler each 10 ms remains.
 
-// LongestNap bounds for how long a thread is not to be found: for who waits for its
-// packets, for the collector of garbage, and for who wants to wake it.
-const LongestNap = 400 * time.Microsecond
+const (
+	// ShortestNap is what a nap has to last to save more than it costs.
+	ShortestNap = 50 * time.Microsecond
+	// LongestNap bounds for how long a thread is not to be found: for who waits for its
+	// packets, for the collector of garbage, and for who wants to wake it.
+	LongestNap = 400 * time.Microsecond
+)
 
 var (
 	receiving atomic.Int32  // threads between Receive and what it returned

@@ -197,11 +197,10 @@ func (u *UDP) Receive(b *Batch, timeout time.Duration) (int, error) {
 // many bytes, while packets come: it saves the kernel waking us for each few of them. No
 // longer than in which 32 bytes a ns fill the buffer: it counts the memory that packets
 // take, at least 2304 bytes each, so that is 160 Gb/s of packets of 1472 bytes, and
-// sockets receive a third of that and less. Naps of less than 50 µs cost more than they
-// save; 0: none at all.
+// sockets receive a third of that and less. 0: it is not worth while.
 func napTime(buffer int) time.Duration {
 	d := min(time.Duration(buffer/32), sched.LongestNap)
-	if d < 50*time.Microsecond {
+	if d < sched.ShortestNap {
 		return 0
 	}
 	return d
