@@ -5,16 +5,14 @@ import "sync/atomic"
 // Counters say what became of the packets that reached the program. Each packet
 // is in exactly one of Matched, Fragments and Other.
 type Counters struct {
-	Matched      uint64 // packets for our endpoints, with or without a socket
-	MatchedBytes uint64 // their frames' bytes, Ethernet header included
-	NoSocket     uint64 // the part of Matched that no socket was there for: the kernel got them
-	Fragments    uint64 // IP fragments of UDP datagrams for our endpoints: the kernel got them
-	Other        uint64 // everything else: the kernel got it
+	Matched   uint64 // packets for our endpoints, with or without a socket
+	NoSocket  uint64 // the part of Matched that no socket was there for: the kernel got them
+	Fragments uint64 // IP fragments of UDP datagrams for our endpoints: the kernel got them
+	Other     uint64 // everything else: the kernel got it
 }
 
 func (c *Counters) add(d Counters) {
 	c.Matched += d.Matched
-	c.MatchedBytes += d.MatchedBytes
 	c.NoSocket += d.NoSocket
 	c.Fragments += d.Fragments
 	c.Other += d.Other
@@ -74,10 +72,9 @@ func (t *countTable) at(cpu, queue int) Counters {
 	// one for a packet that is counted in between.
 	noSocket := atomic.LoadUint64(&slot.NoSocket)
 	return Counters{
-		Matched:      atomic.LoadUint64(&slot.Matched),
-		MatchedBytes: atomic.LoadUint64(&slot.MatchedBytes),
-		NoSocket:     noSocket,
-		Fragments:    atomic.LoadUint64(&slot.Fragments),
-		Other:        atomic.LoadUint64(&slot.Other),
+		Matched:   atomic.LoadUint64(&slot.Matched),
+		NoSocket:  noSocket,
+		Fragments: atomic.LoadUint64(&slot.Fragments),
+		Other:     atomic.LoadUint64(&slot.Other),
 	}
 }

@@ -51,14 +51,14 @@ func TestCountersByCPU(t *testing.T) {
 			var want Counters
 			if queue == 0 && cpu >= 0 && cpu < cpus && allowed.IsSet(cpu) {
 				n := uint64(cpu + 1)
-				want = Counters{Matched: n, MatchedBytes: n * uint64(len(frame)), NoSocket: n}
+				want = Counters{Matched: n, NoSocket: n}
 			}
 			if got := s.PerCPU(cpu, queue); got != want {
 				t.Errorf("CPU %d, queue %d: %+v, want %+v", cpu, queue, got, want)
 			}
 		}
 	}
-	want := Counters{Matched: sum, MatchedBytes: sum * uint64(len(frame)), NoSocket: sum}
+	want := Counters{Matched: sum, NoSocket: sum}
 	if got := s.Counters(0); got != want {
 		t.Errorf("queue 0: %+v, want %+v", got, want)
 	}
@@ -93,18 +93,17 @@ func TestCountersByQueue(t *testing.T) {
 			}
 		}
 	}
-	size := uint64(len(frame))
 	for queue, want := range []Counters{
-		{Matched: 1, MatchedBytes: size, NoSocket: 1},
-		{Matched: 2, MatchedBytes: 2 * size},
-		{Matched: 7, MatchedBytes: 7 * size, NoSocket: 7}, // those of queues 2 and 3
-		{Matched: 7, MatchedBytes: 7 * size, NoSocket: 7},
+		{Matched: 1, NoSocket: 1},
+		{Matched: 2},
+		{Matched: 7, NoSocket: 7}, // those of queues 2 and 3
+		{Matched: 7, NoSocket: 7},
 	} {
 		if got := s.Counters(queue); got != want {
 			t.Errorf("queue %d: %+v, want %+v", queue, got, want)
 		}
 	}
-	if got, want := s.Total(), (Counters{Matched: 10, MatchedBytes: 10 * size, NoSocket: 8}); got != want {
+	if got, want := s.Total(), (Counters{Matched: 10, NoSocket: 8}); got != want {
 		t.Errorf("total %+v, want %+v", got, want)
 	}
 }

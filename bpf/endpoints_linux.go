@@ -95,8 +95,8 @@ func endpointKey(addr netip.Addr, port uint16) steerEndpoint {
 	var key steerEndpoint
 	bytes := addr.As16()
 	for i := range key.Address {
-		key.Address[i] = binary.NativeEndian.Uint32(bytes[4*i:])
+		key.Address[i] = binary.NativeEndian.Uint64(bytes[8*i:])
 	}
-	key.Port = binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, port))
+	key.Port = uint64(binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, port)))
 	return key
 }

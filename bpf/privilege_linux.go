@@ -8,6 +8,9 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/features"
 	"golang.org/x/sys/unix"
 )
 
@@ -19,6 +22,7 @@ type PermissionError struct {
 	Err     error
 
 	inUserNS bool
+	memlock  bool // the kernel counts maps against RLIMIT_MEMLOCK, which is finite
 }
 
 func (e *PermissionError) Error() string {
@@ -38,6 +42,8 @@ func (e *PermissionError) remedy() string {
 		return "missing " + strings.Join(e.Missing, " and ") + ": run as root, or give them to the program with setcap"
 	case e.inUserNS:
 		return "capabilities count for nothing inside a user namespace: run outside of it"
+	case e.memlock:
+		return "all capabilities are there, but maps count against RLIMIT_MEMLOCK before Linux 5.11: raise it with ulimit -l"
 	default:
 		return "all capabilities are there: a security policy of this machine or container forbids it"
 	}
@@ -64,18 +70,32 @@ func newPermissionError(op string, err error, needs ...capability) *PermissionEr
 	if uids, err := os.ReadFile("/proc/self/uid_map"); err == nil {
 		e.inUserNS = !bytes.Equal(bytes.Join(bytes.Fields(uids), []byte(" ")), []byte("0 0 4294967295"))
 	}
+	e.memlock = mapsAreLimited()
 	return e
+}
+
+// mapsAreLimited reports whether maps count against a limit of locked memory: before
+// Linux 5.11, which has a helper that older kernels lack.
+func mapsAreLimited() bool {
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_MEMLOCK, &limit) != nil || limit.Cur == unix.RLIM_INFINITY {
+		return false
+	}
+	return errors.Is(features.HaveProgramHelper(ebpf.XDP, asm.FnKtimeGetCoarseNs), ebpf.ErrNotSupported)
 }
 
 // missing lists which capabilities are not effective, by a /proc/PID/status.
 func missing(status []byte, needs []capability) []string {
 	effective, ok := effectiveCapabilities(status)
-	if !ok || effective&(1<<unix.CAP_SYS_ADMIN) != 0 {
-		return nil // CAP_SYS_ADMIN includes all that this package needs
+	if !ok {
+		return nil
 	}
+	has := func(bit uint) bool { return effective&(1<<bit) != 0 }
 	var names []string
 	for _, c := range needs {
-		if effective&(1<<c.bit) == 0 {
+		// CAP_SYS_ADMIN includes CAP_BPF and CAP_PERFMON. It does not include
+		// CAP_NET_ADMIN, which old kernels demand for a map of sockets.
+		if !has(c.bit) && (c == capNetAdmin || !has(unix.CAP_SYS_ADMIN)) {
 			names = append(names, c.name)
 		}
 	}

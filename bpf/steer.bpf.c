@@ -15,12 +15,10 @@
 #include "packet.h"
 
 /*
- * Set before loading, and constants to the verifier: how many queues have a place
- * in xsks and in each CPU's counters, and whether the kernel (5.18) can be asked
- * for the length of a packet.
+ * Set before loading, and a constant to the verifier: how many queues have a place
+ * in xsks and in each CPU's counters.
  */
 const volatile __u32 queues = 1;
-const volatile bool knows_length = true;
 
 /*
  * An endpoint. IPv4 addresses are IPv4-mapped IPv6 addresses (RFC 4291, section
@@ -28,11 +26,14 @@ const volatile bool knows_length = true;
  *
  * Port 0 is not a port: the key (address, 0) says that some endpoint has that
  * address. All but the first fragment of a datagram name no port.
+ *
+ * A key is built on the stack, each word of 8 bytes by one store. Before Linux 6.13 the
+ * verifier refuses a narrower store over a word that was written before, unless the
+ * program's owner has CAP_PERFMON.
  */
 struct endpoint {
-	__be32 address[4];
-	__be16 port;
-	__u16 zero;
+	__be64 address[2];
+	__u64 port; /* in network byte order, in the low 16 bits */
 };
 
 /*
@@ -63,11 +64,10 @@ struct {
  */
 struct counters {
 	__u64 matched;
-	__u64 matched_bytes; /* of whole frames */
 	__u64 no_socket;
 	__u64 fragments;
 	__u64 other;
-	__u64 unused[3];
+	__u64 unused[4];
 };
 
 struct {
@@ -84,35 +84,50 @@ enum kind {
 	MATCHED,
 };
 
-/* known says whether the endpoint, or its port at any address, is ours. */
-static __always_inline bool known(struct endpoint *e)
-{
-	struct endpoint any = { .port = e->port };
+/* address is a destination address: its 16 bytes as they are in memory. */
+struct address {
+	__be64 high, low;
+};
 
-	return bpf_map_lookup_elem(&endpoints, e) || bpf_map_lookup_elem(&endpoints, &any);
+/* pair is two words of 4 bytes as the 8 bytes that they are in memory. */
+static __always_inline __be64 pair(__be32 first, __be32 second)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	return (__u64)second << 32 | first;
+#else
+	return (__u64)first << 32 | second;
+#endif
 }
 
-/* classify_udp looks at the UDP header; e has the destination address. */
-static __always_inline enum kind classify_udp(void *data, void *end, struct endpoint *e)
+/* known says whether the endpoint, or its port at any address, is ours. */
+static __always_inline bool known(struct address a, __be16 port)
+{
+	struct endpoint own = { { a.high, a.low }, port };
+	struct endpoint any = { { 0, 0 }, port };
+
+	return bpf_map_lookup_elem(&endpoints, &own) || bpf_map_lookup_elem(&endpoints, &any);
+}
+
+/* classify_udp looks at the UDP header of a packet to address a. */
+static __always_inline enum kind classify_udp(void *data, void *end, struct address a)
 {
 	struct udp *udp = data;
 
 	if ((void *)(udp + 1) > end || !udp->destination)
 		return OTHER;
-	e->port = udp->destination;
-	return known(e) ? MATCHED : OTHER;
+	return known(a, udp->destination) ? MATCHED : OTHER;
 }
 
 /*
  * classify_fragment is for any fragment of a UDP datagram. The first one has the
  * UDP header, at data; of the others only the address is known.
  */
-static __always_inline enum kind classify_fragment(void *data, void *end, struct endpoint *e,
+static __always_inline enum kind classify_fragment(void *data, void *end, struct address a,
 						   bool first)
 {
 	if (first)
-		return classify_udp(data, end, e) == MATCHED ? FRAGMENT : OTHER;
-	return data <= end && known(e) ? FRAGMENT : OTHER;
+		return classify_udp(data, end, a) == MATCHED ? FRAGMENT : OTHER;
+	return data <= end && known(a, 0) ? FRAGMENT : OTHER;
 }
 
 #define skip_word(data, words)       \
@@ -146,7 +161,7 @@ static __always_inline void *skip_words(void *data, __u32 words)
 static __always_inline enum kind classify_ipv4(void *data, void *end)
 {
 	struct ipv4 *ip = data;
-	struct endpoint e = {};
+	struct address a;
 	__u32 words;
 
 	if ((void *)(ip + 1) > end || ip->version_words >> 4 != 4)
@@ -154,12 +169,12 @@ static __always_inline enum kind classify_ipv4(void *data, void *end)
 	words = ip->version_words & 0xf;
 	if (words < sizeof(*ip) / 4 || ip->protocol != PROTOCOL_UDP)
 		return OTHER;
-	e.address[2] = bpf_htonl(0xffff);
-	e.address[3] = ip->destination;
+	a.high = 0;
+	a.low = pair(bpf_htonl(0xffff), ip->destination);
 	data = skip_words(ip + 1, words - sizeof(*ip) / 4);
 	if (ip->fragment & bpf_htons(IPV4_MORE | IPV4_OFFSET))
-		return classify_fragment(data, end, &e, !(ip->fragment & bpf_htons(IPV4_OFFSET)));
-	return classify_udp(data, end, &e);
+		return classify_fragment(data, end, a, !(ip->fragment & bpf_htons(IPV4_OFFSET)));
+	return classify_udp(data, end, a);
 }
 
 /*
@@ -170,23 +185,21 @@ static __always_inline enum kind classify_ipv6(void *data, void *end)
 {
 	struct ipv6 *ip = data;
 	struct ipv6_fragment *fragment;
-	struct endpoint e = {};
+	struct address a;
 
 	if ((void *)(ip + 1) > end || (ip->version_class_flow & bpf_htonl(0xf0000000)) != bpf_htonl(6 << 28))
 		return OTHER;
-	e.address[0] = ip->destination[0];
-	e.address[1] = ip->destination[1];
-	e.address[2] = ip->destination[2];
-	e.address[3] = ip->destination[3];
+	a.high = pair(ip->destination[0], ip->destination[1]);
+	a.low = pair(ip->destination[2], ip->destination[3]);
 	data = ip + 1;
 	if (ip->next == PROTOCOL_UDP)
-		return classify_udp(data, end, &e);
+		return classify_udp(data, end, a);
 	if (ip->next != PROTOCOL_IPV6_FRAGMENT)
 		return OTHER;
 	fragment = data;
 	if ((void *)(fragment + 1) > end || fragment->next != PROTOCOL_UDP)
 		return OTHER;
-	return classify_fragment(fragment + 1, end, &e, !(fragment->offset & bpf_htons(IPV6_OFFSET)));
+	return classify_fragment(fragment + 1, end, a, !(fragment->offset & bpf_htons(IPV6_OFFSET)));
 }
 
 static __always_inline bool is_vlan(__be16 type)
@@ -222,20 +235,12 @@ static __always_inline enum kind classify(void *data, void *end)
 	return OTHER;
 }
 
-#define count(counter, n)                  \
+#define count(counter)                     \
 	do {                               \
 		__u64 *place = &(counter); \
 		keep_constant(place);      \
-		*place += (n);             \
+		*place += 1;               \
 	} while (0)
-
-/* To subtract pointers into a packet takes CAP_PERFMON besides CAP_BPF. */
-static __always_inline __u64 frame_length(struct xdp_md *ctx)
-{
-	if (knows_length)
-		return bpf_xdp_get_buff_len(ctx);
-	return (void *)(long)ctx->data_end - (void *)(long)ctx->data;
-}
 
 static __always_inline int steer(struct xdp_md *ctx)
 {
@@ -248,21 +253,20 @@ static __always_inline int steer(struct xdp_md *ctx)
 		return XDP_PASS; /* cannot be: the map has a slot for each */
 	switch (classify((void *)(long)ctx->data, (void *)(long)ctx->data_end)) {
 	case OTHER:
-		count(c->other, 1);
+		count(c->other);
 		return XDP_PASS;
 	case FRAGMENT:
-		count(c->fragments, 1);
+		count(c->fragments);
 		return XDP_PASS;
 	case MATCHED:
 		break;
 	}
-	count(c->matched, 1);
-	count(c->matched_bytes, frame_length(ctx));
+	count(c->matched);
 	/* XDP_REDIRECT is handed over, not delivered: a socket whose rings are full
 	 * counts the packet in its XDP_STATISTICS. */
 	action = bpf_redirect_map(&xsks, queue, XDP_PASS);
 	if (action != XDP_REDIRECT)
-		count(c->no_socket, 1);
+		count(c->no_socket);
 	return action;
 }
 

@@ -14,20 +14,18 @@ import (
 )
 
 type steerCounters struct {
-	_            structs.HostLayout
-	Matched      uint64
-	MatchedBytes uint64
-	NoSocket     uint64
-	Fragments    uint64
-	Other        uint64
-	Unused       [3]uint64
+	_         structs.HostLayout
+	Matched   uint64
+	NoSocket  uint64
+	Fragments uint64
+	Other     uint64
+	Unused    [4]uint64
 }
 
 type steerEndpoint struct {
 	_       structs.HostLayout
-	Address [4]uint32
-	Port    uint16
-	Zero    uint16
+	Address [2]uint64
+	Port    uint64
 }
 
 // Names of all BPF objects in the ELF.
@@ -39,7 +37,6 @@ const (
 	steerMapXsks        = "xsks"
 	steerProgSteerFrags = "steer_frags"
 	steerProgSteerPlain = "steer_plain"
-	steerVarKnowsLength = "knows_length"
 	steerVarQueues      = "queues"
 )
 
@@ -102,8 +99,7 @@ type steerMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type steerVariableSpecs struct {
-	KnowsLength *ebpf.VariableSpec `ebpf:"knows_length"`
-	Queues      *ebpf.VariableSpec `ebpf:"queues"`
+	Queues *ebpf.VariableSpec `ebpf:"queues"`
 }
 
 // steerObjects contains all objects after they have been loaded into the kernel.
@@ -143,8 +139,7 @@ func (m *steerMaps) Close() error {
 //
 // It can be passed to loadSteerObjects or ebpf.CollectionSpec.LoadAndAssign.
 type steerVariables struct {
-	KnowsLength *ebpf.Variable `ebpf:"knows_length"`
-	Queues      *ebpf.Variable `ebpf:"queues"`
+	Queues *ebpf.Variable `ebpf:"queues"`
 }
 
 // steerPrograms contains all programs after they have been loaded into the kernel.

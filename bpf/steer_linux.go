@@ -9,6 +9,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/features"
+	"github.com/cilium/ebpf/rlimit"
 	"golang.org/x/sys/unix"
 )
 
@@ -59,20 +60,14 @@ type Steer struct {
 }
 
 // LoadSteer loads the program, with no endpoints and no sockets, attached nowhere.
-// It needs CAP_BPF and CAP_NET_ADMIN, before Linux 5.18 CAP_PERFMON as well; the
-// lack of one is a [*PermissionError].
-func LoadSteer(c SteerConfig) (*Steer, error) {
+// It needs CAP_BPF and CAP_NET_ADMIN; the lack of one is a [*PermissionError].
+func LoadSteer(c SteerConfig) (_ *Steer, err error) {
 	if err := c.setDefaults(); err != nil {
 		return nil, err
 	}
-	// Any other error than this one is for the loading itself to report.
-	probe := features.HaveProgramHelper(ebpf.XDP, asm.FnXdpGetBuffLen)
-	return loadSteerFor(c, !errors.Is(probe, ebpf.ErrNotSupported))
-}
-
-// loadSteerFor loads the program for a kernel that knows, or does not know, packets
-// in several buffers and with that the length of a packet: Linux 5.18.
-func loadSteerFor(c SteerConfig, knowsLength bool) (_ *Steer, err error) {
+	// Before Linux 5.11 maps count against RLIMIT_MEMLOCK. Where the limit cannot be
+	// raised, small maps still fit, and the error of one that does not names it.
+	_ = rlimit.RemoveMemlock()
 	cpus, err := ebpf.PossibleCPU()
 	if err != nil {
 		return nil, fmt.Errorf("bpf: count the CPUs: %w", err)
@@ -83,9 +78,6 @@ func loadSteerFor(c SteerConfig, knowsLength bool) (_ *Steer, err error) {
 	}
 	if err := spec.Variables[steerVarQueues].Set(uint32(c.Queues)); err != nil {
 		return nil, fmt.Errorf("bpf: set the number of queues: %w", err)
-	}
-	if err := spec.Variables[steerVarKnowsLength].Set(knowsLength); err != nil {
-		return nil, fmt.Errorf("bpf: set how lengths are found: %w", err)
 	}
 	spec.Maps[steerMapXsks].MaxEntries = uint32(c.Queues)
 	spec.Maps[steerMapEndpoints].MaxEntries = 2 * uint32(c.MaxEndpoints) // endpoints and their addresses
@@ -103,7 +95,7 @@ func loadSteerFor(c SteerConfig, knowsLength bool) (_ *Steer, err error) {
 		}
 	}()
 	if s.prog, err = s.load(spec); err != nil {
-		return nil, loadError(c, knowsLength, err)
+		return nil, loadError(err)
 	}
 	if s.counts, err = mapCounts(s.maps.Counts.FD(), cpus, c.Queues); err != nil {
 		return nil, fmt.Errorf("bpf: map the counters: %w", err)
@@ -131,22 +123,18 @@ func (s *Steer) load(spec *ebpf.CollectionSpec) (*ebpf.Program, error) {
 	return objects.Prog, err
 }
 
-func loadError(c SteerConfig, knowsLength bool, err error) error {
+func loadError(err error) error {
 	const op = "load the steering program"
-	needs := []capability{capBPF, capNetAdmin}
-	if !knowsLength && errors.Is(err, unix.EACCES) {
-		// The verifier's refusal of a subtraction of pointers.
-		needs = append(needs, capPerfmon)
-	} else if !errors.Is(err, unix.EPERM) {
-		needs = nil
-	}
-	if needs != nil {
-		return newPermissionError(op, err, needs...)
-	}
-	if c.Frags && !knowsLength {
-		return fmt.Errorf("bpf: %s: %w (packets in several buffers need Linux 5.18)", op, err)
+	if errors.Is(err, unix.EPERM) {
+		return newPermissionError(op, err, capBPF, capNetAdmin)
 	}
 	return fmt.Errorf("bpf: %s: %w", op, err)
+}
+
+// HaveFrags reports whether the kernel runs programs on packets in several buffers:
+// Linux 5.18, or one that has this from there.
+func HaveFrags() bool {
+	return !errors.Is(features.HaveProgramHelper(ebpf.XDP, asm.FnXdpGetBuffLen), ebpf.ErrNotSupported)
 }
 
 // Queues is how many queues may have a socket.
