@@ -41,9 +41,9 @@ const (
 	netdevXDPRxSG     = 1 << 5
 )
 
-// readFeatures asks the kernel, which can tell since 6.3; nil if it does not.
+// ReadFeatures asks the kernel, which can tell since 6.3; nil if it does not.
 // Whoever needs to know for certain tries.
-func readFeatures(ifindex int) *Features {
+func ReadFeatures(ifindex int) *Features {
 	var f *Features
 	err := netdevGet(netdevCmdDevGet, netdevDevIfindex, ifindex, 0, func(ad *netlink.AttributeDecoder) {
 		f = &Features{}
@@ -64,23 +64,6 @@ func readFeatures(ifindex int) *Features {
 		return nil
 	}
 	return f
-}
-
-// countRxQueues counts the receive queues of an interface whose driver does not
-// tell by ethtool. 0: the kernel cannot either (before 6.8).
-func countRxQueues(ifindex int) int {
-	n := 0
-	err := netdevGet(netdevCmdQueueGet, netdevQueueIfindex, ifindex, netlink.Dump, func(ad *netlink.AttributeDecoder) {
-		for ad.Next() {
-			if ad.Type() == netdevQueueType && ad.Uint32() == netdevQueueTypeRx {
-				n++
-			}
-		}
-	})
-	if err != nil {
-		return 0
-	}
-	return n
 }
 
 // netdevGet sends one request about an interface to the family "netdev" and

@@ -30,8 +30,9 @@ type Interface struct {
 	Bus    string // where the device sits, "0000:3b:00.0" for PCI
 	Node   int    // NUMA node of the device, -1 if it has none or the machine has one
 
-	RxQueues  int // receive queues in use, at least 1
+	RxQueues  int // receive queues in use, at least 1; see [RxQueues]
 	MaxQueues int // receive queues the device could have
+	AllQueues int // receive queues that the kernel has made room for; 0: unknown
 	RxRing    int // descriptors in the hardware ring of a queue
 	RxRingMax int
 
@@ -70,9 +71,10 @@ func Lookup(name string) (*Interface, error) {
 		i.Lower = sortedNames(under(link, all))
 	}
 	i.readDriver()
-	i.Features = readFeatures(i.Index)
-	if i.RxQueues == 0 {
-		i.RxQueues = countRxQueues(i.Index)
+	i.Features = ReadFeatures(i.Index)
+	i.AllQueues = attrs.NumRxQueues
+	if n := countRxQueues(i.Name, i.Index); n > 0 {
+		i.RxQueues = n
 	}
 	i.RxQueues = max(i.RxQueues, 1)
 	i.MaxQueues = max(i.MaxQueues, i.RxQueues)

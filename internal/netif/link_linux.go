@@ -1,9 +1,11 @@
 package netif
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -46,6 +48,24 @@ func (l *Link) State() (LinkState, error) {
 	}
 	a := link.Attrs()
 	return LinkState{Present: true, Up: a.Flags&net.FlagUp != 0, Carrier: a.RawFlags&unix.IFF_LOWER_UP != 0}, nil
+}
+
+// AwaitCarrier waits until the interface has a carrier, or until the limit. It reports
+// whether there is one, and how long that took.
+func (l *Link) AwaitCarrier(ctx context.Context, limit time.Duration) (up bool, waited time.Duration, err error) {
+	const interval = 10 * time.Millisecond
+	for began := time.Now(); ; {
+		state, err := l.State()
+		waited = time.Since(began)
+		if err != nil || !state.Present || state.Carrier || waited >= limit {
+			return state.Carrier, waited, err
+		}
+		select {
+		case <-ctx.Done():
+			return false, waited, ctx.Err()
+		case <-time.After(min(interval, limit-waited)):
+		}
+	}
 }
 
 // Name is the interface's name.

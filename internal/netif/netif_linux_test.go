@@ -2,6 +2,8 @@ package netif
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"os"
@@ -9,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/speadx/speadx/internal/testnet"
 	"github.com/vishvananda/netlink"
@@ -49,8 +52,14 @@ func TestLookupVeth(t *testing.T) {
 	if i.Kind != "veth" || i.Driver != "veth" || i.MTU != 9000 || !i.Up || !i.Carrier || i.RxQueues != 3 || i.MaxQueues != 3 {
 		t.Errorf("%+v", i)
 	}
-	if n := countRxQueues(i.Index); n != 0 && n != 3 {
+	if n := netdevRxQueues(i.Index); n != 0 && n != 3 {
 		t.Errorf("the kernel counts %d receive queues, want 3", n)
+	}
+	if n := RxQueues(i.Name, i.Index); n != 3 || i.AllQueues != 3 {
+		t.Errorf("%d receive queues of %d, want 3 of 3", n, i.AllQueues)
+	}
+	if o := ReadOffloads(i.Name); o != (Offloads{}) {
+		t.Errorf("a veth has %+v", o)
 	}
 	if len(i.Lower) != 0 || i.Node != -1 {
 		t.Errorf("a veth has lower devices %q, node %d", i.Lower, i.Node)
@@ -286,4 +295,80 @@ func port(sa unix.Sockaddr) int {
 		return sa.Port
 	}
 	return -1
+}
+
+// Kernels before 6.8 tell the number of queues by sysfs only, which shows the
+// interfaces of the namespace that it was mounted in.
+func TestSysfsRxQueues(t *testing.T) {
+	dir := t.TempDir()
+	for _, queue := range []string{"rx-0", "rx-1", "rx-2", "tx-0"} {
+		if err := os.MkdirAll(filepath.Join(dir, "eth7", "queues", queue), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "eth7", "ifindex"), []byte("12\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name    string
+		ifindex int
+		want    int
+	}{{"eth7", 12, 3}, {"eth7", 13, 0}, {"eth8", 12, 0}, {"../eth7", 12, 0}, {"", 12, 0}} {
+		if got := sysfsRxQueues(dir, tt.name, tt.ifindex); got != tt.want {
+			t.Errorf("%q with index %d: %d queues, want %d", tt.name, tt.ifindex, got, tt.want)
+		}
+	}
+}
+
+// A carrier that is lost and comes back ends the wait; one that does not come ends it at
+// the limit.
+func TestAwaitCarrier(t *testing.T) {
+	n := testnet.New(t, testnet.Options{})
+	l, err := NewLink(n.B.Index, n.B.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	set := func(up bool) {
+		t.Helper()
+		err := n.A.Do(func() {
+			peer, err := netlink.LinkByName(n.A.Name)
+			if err == nil && up {
+				err = netlink.LinkSetUp(peer)
+			} else if err == nil {
+				err = netlink.LinkSetDown(peer)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if up, waited, err := l.AwaitCarrier(t.Context(), time.Minute); !up || waited >= time.Minute || err != nil {
+		t.Errorf("with a carrier: %t after %v, %v", up, waited, err)
+	}
+	set(false)
+	const limit = 30 * time.Millisecond
+	if up, waited, err := l.AwaitCarrier(t.Context(), limit); up || waited < limit || err != nil {
+		t.Errorf("without: %t after %v, %v", up, waited, err)
+	}
+	if up, waited, err := l.AwaitCarrier(t.Context(), -1); up || waited >= limit || err != nil {
+		t.Errorf("without a wait: %t after %v, %v", up, waited, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, _, err := l.AwaitCarrier(ctx, time.Minute); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+	done := make(chan bool)
+	go func() {
+		up, _, err := l.AwaitCarrier(t.Context(), time.Minute)
+		done <- up && err == nil
+	}()
+	set(true)
+	if !<-done {
+		t.Error("the carrier that came back was not seen")
+	}
 }

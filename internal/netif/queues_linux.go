@@ -1,0 +1,104 @@
+package netif
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/mdlayher/netlink"
+	"github.com/safchain/ethtool"
+)
+
+// RxQueues is the number of receive queues on which an interface receives now, at least
+// 1. An XDP program can change it: virtio_net then adds a queue for each processor, and
+// the host may deliver packets there. The number of channels that ethtool shows does not
+// contain these.
+func RxQueues(name string, ifindex int) int {
+	n := countRxQueues(name, ifindex)
+	if n == 0 {
+		n = channels(name)
+	}
+	return max(n, 1)
+}
+
+// countRxQueues counts the receive queues that the kernel has; 0: it does not tell.
+func countRxQueues(name string, ifindex int) int {
+	if n := netdevRxQueues(ifindex); n > 0 {
+		return n
+	}
+	return sysfsRxQueues(netDevices, name, ifindex)
+}
+
+// netdevRxQueues asks the generic netlink family netdev, which tells since Linux 6.8.
+func netdevRxQueues(ifindex int) int {
+	n := 0
+	err := netdevGet(netdevCmdQueueGet, netdevQueueIfindex, ifindex, netlink.Dump, func(ad *netlink.AttributeDecoder) {
+		for ad.Next() {
+			if ad.Type() == netdevQueueType && ad.Uint32() == netdevQueueTypeRx {
+				n++
+			}
+		}
+	})
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// netDevices has the interfaces of the network namespace in which sysfs was mounted.
+const netDevices = "/sys/class/net"
+
+// sysfsRxQueues counts an interface's queues below dir, which is [netDevices]. It is 0
+// where the interface there is another one, of another namespace.
+func sysfsRxQueues(dir, name string, ifindex int) int {
+	if name == "" || name != filepath.Base(name) {
+		return 0
+	}
+	text, err := os.ReadFile(filepath.Join(dir, name, "ifindex"))
+	if err != nil {
+		return 0
+	}
+	if index, err := strconv.Atoi(strings.TrimSpace(string(text))); err != nil || index != ifindex {
+		return 0
+	}
+	queues, err := filepath.Glob(filepath.Join(dir, name, "queues", "rx-*"))
+	if err != nil {
+		return 0
+	}
+	return len(queues)
+}
+
+// channels is the number of receive queues by ethtool; 0: the driver does not tell.
+func channels(name string) int {
+	e, err := ethtool.NewEthtool()
+	if err != nil {
+		return 0
+	}
+	defer e.Close()
+	c, err := e.GetChannels(name)
+	if err != nil {
+		return 0
+	}
+	return int(c.CombinedCount + c.RxCount) // a queue serves receive alone or both directions
+}
+
+// Offloads are the receive offloads with which drivers refuse native XDP.
+type Offloads struct {
+	LRO   bool // ethtool -K … lro
+	HWGRO bool // ethtool -K … rx-gro-hw
+}
+
+// ReadOffloads reads which of them are on. What the driver does not tell is off.
+func ReadOffloads(name string) Offloads {
+	e, err := ethtool.NewEthtool()
+	if err != nil {
+		return Offloads{}
+	}
+	defer e.Close()
+	f, err := e.Features(name)
+	if err != nil {
+		return Offloads{}
+	}
+	return Offloads{LRO: f["rx-lro"], HWGRO: f["rx-gro-hw"]}
+}
