@@ -41,6 +41,10 @@ type Config struct {
 	// CPUs are the processors that the receiving threads are pinned to, in turn.
 	// Default: each thread may run on all those near its NIC.
 	CPUs []int
+	// CarrierWait is how long Open waits at most for the carrier of an interface, when the
+	// XDP program is attached: that resets some NICs, and their link is down for seconds.
+	// Reception begins then, with a carrier or without. Default: 10 s; negative: no wait.
+	CarrierWait time.Duration
 	// NoGRO makes UDP sockets take packets one by one, so that the kernel's
 	// losses are counted exactly, at more cost for each packet.
 	NoGRO bool
@@ -166,6 +170,7 @@ const (
 	DefaultRingHeaps       = 4
 	DefaultConsumerHeaps   = 2
 	DefaultPoolMin         = 16 << 10
+	DefaultCarrierWait     = 10 * time.Second
 )
 
 // withDefaults checks the settings and fills in the defaults that depend on
@@ -188,6 +193,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.PoolMin == 0 {
 		c.PoolMin = DefaultPoolMin
+	}
+	if c.CarrierWait == 0 {
+		c.CarrierWait = DefaultCarrierWait
 	}
 	c.PoolMin = max(c.PoolMin, 0)
 	const many = 1 << 20 // of anything that takes memory for each

@@ -3,12 +3,17 @@
 package speadx
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/bits"
+	"runtime"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/speadx/speadx/bpf"
 	"github.com/speadx/speadx/internal/netif"
@@ -26,6 +31,9 @@ type device struct {
 	queues  []*xsk.Queue    // kept, as their counters outlive link
 	sources []*source.AFXDP // by queue
 	missed  *netif.Missed
+
+	carrier     bool          // there was one when reception began
+	carrierTime time.Duration // that it took to come
 }
 
 // openDevice opens the queues of a device in the best wanted mode. No packets
@@ -38,13 +46,7 @@ func openDevice(c *Config, p *planDevice) (_ *device, err error) {
 		}
 	}()
 	f := p.facts
-	queues := c.Queues
-	if queues == nil {
-		for q := range f.RxQueues {
-			queues = append(queues, q)
-		}
-	}
-	queues = slices.Compact(slices.Sorted(slices.Values(queues)))
+	queues := slices.Compact(slices.Sorted(slices.Values(c.Queues)))
 	for _, q := range queues {
 		if q < 0 || q >= f.RxQueues {
 			return nil, fmt.Errorf("interface %s has no queue %d: it has %d, numbered from 0 (ethtool -l %s shows them, ethtool -L changes them)", f.Name, q, f.RxQueues, f.Name)
@@ -52,10 +54,11 @@ func openDevice(c *Config, p *planDevice) (_ *device, err error) {
 	}
 	frames := c.Frames
 	if frames == 0 {
-		frames = defaultFrames(f, len(queues))
+		frames = defaultFrames(f, cmp.Or(len(queues), f.RxQueues))
 	}
 	ic := xsk.InterfaceConfig{
-		Ifindex: f.Index, Ifname: f.Name, Queues: queues, MTU: f.MTU,
+		Ifindex: f.Index, Ifname: f.Name, Driver: f.Driver, MTU: f.MTU,
+		Queues: queues, CountQueues: func() int { return min(netif.RxQueues(f.Name, f.Index), d.steer.queues()) },
 		Want:   map[Mode]xsk.Want{ModeAuto: xsk.WantAuto, ModeZeroCopy: xsk.WantZeroCopy, ModeNative: xsk.WantNative, ModeGeneric: xsk.WantGeneric}[c.Mode],
 		Frames: frames, Wait: c.Wait, Pages: c.Hugepages, Node: f.Node,
 	}
@@ -63,7 +66,7 @@ func openDevice(c *Config, p *planDevice) (_ *device, err error) {
 		ic.Pages = pool.PagesAuto
 	}
 	if f.Features != nil {
-		ic.Features = &xsk.Features{Native: f.Features.Basic, ZeroCopy: f.Features.ZeroCopy, ZCMaxChain: f.Features.ZCMaxSegs}
+		ic.Features = &xsk.Features{Native: f.Features.Basic, Redirect: f.Features.Redirect, ZeroCopy: f.Features.ZeroCopy, ZCMaxChain: f.Features.ZCMaxSegs}
 	}
 	if d.link, err = xsk.OpenInterface(ic, d.steer); err != nil {
 		return nil, err
@@ -115,6 +118,22 @@ func defaultFrames(f *netif.Interface, queues int) int {
 	return frames
 }
 
+// awaitCarrier waits for the carrier, for limit at most. Attaching the program, or binding
+// in zero-copy, resets some NICs, and the link is down for seconds after that. What is sent
+// meanwhile is lost.
+func (d *device) awaitCarrier(ctx context.Context, limit time.Duration, log *slog.Logger) error {
+	l, err := netif.NewLink(d.plan.facts.Index, d.plan.facts.Name)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	if state, err := l.State(); err == nil && !state.Carrier && limit > 0 {
+		log.Info("waiting for the link", "device", d.plan.facts.Name, "limit", limit)
+	}
+	d.carrier, d.carrierTime, err = l.AwaitCarrier(ctx, limit)
+	return err
+}
+
 // enable lets packets arrive. The endpoints come last, so that no packet is
 // counted as ours for which there is no socket yet.
 func (d *device) enable() (err error) {
@@ -158,8 +177,7 @@ func (d *device) close() error {
 	return errors.Join(errs...)
 }
 
-// steer is the steering program of one device, as the ladder of modes wants it:
-// it is loaded anew where another rung needs another variant.
+// steer is the steering program of one device. All rungs of the ladder of modes use it.
 type steer struct {
 	plan    *planDevice
 	program *bpf.Steer
@@ -168,11 +186,13 @@ type steer struct {
 var _ xsk.Attacher = (*steer)(nil)
 
 // Attach implements [xsk.Attacher].
-func (s *steer) Attach(mode xsk.Mode, frags bool) (io.Closer, error) {
-	if s.program == nil || s.program.Frags() != frags {
-		if err := s.load(frags); err != nil {
+func (s *steer) Attach(mode xsk.Mode) (io.Closer, error) {
+	if s.program == nil {
+		p, err := bpf.LoadSteer(bpf.SteerConfig{Queues: s.queues(), Frags: bpf.HaveFrags(), MaxEndpoints: max(len(s.plan.endpoints), 1)})
+		if err != nil {
 			return nil, err
 		}
+		s.program = p
 	}
 	at := bpf.Native
 	if mode == xsk.ModeGeneric {
@@ -185,16 +205,11 @@ func (s *steer) Attach(mode xsk.Mode, frags bool) (io.Closer, error) {
 	return l, nil
 }
 
-func (s *steer) load(frags bool) error {
-	if err := s.close(); err != nil {
-		return err
-	}
-	p, err := bpf.LoadSteer(bpf.SteerConfig{Queues: s.plan.facts.RxQueues, Frags: frags, MaxEndpoints: max(len(s.plan.endpoints), 1)})
-	if err != nil {
-		return err
-	}
-	s.program = p
-	return nil
+// queues is how many queues the program has room for. Attaching it may add some: virtio_net
+// adds one for each processor. No driver adds more than the kernel has made room for.
+func (s *steer) queues() int {
+	f := s.plan.facts
+	return max(f.RxQueues, min(f.AllQueues, f.RxQueues+runtime.NumCPU()))
 }
 
 // SetSocket implements [xsk.Attacher].

@@ -5,6 +5,7 @@ package speadx
 import (
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/speadx/speadx/heap"
 	"github.com/speadx/speadx/pool"
@@ -54,6 +55,11 @@ type DeviceInfo struct {
 	Mode      xsk.Mode
 	Rungs     []xsk.Rung // the modes tried, with what was wrong with the better ones
 	Queues    []xsk.Info
+
+	// Carrier is whether the interface had a carrier when reception began, and CarrierTime
+	// how long Open waited for it.
+	Carrier     bool
+	CarrierTime time.Duration
 }
 
 // SocketInfo is a set of UDP sockets that one thread reads.
@@ -113,7 +119,7 @@ func (r *Receiver) Info() Info {
 	}
 	for _, d := range r.devices {
 		f := d.plan.facts
-		di := DeviceInfo{Name: f.Name, Driver: f.Driver, MTU: f.MTU, Node: f.Node, Mode: d.link.Mode(), Rungs: d.link.Rungs()}
+		di := DeviceInfo{Name: f.Name, Driver: f.Driver, MTU: f.MTU, Node: f.Node, Mode: d.link.Mode(), Rungs: d.link.Rungs(), Carrier: d.carrier, CarrierTime: d.carrierTime}
 		for _, ep := range d.plan.endpoints {
 			di.Endpoints = append(di.Endpoints, ep.addr)
 		}

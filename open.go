@@ -44,7 +44,11 @@ func Open(ctx context.Context, cfg Config) (*Receiver, error) {
 		go func() { t.run(); threadDone <- t }()
 	}
 	for _, d := range r.devices { // last of all: from here on packets come
-		if err := d.enable(); err != nil {
+		err := d.awaitCarrier(ctx, cfg.CarrierWait, cfg.Logger)
+		if err == nil {
+			err = d.enable()
+		}
+		if err != nil {
 			for _, s := range r.streams {
 				s.assembler.Abort() // nobody will make room in a ring that is full
 			}
@@ -126,6 +130,9 @@ func (r *Receiver) openDevices() error {
 		break
 	}
 	for _, d := range r.devices {
+		if longest := d.queues[0].Info().MaxFrame; longest > 0 && d.plan.facts.MTU > xsk.OneFrameMTU {
+			r.plan.notes = append(r.plan.notes, fmt.Sprintf("%s: packets whose frame has more than %d bytes are dropped, as this kernel puts a packet into one frame only (--mode udp receives them, or Linux 6.6)", d.plan.facts.Name, longest))
+		}
 		if advice := d.queueAdvice(); advice != "" {
 			r.plan.notes = append(r.plan.notes, advice)
 		}

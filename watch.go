@@ -18,6 +18,7 @@ type watch struct {
 	oversize bool
 	conflict map[string]bool // streams whose conflict was told
 	lost     map[string]bool // interfaces without a carrier
+	vanished map[string]bool // devices whose lost packets were told
 }
 
 func newWatch(l *slog.Logger) *watch { return &watch{log: l} }
@@ -82,6 +83,7 @@ const blockedLong = 10 * time.Millisecond
 
 // losses tells of packets that were there and could not be kept.
 func (w *watch) losses(r *Receiver, s *Stats) {
+	tooLong := w.devices(r, s)
 	for _, v := range []struct {
 		fate   heap.Fate
 		remedy string
@@ -91,7 +93,11 @@ func (w *watch) losses(r *Receiver, s *Stats) {
 		{heap.RingFull, "the consumer is too slow; --ring-heaps holds more"},
 		{heap.ChainTooLong, "larger than 64 KiB, which is more than a packet may be"},
 	} {
-		if n := s.Fates[v.fate] - w.last.Fates[v.fate]; n > 0 {
+		n := s.Fates[v.fate] - w.last.Fates[v.fate]
+		if v.fate == heap.KernelDropped {
+			n -= min(n, tooLong)
+		}
+		if n > 0 {
 			w.log.Warn(fmt.Sprintf("%d packets %v: %s", n, v.fate, v.remedy))
 		}
 	}
@@ -105,6 +111,51 @@ func (w *watch) losses(r *Receiver, s *Stats) {
 			w.log.Warn(fmt.Sprintf("a full ring kept receiving threads waiting for %v: the consumer is too slow (--ring-heaps, --on-full)", d.Round(time.Millisecond)), "stream", st.Name)
 		}
 	}
+}
+
+// devices tells of packets that were lost between the program and its sockets, by their
+// cause: longTotal is how many were longer than a frame.
+func (w *watch) devices(r *Receiver, s *Stats) (longTotal uint64) {
+	for i := range s.Devices {
+		ds := &s.Devices[i]
+		var before DeviceStats
+		if i < len(w.last.Devices) {
+			before = w.last.Devices[i]
+		}
+		info := r.devices[i].queues[0].Info()
+		if n := ds.tooLong() - before.tooLong(); n > 0 && info.MaxFrame > 0 {
+			longTotal += n
+			w.log.Warn(fmt.Sprintf("%d packets dropped, whose frames are longer than %d bytes: this kernel puts a packet into one frame only; --mode udp receives them, or Linux 6.6",
+				n, info.MaxFrame), "code", "frame_too_small", "device", ds.Name, "count", n)
+		}
+		if n := ds.vanished(info.Frames * len(ds.Queues)); n > 0 && !w.vanished[ds.Name] && !r.over.Load() {
+			if w.vanished == nil {
+				w.vanished = map[string]bool{}
+			}
+			w.vanished[ds.Name] = true
+			w.log.Warn("packets passed to the sockets do not arrive there: the driver drops what an XDP program redirects, or a socket is of another queue; --mode generic may help",
+				"code", "redirect_lost", "device", ds.Name, "count", n)
+		}
+	}
+	return longTotal
+}
+
+// tooLong is how many packets the kernel dropped for being longer than a frame. In copy
+// mode the others that it drops found the fill ring empty, which it counts too.
+func (d *DeviceStats) tooLong() uint64 {
+	var n uint64
+	for i := range d.Queues {
+		k := &d.Queues[i].Kernel
+		n += k.RxDropped - min(k.RxDropped, k.RxFillRingEmpty)
+	}
+	return n
+}
+
+// vanished is how many packets were passed to the sockets and are nowhere, at least: so
+// many more than have room on the rings, which have that many frames in all.
+func (d *DeviceStats) vanished(frames int) uint64 {
+	unread := d.unread()
+	return unread - min(unread, uint64(frames))
 }
 
 // carrier tells when an interface has lost its carrier, and when it is back.
@@ -135,7 +186,7 @@ func (r *Receiver) unserved(device string) map[int]uint64 {
 		for _, q := range d.queues {
 			served[q.Info().Queue] = true
 		}
-		for q := range d.plan.facts.RxQueues {
+		for q := range d.steer.queues() {
 			if n := d.steer.program.Counters(q).NoSocket; n > 0 && !served[q] {
 				out[q] = n
 			}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
+	"github.com/speadx/speadx/internal/netif"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -76,6 +77,9 @@ type situation struct {
 	kind   string // "veth", "bond"…; "device" for hardware
 	master bool   // it belongs to a bond, a bridge or the like
 	other  *OtherProgram
+
+	offloads netif.Offloads
+	features *netif.Features // nil: unknown
 }
 
 func newAttachError(ifindex int, ifname string, mode AttachMode, frags bool, err error) *AttachError {
@@ -87,6 +91,8 @@ func newAttachError(ifindex int, ifname string, mode AttachMode, frags bool, err
 		is.mtu = l.Attrs().MTU
 		is.kind = l.Type()
 		is.master = l.Attrs().MasterIndex != 0
+		is.offloads = netif.ReadOffloads(l.Attrs().Name)
+		is.features = netif.ReadFeatures(ifindex)
 	} else if ifindex < 1 || errors.As(linkErr, &gone) {
 		err = fmt.Errorf("no interface has index %d: %w", ifindex, unix.ENODEV)
 	}
@@ -97,13 +103,14 @@ func newAttachError(ifindex int, ifname string, mode AttachMode, frags bool, err
 	return &AttachError{Iface: ifname, Mode: mode, Err: err, Other: is.other, Hint: is.hint(err)}
 }
 
-// wantsFrags is the MTU from which on a packet may need more than one buffer of a
-// page: drivers differ, this is the least.
-const wantsFrags = 3000
+// pageMTU is the largest MTU at which a packet fits a page of 4096 bytes beside what the
+// kernel needs of it: 256 bytes of headroom, 320 for struct skb_shared_info, and the
+// Ethernet header with two VLAN tags. A driver's buffers are no larger, mostly.
+const pageMTU = 4096 - 256 - 320 - 22
 
-// hint is the remedy for what the kernel answered, where one cause is evident.
-// Through a bpf_link the kernel gives only the number of the error; its words go
-// to the tracepoint xdp:bpf_xdp_link_attach_failed.
+// hint is the remedy for what the kernel answered, where the state of the interface shows
+// the cause. Through a bpf_link the kernel gives only the number of the error; its words
+// go to the tracepoint xdp:bpf_xdp_link_attach_failed.
 func (is *situation) hint(err error) string {
 	if is.other != nil {
 		switch {
@@ -121,26 +128,36 @@ func (is *situation) hint(err error) string {
 	if !is.found {
 		return ""
 	}
-	tooLong := is.mode == Native && !is.frags && is.mtu >= wantsFrags
+	refused := is.mode == Native && (errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ERANGE))
 	switch {
 	case errors.Is(err, unix.EEXIST) && is.master:
 		return "the interface above it has an XDP program"
 	case errors.Is(err, unix.EBUSY) && !is.frags:
 		return fmt.Sprintf("a program without frags cannot run with header split: ethtool -G %s tcp-data-split off", is.iface)
-	case errors.Is(err, unix.ERANGE) && tooLong,
-		errors.Is(err, unix.EINVAL) && tooLong,
-		errors.Is(err, unix.EOPNOTSUPP) && tooLong:
-		return fmt.Sprintf("an MTU of %d needs the program with frags, Linux 5.18 and a driver that supports it, or ip link set dev %s mtu 1500", is.mtu, is.iface)
-	case errors.Is(err, unix.EOPNOTSUPP) && is.mode == Native && is.kind != "device":
-		return fmt.Sprintf("a %s has no native XDP: use generic mode, or the device below", is.kind)
-	case errors.Is(err, unix.EOPNOTSUPP) && is.mode == Native:
-		return "the driver has no native XDP, or not with this MTU, LRO or hardware GRO: use generic mode"
 	case errors.Is(err, unix.ENOSPC) && is.kind == "veth":
 		return "native XDP on a veth needs as many receive queues as its peer has transmit queues"
-	case errors.Is(err, unix.EINVAL) && is.mode == Native:
-		return fmt.Sprintf("some drivers refuse native XDP with LRO or hardware GRO: ethtool -K %s lro off rx-gro-hw off", is.iface)
+	case errors.Is(err, unix.ENOMEM) && is.mode == Native:
+		return fmt.Sprintf("the driver lacks queues or memory for XDP: fewer queues may help, ethtool -L %s combined N", is.iface)
+	case !refused:
+		return ""
+	case is.kind != "device" && is.kind != "veth" && errors.Is(err, unix.EOPNOTSUPP):
+		return fmt.Sprintf("a %s has no native XDP: use generic mode, or the device below", is.kind)
+	case is.features != nil && !is.features.Basic && is.offloads == (netif.Offloads{}):
+		return "the driver has no native XDP: use generic mode"
+	case is.offloads.LRO:
+		return fmt.Sprintf("LRO is on, with which drivers refuse it: ethtool -K %s lro off", is.iface)
+	case is.offloads.HWGRO:
+		return fmt.Sprintf("hardware GRO is on, with which drivers refuse it: ethtool -K %s rx-gro-hw off", is.iface)
+	case is.mtu > pageMTU && !is.frags:
+		return fmt.Sprintf("an MTU of %d is more than a buffer holds, and this kernel has no program for packets in several buffers, which Linux 5.18 has: ip link set dev %s mtu %d or less", is.mtu, is.iface, pageMTU)
+	case is.mtu > pageMTU && (is.features == nil || !is.features.RxSG):
+		return fmt.Sprintf("an MTU of %d is more than a page holds, and the driver does not run programs on packets in several buffers: generic mode, or ip link set dev %s mtu %d or less", is.mtu, is.iface, pageMTU)
+	case is.mtu > 1500 && is.mtu <= pageMTU:
+		return fmt.Sprintf("an MTU of %d may be more than a buffer of the driver holds: ip link set dev %s mtu 1500 shows whether it is", is.mtu, is.iface)
+	case errors.Is(err, unix.EOPNOTSUPP):
+		return "the driver has no native XDP: use generic mode"
 	}
-	return ""
+	return "dmesg may say why"
 }
 
 // otherProgram finds out what it can about the program on an interface; nil if

@@ -5,19 +5,28 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/speadx/speadx/internal/netif"
 	"golang.org/x/sys/unix"
 )
 
 // What a veth cannot show: the remedies for the refusals of other drivers.
 func TestHints(t *testing.T) {
 	nic := situation{iface: "eth0", mode: Native, frags: true, found: true, mtu: 9000, kind: "device"}
-	plain, small, slave, bond, generic, lost := nic, nic, nic, nic, nic, nic
-	plain.frags = false
-	small.frags, small.mtu = false, 1500
-	slave.master = true
-	bond.kind = "bond"
-	generic.mode = Generic
-	lost.found = false
+	with := func(change func(*situation)) situation {
+		s := nic
+		change(&s)
+		return s
+	}
+	plain := with(func(s *situation) { s.frags = false })
+	small := with(func(s *situation) { s.mtu = 1500 })
+	old := with(func(s *situation) { s.frags, s.mtu = false, 1500 })
+	middle := with(func(s *situation) { s.mtu = 3000 })
+	slave := with(func(s *situation) { s.master = true })
+	bond := with(func(s *situation) { s.kind = "bond" })
+	generic := with(func(s *situation) { s.mode = Generic })
+	lost := with(func(s *situation) { s.found = false })
+	lro := with(func(s *situation) { s.offloads.LRO = true })
+	gro := with(func(s *situation) { s.mtu, s.offloads.HWGRO = 1500, true })
 	occupied := func(o OtherProgram) situation {
 		s := nic
 		s.other = &o
@@ -29,18 +38,26 @@ func TestHints(t *testing.T) {
 		err  unix.Errno
 		want string // "": no hint
 	}{
-		{"i40e, jumbo without frags", plain, unix.EINVAL, "MTU of 9000 needs the program with frags"},
-		{"ice, jumbo without frags", plain, unix.EOPNOTSUPP, "MTU of 9000 needs the program with frags"},
-		{"veth, jumbo without frags", plain, unix.ERANGE, "ip link set dev eth0 mtu 1500"},
-		{"header split", small, unix.EBUSY, "ethtool -G eth0 tcp-data-split off"},
+		{"i40e, jumbo without frags", plain, unix.EINVAL, "which Linux 5.18 has"},
+		{"ice, jumbo without frags", plain, unix.EOPNOTSUPP, "which Linux 5.18 has"},
+		{"veth, jumbo without frags", plain, unix.ERANGE, "ip link set dev eth0 mtu 3498 or less"},
+		{"header split", old, unix.EBUSY, "ethtool -G eth0 tcp-data-split off"},
 		{"busy with frags", nic, unix.EBUSY, ""},
-		{"no native XDP", nic, unix.EOPNOTSUPP, "use generic mode"},
+		{"no native XDP", small, unix.EOPNOTSUPP, "the driver has no native XDP"},
 		{"no native XDP on a bond", bond, unix.EOPNOTSUPP, "a bond has no native XDP"},
-		{"LRO", nic, unix.EINVAL, "ethtool -K eth0 lro off rx-gro-hw off"},
+		// igb at an MTU of 9000, which has neither LRO nor hardware GRO.
+		{"driver without multi-buffer", nic, unix.EINVAL, "does not run programs on packets in several buffers"},
+		{"small buffers", middle, unix.EINVAL, "mtu 1500 shows"},
+		{"LRO", lro, unix.EINVAL, "ethtool -K eth0 lro off"},
+		{"LRO, another errno", lro, unix.EOPNOTSUPP, "ethtool -K eth0 lro off"},
+		{"hardware GRO", gro, unix.EOPNOTSUPP, "ethtool -K eth0 rx-gro-hw off"},
+		{"no evidence", small, unix.EINVAL, "dmesg"},
+		{"multi-buffer, and yet refused", with(func(s *situation) { s.features = &netif.Features{Basic: true, RxSG: true} }), unix.EINVAL, "dmesg"},
+		{"lo", with(func(s *situation) { s.mtu, s.features = 65536, &netif.Features{} }), unix.EOPNOTSUPP, "the driver has no native XDP"},
 		{"invalid in generic mode", generic, unix.EINVAL, ""},
 		{"slave of a bond with a program", slave, unix.EEXIST, "the interface above it"},
 		{"no space on hardware", nic, unix.ENOSPC, ""},
-		{"no memory", nic, unix.ENOMEM, ""},
+		{"no memory", nic, unix.ENOMEM, "fewer queues"},
 		{"no interface", lost, unix.EOPNOTSUPP, ""},
 		{"libxdp", occupied(OtherProgram{ID: 7, Name: "xdp_dispatcher", Mode: "native", Link: 3}), unix.EBUSY, "xdp-loader unload eth0 --all"},
 		{"hardware", occupied(OtherProgram{ID: 7, Mode: "hardware"}), unix.EEXIST, "stop its owner"},

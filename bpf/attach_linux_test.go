@@ -163,7 +163,7 @@ func TestAttachErrors(t *testing.T) {
 		errno   error
 		hint    string
 	}{
-		{"MTU without frags", testnet.Options{MTU: 9000}, false, unix.ERANGE, "an MTU of 9000 needs the program with frags"},
+		{"MTU without frags", testnet.Options{MTU: 9000}, false, unix.ERANGE, "an MTU of 9000 is more than a buffer holds"},
 		{"queues", testnet.Options{Queues: 1, SenderQueues: 2}, true, unix.ENOSPC, "as many receive queues as its peer has transmit queues"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

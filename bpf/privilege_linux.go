@@ -8,9 +8,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/asm"
-	"github.com/cilium/ebpf/features"
 	"golang.org/x/sys/unix"
 )
 
@@ -22,7 +19,6 @@ type PermissionError struct {
 	Err     error
 
 	inUserNS bool
-	memlock  bool // the kernel counts maps against RLIMIT_MEMLOCK, which is finite
 }
 
 func (e *PermissionError) Error() string {
@@ -42,8 +38,6 @@ func (e *PermissionError) remedy() string {
 		return "missing " + strings.Join(e.Missing, " and ") + ": run as root, or give them to the program with setcap"
 	case e.inUserNS:
 		return "capabilities count for nothing inside a user namespace: run outside of it"
-	case e.memlock:
-		return "all capabilities are there, but maps count against RLIMIT_MEMLOCK before Linux 5.11: raise it with ulimit -l"
 	default:
 		return "all capabilities are there: a security policy of this machine or container forbids it"
 	}
@@ -70,18 +64,7 @@ func newPermissionError(op string, err error, needs ...capability) *PermissionEr
 	if uids, err := os.ReadFile("/proc/self/uid_map"); err == nil {
 		e.inUserNS = !bytes.Equal(bytes.Join(bytes.Fields(uids), []byte(" ")), []byte("0 0 4294967295"))
 	}
-	e.memlock = mapsAreLimited()
 	return e
-}
-
-// mapsAreLimited reports whether maps count against a limit of locked memory: before
-// Linux 5.11, which has a helper that older kernels lack.
-func mapsAreLimited() bool {
-	var limit unix.Rlimit
-	if unix.Getrlimit(unix.RLIMIT_MEMLOCK, &limit) != nil || limit.Cur == unix.RLIM_INFINITY {
-		return false
-	}
-	return errors.Is(features.HaveProgramHelper(ebpf.XDP, asm.FnKtimeGetCoarseNs), ebpf.ErrNotSupported)
 }
 
 // missing lists which capabilities are not effective, by a /proc/PID/status.

@@ -9,7 +9,6 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/features"
-	"github.com/cilium/ebpf/rlimit"
 	"golang.org/x/sys/unix"
 )
 
@@ -60,14 +59,12 @@ type Steer struct {
 }
 
 // LoadSteer loads the program, with no endpoints and no sockets, attached nowhere.
-// It needs CAP_BPF and CAP_NET_ADMIN; the lack of one is a [*PermissionError].
+// It needs CAP_BPF and CAP_NET_ADMIN; the lack of one is a [*PermissionError]. It needs
+// Linux 5.11 too, where maps no longer count against RLIMIT_MEMLOCK.
 func LoadSteer(c SteerConfig) (_ *Steer, err error) {
 	if err := c.setDefaults(); err != nil {
 		return nil, err
 	}
-	// Before Linux 5.11 maps count against RLIMIT_MEMLOCK. Where the limit cannot be
-	// raised, small maps still fit, and the error of one that does not names it.
-	_ = rlimit.RemoveMemlock()
 	cpus, err := ebpf.PossibleCPU()
 	if err != nil {
 		return nil, fmt.Errorf("bpf: count the CPUs: %w", err)
@@ -125,6 +122,10 @@ func (s *Steer) load(spec *ebpf.CollectionSpec) (*ebpf.Program, error) {
 
 func loadError(err error) error {
 	const op = "load the steering program"
+	// The helper came with Linux 5.11.
+	if errors.Is(features.HaveProgramHelper(ebpf.XDP, asm.FnKtimeGetCoarseNs), ebpf.ErrNotSupported) {
+		return fmt.Errorf("bpf: %s: %w (the kernel is too old: Linux 5.11 is needed)", op, err)
+	}
 	if errors.Is(err, unix.EPERM) {
 		return newPermissionError(op, err, capBPF, capNetAdmin)
 	}

@@ -5,7 +5,6 @@ package xsk
 import (
 	"fmt"
 	"math/bits"
-	"os"
 
 	"github.com/speadx/speadx/internal/pages"
 )
@@ -22,6 +21,7 @@ const (
 type Config struct {
 	Ifindex int    // the interface, in the caller's network namespace
 	Ifname  string // its name, for messages
+	Driver  string // its driver, for hints; "": unknown
 	Queue   int    // its receive queue, from 0
 
 	// Frames is the number of frames, and of slots of both rings: what can arrive
@@ -33,8 +33,9 @@ type Config struct {
 	// is an error: nothing falls back silently.
 	Mode Mode
 
-	// MultiBuffer lets packets span frames. Without it the kernel drops what is
-	// longer than one (3840 bytes). Needs kernel 6.6 and an XDP program with frags.
+	// MultiBuffer lets packets span frames (XDP_USE_SG). Without it the kernel drops what
+	// is longer than one, 3840 bytes. Needs a kernel that has it, as Linux 6.6, and an
+	// XDP program with frags.
 	MultiBuffer bool
 
 	// MaxChain is the number of frames a packet may span; longer ones are dropped
@@ -85,15 +86,19 @@ func (c *Config) failed(step string, err error, hint string) *OpenError {
 	return &OpenError{Step: step, Iface: c.Ifname, Queue: c.Queue, Err: err, Hint: hint}
 }
 
-// chunkBytes is the size of a frame: the largest that kernels accept, one page.
-// (xdp_umem_reg refuses more, also on huge pages.)
-func chunkBytes() int { return max(4096, os.Getpagesize()) }
+// chunkBytes is the size of a frame. Kernels accept a power of two from 2048 to one page
+// (xdp_umem_reg). On machines with pages of 64 KiB it is not a page: 8192 frames of that
+// size would be 512 MiB a queue.
+const chunkBytes = 4096
 
 // headroom is what the kernel keeps free at the beginning of each frame for the
 // XDP program (XDP_PACKET_HEADROOM).
 const headroom = 256
 
-// zeroCopyMTU is the largest MTU at which a packet surely fits one frame in
-// zero-copy. The kernel demands MTU+26 (Ethernet header, two VLAN tags, FCS) within
-// what is left of the frame, in units of 128 (xp_assign_dev, xsk_pool_get_rx_frame_size).
-func zeroCopyMTU() int { return (chunkBytes()-headroom)&^127 - 26 }
+// maxFrame is the longest Ethernet frame that one frame of the UMEM takes.
+const maxFrame = chunkBytes - headroom
+
+// OneFrameMTU is the largest MTU at which every packet fits one frame of the UMEM. In
+// zero-copy the kernel demands MTU+26 (Ethernet header, two VLAN tags, FCS) within what
+// is left of the frame, in units of 128 (xp_assign_dev, xsk_pool_get_rx_frame_size).
+const OneFrameMTU = maxFrame&^127 - 26

@@ -45,6 +45,7 @@ const (
 	StepMapFill    = "map the fill ring"
 	StepMapRX      = "map the RX ring"
 	StepBind       = "bind the socket"
+	StepKick       = "ask for the interface's state"
 	StepVerify     = "verify the mode"
 	StepBusyPoll   = "set up busy polling"
 	StepEventfd    = "make the eventfd"
@@ -88,7 +89,7 @@ func (c *Config) hint(sys *system, step string, err error) string {
 	case StepRegister:
 		switch {
 		case errors.Is(err, unix.ENOBUFS):
-			size := c.Frames * chunkBytes()
+			size := c.Frames * chunkBytes
 			limit, limitErr := sys.memlock()
 			if limitErr != nil || limit == unix.RLIM_INFINITY {
 				return "raise RLIMIT_MEMLOCK or grant CAP_IPC_LOCK"
@@ -98,14 +99,15 @@ func (c *Config) hint(sys *system, step string, err error) string {
 		case errors.Is(err, unix.ENOMEM), errors.Is(err, unix.EFAULT):
 			return "the UMEM's pages cannot be pinned: memory is short"
 		}
-	case StepBind:
+	case StepBind, StepKick:
+		if step == StepKick && errors.Is(err, unix.EOPNOTSUPP) {
+			return "the kernel is too old: Linux 5.11 is needed"
+		}
 		return c.bindHint(sys, err)
 	case StepBusyPoll:
 		switch {
 		case errors.Is(err, unix.EPERM):
 			return "needs CAP_NET_ADMIN"
-		case errors.Is(err, unix.ENOPROTOOPT):
-			return "needs kernel 5.11"
 		case errors.Is(err, ErrNoBusyPoll):
 			return "its driver gives the socket no NAPI id: wait by poll or spin"
 		}
@@ -127,15 +129,18 @@ func (c *Config) bindHint(sys *system, err error) string {
 		return "a security module forbids it"
 	case errors.Is(err, unix.EOPNOTSUPP) && c.Mode == ModeZeroCopy:
 		if c.MultiBuffer {
-			return "the driver has no zero-copy for packets of several frames, or has it switched off for LRO or HW-GRO"
+			return "the driver has no zero-copy for packets of several frames"
 		}
-		return "the driver has no zero-copy, or has it switched off for LRO or HW-GRO"
+		return "the driver has no zero-copy"
 	case errors.Is(err, unix.EINVAL):
-		if c.MultiBuffer && tooOldForMultiBuffer(sys.release()) {
-			return "the kernel is too old for multi-buffer, which needs 6.6"
+		if c.MultiBuffer && !sys.multiBuffer() {
+			return "the kernel has no packets in several frames, which Linux 6.6 has"
+		}
+		if c.Mode == ModeZeroCopy && c.Driver == "virtio_net" {
+			return "virtio_net has zero-copy only where the hypervisor offers VIRTIO_F_ACCESS_PLATFORM; QEMU does with iommu_platform=on,disable-legacy=on"
 		}
 		if c.Mode == ModeZeroCopy {
-			return "no such queue, or the MTU is too large for zero-copy, or the driver refuses: dmesg may say why"
+			return "the driver refuses zero-copy with this queue, MTU or number of frames: dmesg may say why"
 		}
 		// The flags are right, so in copy mode one cause remains.
 		return fmt.Sprintf("there is no queue %d: ethtool -l %s shows how many there are", c.Queue, c.Ifname)

@@ -94,7 +94,7 @@ func newFake(t testing.TB) *fake {
 			return nil
 		},
 		regUMEM: func(fd int, umem []byte, chunk int) error {
-			if len(umem) != len(f.umem) || chunk != chunkBytes() || fd != fakeSocket {
+			if len(umem) != len(f.umem) || chunk != chunkBytes || fd != fakeSocket {
 				t.Errorf("UMEM of %d bytes, chunk %d registered with fd %d", len(umem), chunk, fd)
 			}
 			return f.call("register UMEM")
@@ -176,9 +176,8 @@ func newFake(t testing.TB) *fake {
 		memlock: func() (uint64, error) {
 			return 8 << 20, nil
 		},
-		release: func() string { return "6.18.44" },
-		exists:  func(ifindex int) bool { return ifindex == 7 },
-		sleep:   func(d time.Duration) { f.slept += d },
+		multiBuffer: func() bool { return true },
+		sleep:       func(d time.Duration) { f.slept += d },
 	}
 	return f
 }
@@ -331,17 +330,17 @@ func openFake(t testing.TB, c Config) (*Queue, *fake) {
 
 // fakeAttacher notes what it is asked for. Its link must be closed.
 type fakeAttacher struct {
-	attach  func(mode Mode, frags bool) error
+	attach  func(Mode) error
 	setErr  func(queue int) error
 	log     []string
 	sockets map[int]int
 	links   int // open
 }
 
-func (a *fakeAttacher) Attach(mode Mode, frags bool) (io.Closer, error) {
-	a.log = append(a.log, fmt.Sprintf("attach %v frags=%t", mode, frags))
+func (a *fakeAttacher) Attach(mode Mode) (io.Closer, error) {
+	a.log = append(a.log, fmt.Sprintf("attach %v", mode))
 	if a.attach != nil {
-		if err := a.attach(mode, frags); err != nil {
+		if err := a.attach(mode); err != nil {
 			return nil, err
 		}
 	}

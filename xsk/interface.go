@@ -15,9 +15,10 @@ import (
 // them.
 type Attacher interface {
 	// Attach puts the program on the interface until the Closer is closed, in
-	// native mode for ModeZeroCopy and ModeNative, and with or without support
-	// for packets of several buffers. Its map of sockets is empty then.
-	Attach(mode Mode, frags bool) (io.Closer, error)
+	// native mode for ModeZeroCopy and ModeNative. The program takes packets of several
+	// buffers where the kernel knows them: drivers then attach it at a larger MTU. Its
+	// map of sockets is empty. The error names the likely remedy.
+	Attach(mode Mode) (io.Closer, error)
 	// SetSocket makes the program steer packets of a queue into the socket.
 	SetSocket(queue, fd int) error
 	// ClearSocket makes it leave them to the kernel again. That there is no
@@ -29,6 +30,7 @@ type Attacher interface {
 // 6.3). They can spare the attempt of a mode that cannot work.
 type Features struct {
 	Native     bool // runs XDP programs (NETDEV_XDP_ACT_BASIC)
+	Redirect   bool // passes their packets to sockets (NETDEV_XDP_ACT_REDIRECT)
 	ZeroCopy   bool // NETDEV_XDP_ACT_XSK_ZEROCOPY
 	ZCMaxChain int  // most frames of a packet in zero-copy (xdp-zc-max-segs); 0: unknown
 }
@@ -37,10 +39,16 @@ type Features struct {
 type InterfaceConfig struct {
 	Ifindex  int
 	Ifname   string
-	Queues   []int
-	MTU      int // of the interface; 0: unknown, taken for large
+	Driver   string // of the interface, for hints; "": unknown
+	MTU      int    // of the interface; 0: unknown, taken for large
 	Want     Want
 	Features *Features // nil: unknown
+
+	// Queues are the queues to open; nil: all, of which CountQueues tells the number. It
+	// is asked when the program is attached, since a driver may then receive on more
+	// queues than before: virtio_net adds one for each processor.
+	Queues      []int
+	CountQueues func() int
 
 	// For every queue: see [Config].
 	Frames   int
@@ -78,6 +86,23 @@ func (r Rung) Reason() string {
 	return r.Err.Error()
 }
 
+// Cause is why the rung is not in use; "" for the one that is.
+func (r Rung) Cause() Cause {
+	var known *CauseError
+	var e *OpenError
+	switch {
+	case r.Err == nil:
+		return ""
+	case errors.As(r.Err, &known):
+		return known.Cause
+	case errors.As(r.Err, &e) && e.Step == StepAttach:
+		return AttachRefused
+	case errors.As(r.Err, &e) && e.Step == StepBind:
+		return BindRefused
+	}
+	return Failed
+}
+
 // Interface is an interface with an XDP program attached and its queues open, all
 // on the same rung. It belongs to one goroutine; the queues have theirs.
 type Interface struct {
@@ -107,7 +132,7 @@ func openInterface(c InterfaceConfig, a Attacher, sys *system) (*Interface, erro
 		return nil, err
 	}
 	i := &Interface{config: c, attacher: a}
-	for _, r := range c.ladder(sys.release()) {
+	for _, r := range c.ladder(sys.multiBuffer()) {
 		if r.Err == nil {
 			r.Err = i.climb(r, sys)
 		}
@@ -123,7 +148,12 @@ func openInterface(c InterfaceConfig, a Attacher, sys *system) (*Interface, erro
 }
 
 func (c *InterfaceConfig) check() error {
-	if len(c.Queues) == 0 {
+	if c.Queues == nil && c.CountQueues != nil {
+		config := c.queue(0, Rung{})
+		if err := config.check(); err != nil {
+			return err
+		}
+	} else if len(c.Queues) == 0 {
 		return c.failed(StepConfig, errors.New("no queues"), "")
 	}
 	if c.Want > WantGeneric {
@@ -150,6 +180,7 @@ func (c *InterfaceConfig) queue(queue int, r Rung) Config {
 	return Config{
 		Ifindex:     c.Ifindex,
 		Ifname:      c.Ifname,
+		Driver:      c.Driver,
 		Queue:       queue,
 		Frames:      c.Frames,
 		Mode:        r.Mode,
@@ -163,15 +194,18 @@ func (c *InterfaceConfig) queue(queue int, r Rung) Config {
 
 // climb opens everything on one rung, or nothing.
 func (i *Interface) climb(r Rung, sys *system) error {
-	// The program takes packets of several buffers wherever the kernel knows
-	// them: drivers attach it at a larger MTU then, and lose nothing by it.
-	frags := !tooOldForMultiBuffer(sys.release())
-	link, err := i.attacher.Attach(r.Mode, frags)
+	link, err := i.attacher.Attach(r.Mode)
 	if err != nil {
-		return i.config.failed(StepAttach, err, i.config.attachHint(sys, r.Mode, frags, err))
+		return i.config.failed(StepAttach, err, "")
 	}
 	i.link = link
-	for _, queue := range i.config.Queues {
+	queues := i.config.Queues
+	if queues == nil {
+		for q := range max(i.config.CountQueues(), 1) {
+			queues = append(queues, q)
+		}
+	}
+	for _, queue := range queues {
 		q, err := open(i.config.queue(queue, r), sys)
 		if err != nil {
 			_ = i.Close()
@@ -192,14 +226,14 @@ func (i *Interface) Mode() Mode { return i.rungs[len(i.rungs)-1].Mode }
 // MultiBuffer says whether packets may span frames.
 func (i *Interface) MultiBuffer() bool { return i.rungs[len(i.rungs)-1].MultiBuffer }
 
-// Queues are the open queues, in the order of the configuration.
+// Queues are the open queues, in the order of the configuration, or by number.
 func (i *Interface) Queues() []*Queue { return slices.Clone(i.queues) }
 
 // Enable puts the sockets into the program's map: from now on packets arrive. It
 // is the last step of starting, when somebody reads the queues.
 func (i *Interface) Enable() error {
-	for n, q := range i.queues {
-		queue := i.config.Queues[n]
+	for _, q := range i.queues {
+		queue := q.config.Queue
 		if slices.Contains(i.enabled, queue) {
 			continue
 		}

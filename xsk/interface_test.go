@@ -3,6 +3,7 @@
 package xsk
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -35,146 +36,204 @@ func bindFails(f *fake, fails func(sa *unix.SockaddrXDP) error) {
 // TestLadder walks through the table of drivers, MTUs and kernels: what was tried,
 // what came out, why the better rungs did not. Nothing is left of a failed rung.
 func TestLadder(t *testing.T) {
+	all := Features{Native: true, Redirect: true, ZeroCopy: true, ZCMaxChain: 8}
+	with := func(change func(*Features)) func(*InterfaceConfig) {
+		f := all
+		change(&f)
+		return func(c *InterfaceConfig) { c.Features = &f }
+	}
 	noZC := func(sa *unix.SockaddrXDP) error {
 		if sa.Flags&unix.XDP_ZEROCOPY != 0 {
 			return unix.EOPNOTSUPP
 		}
 		return nil
 	}
-	noNative := func(m Mode, _ bool) error {
-		if m != ModeGeneric {
-			return unix.EOPNOTSUPP
+	refused := func(modes ...Mode) func(Mode) error {
+		return func(m Mode) error {
+			if slices.Contains(modes, m) {
+				return unix.EOPNOTSUPP
+			}
+			return nil
 		}
-		return nil
 	}
-	nothing := func(Mode, bool) error { return unix.EOPNOTSUPP }
+	type tried struct {
+		name  string // of the rung
+		cause Cause  // "": it is in use
+	}
+	const (
+		zc, zcMB           = "zerocopy", "zerocopy with multi-buffer"
+		native, nativeMB   = "native", "native with multi-buffer"
+		generic, genericMB = "generic", "generic with multi-buffer"
+	)
 	for _, tt := range []struct {
-		name    string
-		change  func(*InterfaceConfig)
-		release string
-		bind    func(*unix.SockaddrXDP) error
-		attach  func(Mode, bool) error
-		rungs   []string // "name: reason", "" for the one in use
-		log     []string // of the attacher, until the interface is open
-		err     string   // if none
+		name   string
+		change func(*InterfaceConfig)
+		old    bool // the kernel has no multi-buffer
+		bind   func(*unix.SockaddrXDP) error
+		attach func(Mode) error
+		rungs  []tried
+		log    []string // of the attacher, until the interface is open
+		err    error    // if none; a LadderError if it is nil and no rung is in use
 	}{
 		{
 			name:   "all works, small MTU: zero-copy without multi-buffer",
 			change: func(c *InterfaceConfig) { c.MTU = 3814 },
-			rungs:  []string{"zerocopy: "},
-			log:    []string{"attach zerocopy frags=true"},
+			rungs:  []tried{{zc, ""}},
+			log:    []string{"attach zerocopy"},
 		},
 		{
 			name:   "one byte more: with",
 			change: func(c *InterfaceConfig) { c.MTU = 3815 },
-			rungs:  []string{"zerocopy with multi-buffer: "},
-			log:    []string{"attach zerocopy frags=true"},
+			rungs:  []tried{{zcMB, ""}},
+			log:    []string{"attach zerocopy"},
 		},
 		{
 			name:   "unknown MTU counts as large",
 			change: func(c *InterfaceConfig) { c.MTU = 0 },
-			rungs:  []string{"zerocopy with multi-buffer: "},
-			log:    []string{"attach zerocopy frags=true"},
+			rungs:  []tried{{zcMB, ""}},
+			log:    []string{"attach zerocopy"},
 		},
 		{
 			name:  "veth",
 			bind:  noZC,
-			rungs: []string{"zerocopy with multi-buffer: bind the socket of queue 0: operation not supported (the driver has no zero-copy for", "native with multi-buffer: "},
-			log:   []string{"attach zerocopy frags=true", "detach", "attach native frags=true"},
+			rungs: []tried{{zcMB, BindRefused}, {nativeMB, ""}},
+			log:   []string{"attach zerocopy", "detach", "attach native"},
 		},
 		{
 			name:   "features spare the attempt",
-			change: func(c *InterfaceConfig) { c.Features = &Features{Native: true} },
-			rungs:  []string{"zerocopy with multi-buffer: the driver has no zero-copy", "native with multi-buffer: "},
-			log:    []string{"attach native frags=true"},
+			change: with(func(f *Features) { f.ZeroCopy = false }),
+			rungs:  []tried{{zcMB, NoZeroCopy}, {nativeMB, ""}},
+			log:    []string{"attach native"},
 		},
 		{
 			name:   "mlx5 at 9000",
-			change: func(c *InterfaceConfig) { c.Features = &Features{Native: true, ZeroCopy: true, ZCMaxChain: 1} },
-			rungs:  []string{"zerocopy with multi-buffer: the driver's zero-copy takes packets of one frame only (MTU 9000, zero-copy would need at most 3814)", "native with multi-buffer: "},
-			log:    []string{"attach native frags=true"},
+			change: with(func(f *Features) { f.ZCMaxChain = 1 }),
+			rungs:  []tried{{zcMB, OneFrame}, {nativeMB, ""}},
+			log:    []string{"attach native"},
 		},
 		{
 			name: "mlx5 at 3498",
 			change: func(c *InterfaceConfig) {
-				c.MTU, c.Features = 3498, &Features{Native: true, ZeroCopy: true, ZCMaxChain: 1}
+				with(func(f *Features) { f.ZCMaxChain = 1 })(c)
+				c.MTU = 3498
 			},
-			rungs: []string{"zerocopy: "},
-			log:   []string{"attach zerocopy frags=true"},
+			rungs: []tried{{zc, ""}},
+			log:   []string{"attach zerocopy"},
 		},
 		{
 			name:   "lo",
-			attach: noNative,
-			rungs:  []string{"zerocopy with multi-buffer: attach the XDP program: operation not supported (the driver has no native XDP", "native with multi-buffer: attach the XDP program: operation not supported", "generic with multi-buffer: "},
-			log:    []string{"attach zerocopy frags=true", "attach native frags=true", "attach generic frags=true"},
+			attach: refused(ModeZeroCopy, ModeNative),
+			rungs:  []tried{{zcMB, AttachRefused}, {nativeMB, AttachRefused}, {genericMB, ""}},
+			log:    []string{"attach zerocopy", "attach native", "attach generic"},
 		},
 		{
 			name:   "features: no native",
-			change: func(c *InterfaceConfig) { c.Features = &Features{} },
-			rungs:  []string{"zerocopy with multi-buffer: the driver has no zero-copy", "native with multi-buffer: the driver has no native XDP", "generic with multi-buffer: "},
-			log:    []string{"attach generic frags=true"},
+			change: with(func(f *Features) { *f = Features{} }),
+			rungs:  []tried{{zcMB, NoZeroCopy}, {nativeMB, NoNative}, {genericMB, ""}},
+			log:    []string{"attach generic"},
 		},
 		{
-			name:    "old kernel, jumbo",
-			release: "5.15.0-91-generic",
-			attach: func(m Mode, _ bool) error {
-				if m == ModeNative {
-					return unix.ERANGE
-				}
-				return nil
+			// ixgbevf: a program that redirects would lose every packet, and nothing
+			// would say so.
+			name:   "features: native without redirect",
+			change: with(func(f *Features) { *f = Features{Native: true} }),
+			rungs:  []tried{{zcMB, NoZeroCopy}, {nativeMB, NoRedirect}, {genericMB, ""}},
+			log:    []string{"attach generic"},
+		},
+		{
+			name: "pinned native without redirect",
+			change: func(c *InterfaceConfig) {
+				c.Want, c.Features = WantNative, &Features{Native: true}
 			},
-			rungs: []string{"zerocopy with multi-buffer: MTU 9000, larger than 3814, needs multi-buffer: kernel 5.15.0-91-generic is older than 6.6", "native: attach the XDP program: numerical result out of range (MTU 9000 needs an XDP program with frags, which needs kernel 6.6 here", "generic: "},
-			log:   []string{"attach native frags=false", "attach generic frags=false"},
+			rungs: []tried{{nativeMB, NoRedirect}},
 		},
 		{
-			name:    "old kernel, small",
-			release: "6.1.0",
-			change:  func(c *InterfaceConfig) { c.MTU = 1500 },
-			rungs:   []string{"zerocopy: "},
-			log:     []string{"attach zerocopy frags=false"},
+			name:  "old kernel, jumbo: no mode, so that sockets are used",
+			old:   true,
+			rungs: []tried{{zcMB, NoMultiBuffer}, {native, NoMultiBuffer}, {generic, NoMultiBuffer}},
+		},
+		{
+			name:   "old kernel, unknown MTU",
+			old:    true,
+			change: func(c *InterfaceConfig) { c.MTU = 0 },
+			rungs:  []tried{{zcMB, NoMultiBuffer}, {native, NoMultiBuffer}, {generic, NoMultiBuffer}},
+		},
+		{
+			name:   "old kernel, jumbo, pinned generic",
+			old:    true,
+			change: func(c *InterfaceConfig) { c.Want = WantGeneric },
+			rungs:  []tried{{generic, ""}},
+			log:    []string{"attach generic"},
+		},
+		{
+			name:   "old kernel, jumbo, pinned native",
+			old:    true,
+			change: func(c *InterfaceConfig) { c.Want = WantNative },
+			rungs:  []tried{{native, ""}},
+			log:    []string{"attach native"},
+		},
+		{
+			name:   "old kernel, jumbo, pinned zero-copy",
+			old:    true,
+			change: func(c *InterfaceConfig) { c.Want = WantZeroCopy },
+			rungs:  []tried{{zcMB, NoMultiBuffer}},
+		},
+		{
+			name:   "old kernel, the largest MTU of one frame",
+			old:    true,
+			change: func(c *InterfaceConfig) { c.MTU = 3814 },
+			bind:   noZC,
+			rungs:  []tried{{zc, BindRefused}, {native, ""}},
+			log:    []string{"attach zerocopy", "detach", "attach native"},
+		},
+		{
+			name:   "old kernel, one byte more",
+			old:    true,
+			change: func(c *InterfaceConfig) { c.MTU = 3815 },
+			rungs:  []tried{{zcMB, NoMultiBuffer}, {native, NoMultiBuffer}, {generic, NoMultiBuffer}},
 		},
 		{
 			name:   "pinned native",
 			change: func(c *InterfaceConfig) { c.Want = WantNative },
-			rungs:  []string{"native with multi-buffer: "},
-			log:    []string{"attach native frags=true"},
+			rungs:  []tried{{nativeMB, ""}},
+			log:    []string{"attach native"},
 		},
 		{
 			name:   "pinned generic",
 			change: func(c *InterfaceConfig) { c.Want = WantGeneric },
-			rungs:  []string{"generic with multi-buffer: "},
-			log:    []string{"attach generic frags=true"},
+			rungs:  []tried{{genericMB, ""}},
+			log:    []string{"attach generic"},
 		},
 		{
 			name:   "pinned zero-copy fails",
 			change: func(c *InterfaceConfig) { c.Want = WantZeroCopy },
 			bind:   noZC,
-			log:    []string{"attach zerocopy frags=true", "detach"},
-			err:    "xsk: eth7 cannot have zerocopy with multi-buffer: bind the socket of queue 0: operation not supported (",
+			rungs:  []tried{{zcMB, BindRefused}},
+			log:    []string{"attach zerocopy", "detach"},
 		},
 		{
 			name:   "nothing works",
-			attach: nothing,
-			log:    []string{"attach zerocopy frags=true", "attach native frags=true", "attach generic frags=true"},
-			err:    "xsk: no mode works on eth7: zerocopy with multi-buffer: attach the XDP program: operation not supported (the driver has no native XDP, or not with LRO or HW-GRO on, or not at this MTU: dmesg may say why); native with multi-buffer: attach",
+			attach: refused(ModeZeroCopy, ModeNative, ModeGeneric),
+			rungs:  []tried{{zcMB, AttachRefused}, {nativeMB, AttachRefused}, {genericMB, AttachRefused}},
+			log:    []string{"attach zerocopy", "attach native", "attach generic"},
 		},
 		{
 			name:   "missing privilege is told once",
-			attach: func(Mode, bool) error { return unix.EPERM },
-			log:    []string{"attach zerocopy frags=true"},
-			err:    "xsk: attach the XDP program on eth7: operation not permitted (needs CAP_NET_ADMIN and CAP_BPF)",
+			attach: func(Mode) error { return unix.EPERM },
+			log:    []string{"attach zerocopy"},
+			err:    unix.EPERM,
 		},
 		{
 			name: "down is down in every mode",
 			bind: func(*unix.SockaddrXDP) error { return unix.ENETDOWN },
-			log:  []string{"attach zerocopy frags=true", "detach"},
-			err:  "xsk: bind the socket on eth7 queue 0: network is down (ip link set eth7 up)",
+			log:  []string{"attach zerocopy", "detach"},
+			err:  unix.ENETDOWN,
 		},
 		{
 			name:   "other program",
-			attach: func(Mode, bool) error { return fmt.Errorf("program 5: %w", unix.EBUSY) },
-			log:    []string{"attach zerocopy frags=true", "attach native frags=true", "attach generic frags=true"},
-			err:    "native with multi-buffer: attach the XDP program: program 5: device or resource busy",
+			attach: func(Mode) error { return fmt.Errorf("program 5: %w", unix.EBUSY) },
+			rungs:  []tried{{zcMB, AttachRefused}, {nativeMB, AttachRefused}, {genericMB, AttachRefused}},
+			log:    []string{"attach zerocopy", "attach native", "attach generic"},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -183,9 +242,7 @@ func TestLadder(t *testing.T) {
 				tt.change(&c)
 			}
 			f := newFake(t)
-			if tt.release != "" {
-				f.release = func() string { return tt.release }
-			}
+			f.multiBuffer = func() bool { return !tt.old }
 			if tt.bind == nil {
 				tt.bind = func(*unix.SockaddrXDP) error { return nil }
 			}
@@ -195,28 +252,33 @@ func TestLadder(t *testing.T) {
 			if !slices.Equal(a.log, tt.log) {
 				t.Errorf("attacher saw %q, want %q", a.log, tt.log)
 			}
-			if tt.err != "" {
-				if err == nil || !strings.Contains(err.Error(), tt.err) {
-					t.Errorf("error %v\nwant %s", err, tt.err)
-				}
+			var rungs []Rung
+			if err != nil {
 				if left := f.leaked(); left != nil || a.links != 0 {
 					t.Errorf("left open: %v, %d links", left, a.links)
 				}
-				return
+				var ladder *LadderError
+				if errors.As(err, &ladder) {
+					rungs = ladder.Rungs
+				} else if !errors.Is(err, cmp.Or(tt.err, errors.ErrUnsupported)) {
+					t.Fatalf("error %v, want %v", err, tt.err)
+				}
+			} else {
+				defer i.Close()
+				rungs = i.Rungs()
+			}
+			var got []tried
+			for _, r := range rungs {
+				got = append(got, tried{r.Name(), r.Cause()})
+				if (r.Cause() == "") != (r.Reason() == "") {
+					t.Errorf("rung %s: cause %q, reason %q", r.Name(), r.Cause(), r.Reason())
+				}
+			}
+			if !slices.Equal(got, tt.rungs) {
+				t.Fatalf("rungs %q, want %q", got, tt.rungs)
 			}
 			if err != nil {
-				t.Fatal(err)
-			}
-			defer i.Close()
-			rungs := i.Rungs()
-			if len(rungs) != len(tt.rungs) {
-				t.Fatalf("rungs %v, want %q", rungs, tt.rungs)
-			}
-			for n, r := range rungs {
-				text := r.Name() + ": " + r.Reason()
-				if !strings.HasPrefix(text, tt.rungs[n]) || (r.Err == nil) != (n == len(rungs)-1) {
-					t.Errorf("rung %d is %q, want %q", n, text, tt.rungs[n])
-				}
+				return
 			}
 			if last := rungs[len(rungs)-1]; i.Mode() != last.Mode || i.MultiBuffer() != last.MultiBuffer {
 				t.Errorf("mode %v", i.Mode())
@@ -224,10 +286,52 @@ func TestLadder(t *testing.T) {
 			if sg := f.bound.Flags&unix.XDP_USE_SG != 0; sg != i.MultiBuffer() {
 				t.Errorf("bound with flags %#x", f.bound.Flags)
 			}
+			if longest := i.Queues()[0].Info().MaxFrame; (longest == 0) != i.MultiBuffer() || longest != 0 && longest != 3840 {
+				t.Errorf("longest frame %d with multi-buffer %t", longest, i.MultiBuffer())
+			}
 			if f.open["socket"] != 1 || a.links != 1 {
 				t.Errorf("open: %v, %d links", f.open, a.links)
 			}
 		})
+	}
+}
+
+// TestQueuesAfterAttach: where all queues are wanted they are counted when the program
+// is attached, for each rung anew.
+func TestQueuesAfterAttach(t *testing.T) {
+	c := testInterface()
+	a := &fakeAttacher{attach: func(m Mode) error {
+		if m == ModeZeroCopy {
+			return unix.EOPNOTSUPP
+		}
+		return nil
+	}}
+	c.Queues = nil
+	c.CountQueues = func() int {
+		if a.links == 0 {
+			t.Error("the queues are counted before the program is attached")
+		}
+		return 3
+	}
+	f := newFake(t)
+	bindFails(f, func(*unix.SockaddrXDP) error { return nil })
+	f.unmapUMEM = f.looseUnmap // one fake for three sockets: order cannot be checked
+	f.unmapRing = func([]byte) error { f.open["ring"]--; return nil }
+	i, err := openInterface(c, a, f.system)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer i.Close()
+	if err := i.Enable(); err != nil {
+		t.Fatal(err)
+	}
+	for n, q := range i.Queues() {
+		if q.Info().Queue != n || a.sockets[n] != fakeSocket {
+			t.Errorf("queue %d has number %d, sockets %v", n, q.Info().Queue, a.sockets)
+		}
+	}
+	if len(i.Queues()) != 3 {
+		t.Errorf("%d queues", len(i.Queues()))
 	}
 }
 
@@ -325,16 +429,6 @@ func TestBadInterfaceConfig(t *testing.T) {
 		var open *OpenError
 		if !errors.As(err, &open) || open.Step != StepConfig || !strings.Contains(err.Error(), want) || len(a.log) != 0 {
 			t.Errorf("error %v, want %s", err, want)
-		}
-	}
-}
-
-func TestTooOldForMultiBuffer(t *testing.T) {
-	for release, want := range map[string]bool{
-		"6.6.0": false, "6.5.13-300.fc39": true, "6.18.44-fc": false, "5.15.0": true, "7.0-rc1": false, "6.6-rc1": false, "": false, "unknown": false,
-	} {
-		if tooOldForMultiBuffer(release) != want {
-			t.Errorf("%q: want %t", release, want)
 		}
 	}
 }

@@ -3,6 +3,7 @@
 package xsk
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -39,48 +40,97 @@ func (e *LadderError) Unwrap() []error {
 	return errs
 }
 
-// ladder is the wanted modes, best first. A rung that cannot work comes with its
-// error. Native and generic mode use multi-buffer wherever the kernel has it: it
-// changes nothing for packets of one frame.
-func (c *InterfaceConfig) ladder(release string) []Rung {
-	oldKernel := tooOldForMultiBuffer(release)
-	f := c.Features
-	var rungs []Rung
-	add := func(m Mode, multiBuffer bool, err error) {
-		if c.Want.allows(m) {
-			rungs = append(rungs, Rung{Mode: m, MultiBuffer: multiBuffer, Err: err})
-		}
-	}
+// Cause is why a mode is not in use, for programs to compare.
+type Cause string
 
-	noZeroCopy := f != nil && !f.ZeroCopy
-	fits := c.MTU > 0 && c.MTU <= zeroCopyMTU()
-	switch {
-	case noZeroCopy:
-		add(ModeZeroCopy, !fits, errors.New("the driver has no zero-copy"))
-	case fits:
-		add(ModeZeroCopy, false, nil)
-	case oldKernel:
-		add(ModeZeroCopy, true, fmt.Errorf("%s, larger than %d, needs multi-buffer: kernel %s is older than 6.6", c.mtu(), zeroCopyMTU(), release))
-	case f != nil && f.ZCMaxChain == 1:
-		add(ModeZeroCopy, true, fmt.Errorf("the driver's zero-copy takes packets of one frame only (%s, zero-copy would need at most %d)", c.mtu(), zeroCopyMTU()))
-	default:
-		add(ModeZeroCopy, true, nil)
-	}
+// The causes. The first ones are known before the mode is tried.
+const (
+	NoZeroCopy    Cause = "no-zerocopy"     // the driver says that it has no zero-copy
+	NoNative      Cause = "no-native"       // the driver says that it runs no XDP programs
+	NoRedirect    Cause = "no-redirect"     // it runs them, and cannot pass their packets to sockets
+	NoMultiBuffer Cause = "no-multi-buffer" // a packet may need several frames, and the kernel fills only one
+	OneFrame      Cause = "one-frame"       // likewise the driver, in zero-copy
+	AttachRefused Cause = "attach-refused"  // kernel or driver refused the XDP program
+	BindRefused   Cause = "bind-refused"    // kernel or driver refused the socket
+	Failed        Cause = "failed"          // another step failed
+)
 
-	var noNative error
-	if f != nil && !f.Native {
-		noNative = errors.New("the driver has no native XDP")
-	}
-	add(ModeNative, !oldKernel, noNative)
-	add(ModeGeneric, !oldKernel, nil)
-	return rungs
+// CauseError says that a mode cannot work, without that it was tried.
+type CauseError struct {
+	Cause Cause
+	MTU   int // of the interface; 0: unknown
 }
 
-func (c *InterfaceConfig) mtu() string {
-	if c.MTU == 0 {
-		return "unknown MTU"
+func (e *CauseError) Error() string {
+	mtu := "unknown MTU"
+	if e.MTU > 0 {
+		mtu = fmt.Sprintf("MTU %d", e.MTU)
 	}
-	return fmt.Sprintf("MTU %d", c.MTU)
+	switch e.Cause {
+	case NoZeroCopy:
+		return "the driver has no zero-copy"
+	case NoNative:
+		return "the driver has no native XDP"
+	case NoRedirect:
+		return "the driver's native XDP cannot pass packets to AF_XDP sockets, and would drop them"
+	case NoMultiBuffer:
+		return fmt.Sprintf("%s needs packets in several frames, which this kernel does not have (Linux 6.6 does; an MTU of %d or less needs one frame)", mtu, OneFrameMTU)
+	case OneFrame:
+		return fmt.Sprintf("the driver's zero-copy takes packets of one frame only (%s, zero-copy would need at most %d)", mtu, OneFrameMTU)
+	}
+	return string(e.Cause)
+}
+
+// ladder is the wanted modes, best first. A rung that cannot work comes with its
+// error. Native and generic mode use multi-buffer wherever the kernel has it: it
+// changes nothing for packets of one frame. Where the kernel does not have it, packets
+// that are longer than a frame are dropped. [WantAuto] does not take such a mode at an
+// MTU that allows such packets; a mode that was asked for is taken, since the packets
+// may be shorter than the MTU.
+func (c *InterfaceConfig) ladder(multiBuffer bool) []Rung {
+	f := c.Features
+	if f == nil { // nothing is known: all is tried
+		f = &Features{Native: true, Redirect: true, ZeroCopy: true}
+	}
+	var rungs []Rung
+	add := func(m Mode, multiBuffer bool, cause Cause) {
+		if !c.Want.allows(m) {
+			return
+		}
+		r := Rung{Mode: m, MultiBuffer: multiBuffer}
+		if cause != "" {
+			r.Err = &CauseError{Cause: cause, MTU: c.MTU}
+		}
+		rungs = append(rungs, r)
+	}
+	fits := c.MTU > 0 && c.MTU <= OneFrameMTU
+	driver := Cause("")
+	switch {
+	case !f.Native:
+		driver = NoNative
+	case !f.Redirect:
+		driver = NoRedirect
+	}
+	frames := Cause("")
+	if !fits && !multiBuffer {
+		frames = NoMultiBuffer
+	}
+	copied := frames
+	if c.Want != WantAuto {
+		copied = ""
+	}
+
+	zeroCopy := cmp.Or(driver, frames)
+	switch {
+	case !f.ZeroCopy:
+		zeroCopy = NoZeroCopy
+	case zeroCopy == "" && !fits && f.ZCMaxChain == 1:
+		zeroCopy = OneFrame
+	}
+	add(ModeZeroCopy, !fits, zeroCopy)
+	add(ModeNative, multiBuffer, cmp.Or(driver, copied))
+	add(ModeGeneric, multiBuffer, copied)
+	return rungs
 }
 
 // final says that no other mode can do better.
@@ -90,7 +140,7 @@ func final(err error) bool {
 		return false
 	}
 	switch e.Step {
-	case StepAttach, StepBind:
+	case StepAttach, StepBind, StepKick:
 		for _, errno := range []unix.Errno{unix.EPERM, unix.EACCES, unix.ENODEV, unix.ENETDOWN, unix.ENXIO} {
 			if errors.Is(err, errno) {
 				return true
@@ -100,45 +150,4 @@ func final(err error) bool {
 	}
 	// Whatever comes before bind, and busy polling, does not depend on the mode.
 	return e.Step != StepVerify
-}
-
-// attachHint is what the errno of attaching the program says.
-func (c *InterfaceConfig) attachHint(sys *system, m Mode, frags bool, err error) string {
-	if strings.HasSuffix(err.Error(), ")") {
-		return "" // the Attacher has said what helps
-	}
-	large := !frags && (c.MTU == 0 || c.MTU > 3000) // no driver takes more in one buffer than 4096 less its headrooms
-	switch {
-	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
-		return "needs CAP_NET_ADMIN and CAP_BPF"
-	case errors.Is(err, unix.EBUSY):
-		return fmt.Sprintf("another XDP program is on the interface: ip -d link show %s", c.Ifname)
-	case errors.Is(err, unix.EEXIST):
-		return "another XDP program is on the interface in another mode, or on the bond above it"
-	case errors.Is(err, unix.ENODEV), errors.Is(err, unix.EINVAL) && !sys.exists(c.Ifindex):
-		return noInterface(c.Ifindex) // for a bpf_link the kernel calls that EINVAL
-	case errors.Is(err, unix.ENOSPC):
-		return "it has fewer receive queues than its peer has transmit queues"
-	case errors.Is(err, unix.ENOMEM) && m != ModeGeneric:
-		return "the driver lacks queues or memory for XDP: use fewer queues, ethtool -L"
-	case large && m != ModeGeneric && (errors.Is(err, unix.ERANGE) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP)):
-		return fmt.Sprintf("%s needs an XDP program with frags, which needs kernel 6.6 here; else lower it to 3498 or less", c.mtu())
-	case errors.Is(err, unix.ERANGE):
-		return fmt.Sprintf("%s is too large for XDP on this driver", c.mtu())
-	case errors.Is(err, unix.EOPNOTSUPP) && m != ModeGeneric:
-		return "the driver has no native XDP, or not with LRO or HW-GRO on, or not at this MTU: dmesg may say why"
-	case errors.Is(err, unix.EINVAL) && m != ModeGeneric:
-		return "the driver refuses: LRO, MTU or the number of queues; dmesg may say why"
-	}
-	return ""
-}
-
-// tooOldForMultiBuffer says that the kernel has no XDP_USE_SG. A release that
-// cannot be read is taken for a new one: the kernel then says so itself.
-func tooOldForMultiBuffer(release string) bool {
-	var major, minor int
-	if n, _ := fmt.Sscanf(release, "%d.%d", &major, &minor); n != 2 {
-		return false
-	}
-	return major < 6 || major == 6 && minor < 6
 }

@@ -52,7 +52,7 @@ func (q *Queue) setUp() error {
 		q.fd = -1
 		return fail(StepSocket)
 	}
-	q.umem, err = sys.mapUMEM(c.Frames*chunkBytes(), pages.Options{
+	q.umem, err = sys.mapUMEM(c.Frames*chunkBytes, pages.Options{
 		Choice: c.Pages,
 		No1G:   true,
 		Node:   c.Node,
@@ -62,7 +62,7 @@ func (q *Queue) setUp() error {
 	if err != nil {
 		return fail(StepMemory)
 	}
-	if err = sys.regUMEM(q.fd, q.umem.Bytes, chunkBytes()); err != nil {
+	if err = sys.regUMEM(q.fd, q.umem.Bytes, chunkBytes); err != nil {
 		return fail(StepRegister)
 	}
 
@@ -98,16 +98,18 @@ func (q *Queue) setUp() error {
 
 	// All frames go to the kernel before the socket is bound: mlx5 does not
 	// recover from a bind in zero-copy with an empty fill ring.
-	q.hand = newHand(q.umem.Bytes, chunkBytes(), c.MaxChain)
+	q.hand = newHand(q.umem.Bytes, chunkBytes, c.MaxChain)
 	q.hand.fillUp(&q.fill)
 
 	if err = q.bind(); err != nil {
 		return fail(StepBind)
 	}
-	// An interface that is down can be bound to. Say so now, not in the first Wait.
-	if errno := sys.kick(q.fd); errno == unix.ENETDOWN || errno == unix.ENXIO {
+	// An interface that is down can be bound to. Say so now, not in the first Wait. Before
+	// Linux 5.11 the kernel does not know the call, by which Wait wakes the driver and
+	// notices that the interface is down.
+	if errno := sys.kick(q.fd); errno == unix.ENETDOWN || errno == unix.ENXIO || errno == unix.EOPNOTSUPP {
 		err = errno
-		return fail(StepBind)
+		return fail(StepKick)
 	}
 	if err = q.verifyMode(); err != nil {
 		return fail(StepVerify)

@@ -120,6 +120,7 @@ type Info struct {
 
 	Frames     int
 	ChunkBytes int
+	MaxFrame   int // longest Ethernet frame that is received, bytes; 0: MaxChain frames' worth
 	UMEMBytes  int
 	Pages      pages.Kind
 	PageBytes  int
@@ -129,7 +130,12 @@ type Info struct {
 
 // Info may be called from any goroutine.
 func (q *Queue) Info() Info {
+	longest := maxFrame
+	if q.config.MultiBuffer {
+		longest = 0
+	}
 	return Info{
+		MaxFrame:    longest,
 		Ifname:      q.config.Ifname,
 		Ifindex:     q.config.Ifindex,
 		Queue:       q.config.Queue,
@@ -139,8 +145,8 @@ func (q *Queue) Info() Info {
 		Wait:        q.config.Wait,
 		NAPI:        q.napi,
 		Frames:      q.config.Frames,
-		ChunkBytes:  chunkBytes(),
-		UMEMBytes:   q.config.Frames * chunkBytes(),
+		ChunkBytes:  chunkBytes,
+		UMEMBytes:   q.config.Frames * chunkBytes,
 		Pages:       q.umem.Kind,
 		PageBytes:   q.umem.PageBytes,
 		Node:        q.umem.Node,

@@ -3,7 +3,8 @@
 package xsk
 
 import (
-	"net"
+	"errors"
+	"math"
 	"time"
 
 	"github.com/speadx/speadx/internal/pages"
@@ -14,28 +15,27 @@ import (
 // system is what this package asks of the kernel. Tests replace single calls to
 // make them fail, or all of them to play the kernel.
 type system struct {
-	socket     func() (fd int, err error) // of AF_XDP
-	eventfd    func() (fd int, err error)
-	close      func(fd int) error
-	mapUMEM    func(size int, o pages.Options) (*pages.Mapping, error)
-	unmapUMEM  func(*pages.Mapping) error
-	regUMEM    func(fd int, umem []byte, chunk int) error // XDP_UMEM_REG
-	setInt     func(fd, level, option, value int) error   // setsockopt of an int
-	getInt     func(fd, level, option int) (int, error)   // getsockopt of an int
-	offsets    func(fd int) (unix.XDPMmapOffsets, error)  // XDP_MMAP_OFFSETS
-	statistics func(fd int) (unix.XDPStatistics, error)   // XDP_STATISTICS
-	mapRing    func(fd int, offset int64, size int) ([]byte, error)
-	unmapRing  func([]byte) error
-	bind       func(fd int, sa *unix.SockaddrXDP) error
-	poll       func(fds []unix.PollFd, timeout *unix.Timespec) (int, error)
-	kick       func(fd int) unix.Errno // recvfrom of nothing, MSG_DONTWAIT
-	read       func(fd int, p []byte) (int, error)
-	write      func(fd int, p []byte) (int, error)
-	memlock    func() (bytes uint64, err error) // RLIMIT_MEMLOCK
-	release    func() string                    // of the kernel, as uname -r gives it
-	exists     func(ifindex int) bool           // in this network namespace
-	sleep      func(time.Duration)
-	nap        func(time.Duration) // finer than sleep, and a signal ends it
+	socket      func() (fd int, err error) // of AF_XDP
+	eventfd     func() (fd int, err error)
+	close       func(fd int) error
+	mapUMEM     func(size int, o pages.Options) (*pages.Mapping, error)
+	unmapUMEM   func(*pages.Mapping) error
+	regUMEM     func(fd int, umem []byte, chunk int) error // XDP_UMEM_REG
+	setInt      func(fd, level, option, value int) error   // setsockopt of an int
+	getInt      func(fd, level, option int) (int, error)   // getsockopt of an int
+	offsets     func(fd int) (unix.XDPMmapOffsets, error)  // XDP_MMAP_OFFSETS
+	statistics  func(fd int) (unix.XDPStatistics, error)   // XDP_STATISTICS
+	mapRing     func(fd int, offset int64, size int) ([]byte, error)
+	unmapRing   func([]byte) error
+	bind        func(fd int, sa *unix.SockaddrXDP) error
+	poll        func(fds []unix.PollFd, timeout *unix.Timespec) (int, error)
+	kick        func(fd int) unix.Errno // recvfrom of nothing, MSG_DONTWAIT
+	read        func(fd int, p []byte) (int, error)
+	write       func(fd int, p []byte) (int, error)
+	memlock     func() (bytes uint64, err error) // RLIMIT_MEMLOCK
+	multiBuffer func() bool                      // the kernel knows XDP_USE_SG
+	sleep       func(time.Duration)
+	nap         func(time.Duration) // finer than sleep, and a signal ends it
 }
 
 var linux = &system{
@@ -76,17 +76,22 @@ var linux = &system{
 		err := unix.Getrlimit(unix.RLIMIT_MEMLOCK, &limit)
 		return limit.Cur, err
 	},
-	release: func() string {
-		var name unix.Utsname
-		if unix.Uname(&name) != nil {
-			return ""
-		}
-		return unix.ByteSliceToString(name.Release[:])
-	},
-	exists: func(ifindex int) bool {
-		_, err := net.InterfaceByIndex(ifindex)
-		return err == nil
-	},
-	sleep: time.Sleep,
-	nap:   sched.Nap,
+	multiBuffer: multiBuffer,
+	sleep:       time.Sleep,
+	nap:         sched.Nap,
+}
+
+// multiBuffer asks whether the kernel lets packets span frames. Linux 6.6 brought it, and
+// some distributions have it in older kernels, so the release does not tell. bind looks at
+// its flags first, and then for the interface, whose index here is none: so a kernel that
+// knows the flag answers ENODEV, and one that does not EINVAL (xsk_bind). Without the
+// privilege for a socket the answer is yes, and opening one says what is missing.
+func multiBuffer() bool {
+	fd, err := unix.Socket(unix.AF_XDP, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return true
+	}
+	defer unix.Close(fd)
+	err = unix.Bind(fd, &unix.SockaddrXDP{Flags: unix.XDP_USE_SG | unix.XDP_COPY, Ifindex: math.MaxInt32})
+	return !errors.Is(err, unix.EINVAL)
 }

@@ -36,7 +36,7 @@ type redirectAll struct {
 	sockets *ebpf.Map
 }
 
-func (a *redirectAll) Attach(mode Mode, frags bool) (_ io.Closer, err error) {
+func (a *redirectAll) Attach(mode Mode) (_ io.Closer, err error) {
 	a.sockets, err = ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.XSKMap, KeySize: 4, ValueSize: 4, MaxEntries: 16})
 	if err != nil {
 		return nil, err
@@ -53,7 +53,7 @@ func (a *redirectAll) Attach(mode Mode, frags bool) (_ io.Closer, err error) {
 			asm.Return(),
 		},
 	}
-	if frags {
+	if linux.multiBuffer() {
 		spec.Flags |= unix.BPF_F_XDP_HAS_FRAGS
 	}
 	program, err := ebpf.NewProgram(spec)
@@ -679,28 +679,10 @@ func TestVethErrors(t *testing.T) {
 			want:   "there is no queue 7: ethtool -l sx-b",
 		},
 		{
-			name:   "jumbo without frags",
-			change: func(_ *InterfaceConfig, sys *system) { sys.release = func() string { return "6.1.0" } },
-			errno:  unix.ERANGE,
-			want:   "MTU 9000 needs an XDP program with frags",
-		},
-		{
 			name:   "busy polling without a NAPI id",
 			change: func(c *InterfaceConfig, _ *system) { c.Wait = WaitBusy; c.Want = WantAuto },
 			errno:  ErrNoBusyPoll,
 			want:   "wait by poll or spin",
-		},
-		{
-			name:  "more transmit queues at the peer",
-			net:   testnet.Options{Queues: 1, SenderQueues: 2},
-			errno: unix.ENOSPC,
-			want:  "fewer receive queues than its peer has transmit queues",
-		},
-		{
-			name:   "no such interface",
-			change: func(c *InterfaceConfig, _ *system) { c.Ifindex = 12345 },
-			errno:  unix.EINVAL,
-			want:   "no interface with index 12345 in this network namespace",
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -722,7 +704,13 @@ func TestVethOtherProgram(t *testing.T) {
 	n := testnet.New(t, testnet.Options{})
 	openVeth(t, n, vethConfig(n, WantNative))
 	_, err := OpenInterface(vethConfig(n, WantAuto), &redirectAll{ifindex: n.B.Index})
-	if !errors.Is(err, unix.EBUSY) || !strings.Contains(err.Error(), "another XDP program is on the interface") {
-		t.Errorf("error %v", err)
+	var ladder *LadderError
+	if !errors.Is(err, unix.EBUSY) || !errors.As(err, &ladder) {
+		t.Fatalf("error %v", err)
+	}
+	for _, r := range ladder.Rungs {
+		if r.Cause() != AttachRefused {
+			t.Errorf("rung %s: %q", r.Name(), r.Cause())
+		}
 	}
 }

@@ -177,9 +177,7 @@ func (q *Queue) linkError(errno unix.Errno) error {
 	case unix.ENXIO:
 		return fmt.Errorf("xsk: %s queue %d: %w: %w (the interface was removed)", q.config.Ifname, q.config.Queue, ErrDown, errno)
 	}
-	// EAGAIN, EBUSY, EINTR: nothing to do. Kernels before 5.11 do not know the
-	// call and say EOPNOTSUPP.
-	return nil
+	return nil // EAGAIN, EBUSY, EINTR: nothing to do
 }
 
 // Wake ends the Wait under way, or else the next one, at once. It may be called

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/speadx/speadx"
 	"github.com/speadx/speadx/internal/units"
@@ -80,6 +81,13 @@ func printDevice(w io.Writer, d *speadx.DeviceInfo) {
 		if r.Err != nil {
 			fmt.Fprintf(w, "  not %s: %s\n", r.Name(), r.Reason())
 		}
+	}
+	const instant = 100 * time.Millisecond
+	switch {
+	case !d.Carrier:
+		fmt.Fprintf(w, "  no link after %.1f s: cable, switch port, or the other end of a veth pair\n", d.CarrierTime.Seconds())
+	case d.CarrierTime >= instant:
+		fmt.Fprintf(w, "  the link came up after %.1f s\n", d.CarrierTime.Seconds())
 	}
 	fmt.Fprintf(w, "  UMEM: %d × %d frames of %s = %s on %s\n", len(queues), q.Frames, units.Size(q.ChunkBytes),
 		units.Size(umem), pagesByQueue(byPages, d.Queues))

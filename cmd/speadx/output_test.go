@@ -30,6 +30,7 @@ func TestPrintInfo(t *testing.T) {
 	in := speadx.Info{
 		Devices: []speadx.DeviceInfo{{
 			Name: "eth1", Driver: "mlx5_core", MTU: 9000, Node: 0, Mode: xsk.ModeNative, Queues: queues,
+			Carrier: true, CarrierTime: 2300 * time.Millisecond,
 			Endpoints: []netip.AddrPort{ep("239.1.2.3:7148"), ep("[::]:7149"), ep("[ff15::1]:7148")},
 			Rungs: []xsk.Rung{
 				{Mode: xsk.ModeZeroCopy, MultiBuffer: true, Err: errors.New("the driver has no zero-copy")},
@@ -53,6 +54,7 @@ func TestPrintInfo(t *testing.T) {
 	printInfo(&b, in, false)
 	want := `eth1: driver mlx5_core, MTU 9000, queues 0-5, mode native with multi-buffer, receiving 239.1.2.3:7148, :7149, [ff15::1]:7148
   not zerocopy with multi-buffer: the driver has no zero-copy
+  the link came up after 2.3 s
   UMEM: 6 × 8192 frames of 4KiB = 192MiB on 2 MiB pages of NUMA node 0 (queues 0,1,2,3), transparent huge pages of NUMA node 0 (queues 4,5)
   2M pages: 16 needed, 3 free (echo 77 > …)
 UDP socket: receiving :7150, buffer 4MiB, with GRO

@@ -46,6 +46,7 @@ type recvFlags struct {
 	wait       string
 	onFull     string
 	maxAge     time.Duration
+	carrier    time.Duration
 	joint      bool
 	bySource   bool
 	pyspead    bool
@@ -117,6 +118,7 @@ func (f *recvFlags) groups() []flagGroup {
 	fs.StringVar(&f.hugepages, "hugepages", "auto", "have the pool and the packet buffers on `PAGES` auto, 1G, 2M, thp or off")
 	fs.IntVar(&f.frames, "frames", 0, "give each queue `N` packet buffers of 4 KiB, a power of two (default at least 8192, more for a longer hardware ring or without hardware)")
 	fs.StringVar(&f.cpus, "cpus", "auto", "receive on the processors in `LIST`, such as 2,4-5, or auto")
+	fs.DurationVar(&f.carrier, "carrier-wait", speadx.DefaultCarrierWait, "wait up to `TIME` for the link of an interface, which some NICs reset when reception starts (0s: do not)")
 	fs.StringVar(&f.wait, "wait", "poll", "wait for packets `HOW`: poll, by which they may be seen 0.4 ms late, spin or busy, which keep a core busy")
 	fs.BoolVar(&f.gro, "gro", true, "let the kernel join packets on UDP sockets: cheaper, but the losses it counts are then lower bounds")
 
@@ -140,6 +142,7 @@ func (f *recvFlags) config(fs *pflag.FlagSet, sources []string) (c speadx.Config
 		ConsumerHeaps: f.consumer,
 		PoolMin:       int(f.poolMin),
 		MaxAge:        f.maxAge,
+		CarrierWait:   f.carrier,
 		IgnoreStop:    !f.stopOnStop,
 		Incomplete:    f.incomplete,
 		BySender:      f.bySource,
@@ -169,6 +172,7 @@ func (f *recvFlags) config(fs *pflag.FlagSet, sources []string) (c speadx.Config
 		{"heaps", f.heaps, 0, math.MaxInt64},
 		{"duration", int64(f.duration), 0, math.MaxInt64},
 		{"max-age", int64(f.maxAge), 0, math.MaxInt64},
+		{"carrier-wait", int64(f.carrier), 0, math.MaxInt64},
 	} {
 		switch value := fs.Lookup(v.flag).Value; {
 		case v.n < v.least:
@@ -185,6 +189,9 @@ func (f *recvFlags) config(fs *pflag.FlagSet, sources []string) (c speadx.Config
 	}
 	if c.MaxAge == 0 {
 		c.MaxAge = -1
+	}
+	if c.CarrierWait == 0 {
+		c.CarrierWait = -1
 	}
 	if c.Mode, err = speadx.ParseMode(f.mode); err != nil {
 		return c, fmt.Errorf("--%w", err)
@@ -292,7 +299,7 @@ func (f *recvFlags) withoutEffect(in *speadx.Info) []string {
 		idle(because, "interface", "bind", "mode")
 	}
 	if !xdp {
-		idle("nothing comes over AF_XDP", "queues", "frames", "wait")
+		idle("nothing comes over AF_XDP", "queues", "frames", "wait", "carrier-wait")
 	}
 	switch {
 	case !udp && !tcp:

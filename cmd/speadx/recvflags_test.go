@@ -22,7 +22,7 @@ func TestRecvDefaults(t *testing.T) {
 	for name, want := range map[string]string{
 		"interface": "[]", "mode": "auto", "queues": "all", "heap-size": "4MiB", "concurrent-heaps": "4", "substreams": "1",
 		"ring-heaps": "4", "consumer-heaps": "2", "pool-min": "16KiB", "hugepages": "auto", "frames": "0", "cpus": "auto",
-		"gro": "true", "wait": "poll", "on-full": "block", "max-age": "10s", "joint": "false", "heaps": "0", "duration": "0s",
+		"gro": "true", "wait": "poll", "on-full": "block", "max-age": "10s", "carrier-wait": "10s", "joint": "false", "heaps": "0", "duration": "0s",
 		"stop-on-stop": "true", "incomplete": "false", "verify": "false", "hash": "false", "quiet": "false", "format": "text", "tcp": "false",
 	} {
 		f := flags.Lookup(name)
@@ -59,7 +59,7 @@ func recvConfig(t *testing.T, args ...string) (speadx.Config, *recvFlags) {
 func TestRecvConfig(t *testing.T) {
 	plain := speadx.Config{
 		Streams:  []speadx.Stream{{Source: "239.1.2.3:7148"}},
-		HeapSize: 4 << 20, Substreams: 1, RingHeaps: 4, ConsumerHeaps: 2, PoolMin: 16 << 10, MaxAge: 10 * time.Second,
+		HeapSize: 4 << 20, Substreams: 1, RingHeaps: 4, ConsumerHeaps: 2, PoolMin: 16 << 10, MaxAge: 10 * time.Second, CarrierWait: 10 * time.Second,
 	}
 	for _, tt := range []struct {
 		args string
@@ -96,6 +96,8 @@ func TestRecvConfig(t *testing.T) {
 		{"--on-full drop-oldest", func(c *speadx.Config) { c.OnFull = heap.DropOldest }},
 		{"--max-age 1m", func(c *speadx.Config) { c.MaxAge = time.Minute }},
 		{"--max-age 0s", func(c *speadx.Config) { c.MaxAge = -1 }},
+		{"--carrier-wait 3s", func(c *speadx.Config) { c.CarrierWait = 3 * time.Second }},
+		{"--carrier-wait 0s", func(c *speadx.Config) { c.CarrierWait = -1 }},
 		{"--stop-on-stop=false", func(c *speadx.Config) { c.IgnoreStop = true }},
 		{"--incomplete", func(c *speadx.Config) { c.Incomplete = true }},
 		{"[ff15::1]:7148", func(c *speadx.Config) { c.Streams = []speadx.Stream{{Source: "[ff15::1]:7148"}, c.Streams[0]} }},

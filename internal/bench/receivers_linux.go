@@ -205,9 +205,9 @@ type steered struct {
 	w       *wire
 }
 
-func (s *steered) Attach(mode xsk.Mode, frags bool) (io.Closer, error) {
+func (s *steered) Attach(mode xsk.Mode) (io.Closer, error) {
 	var err error
-	if s.program, err = bpf.LoadSteer(bpf.SteerConfig{Queues: 1, Frags: frags, MaxEndpoints: 1}); err != nil {
+	if s.program, err = bpf.LoadSteer(bpf.SteerConfig{Queues: 1, Frags: bpf.HaveFrags(), MaxEndpoints: 1}); err != nil {
 		return nil, err
 	}
 	at := bpf.Native
