@@ -18,6 +18,10 @@ type Info struct {
 	Devices []DeviceInfo
 	Sockets []SocketInfo
 
+	// Refused are the devices that AF_XDP was tried on, where UDP sockets are used instead,
+	// with the reason for each mode.
+	Refused []RefusedDevice
+
 	// Listeners are the TCP sockets.
 	Listeners []ListenerInfo
 
@@ -62,6 +66,13 @@ type DeviceInfo struct {
 	CarrierTime time.Duration
 }
 
+// RefusedDevice is a device that AF_XDP does not work on.
+type RefusedDevice struct {
+	Name  string
+	Rungs []xsk.Rung // the modes, best first; none where the reason is the same for all
+	Err   error
+}
+
 // SocketInfo is a set of UDP sockets that one thread reads.
 type SocketInfo struct {
 	Stream    string
@@ -85,7 +96,7 @@ func (r *Receiver) Info() Info {
 	m := r.pool.Mapping()
 	in := Info{
 		PoolBytes: m.Mapped, PoolPages: m.Kind.String(), PoolNode: m.Node, PoolNotes: m.Notes,
-		Threads: len(r.threads), Notes: r.plan.notes,
+		Threads: len(r.threads), Notes: r.plan.notes, Refused: r.plan.refused,
 	}
 	for _, t := range r.threads {
 		cpu := -1

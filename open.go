@@ -119,7 +119,12 @@ func (r *Receiver) openDevices() error {
 		if asked || settings || errors.Is(err, xsk.ErrNoBusyPoll) {
 			return fmt.Errorf("speadx: %w", err)
 		}
-		r.plan.notes = append(r.plan.notes, fmt.Sprintf("UDP sockets, as AF_XDP cannot be had: %v", err))
+		r.plan.notes = append(r.plan.notes, fmt.Sprintf("%s: UDP sockets are used, since AF_XDP does not work: %v", pd.facts.Name, err))
+		refused := RefusedDevice{Name: pd.facts.Name, Err: err}
+		if ladder := (*xsk.LadderError)(nil); errors.As(err, &ladder) {
+			refused.Rungs = ladder.Rungs
+		}
+		r.plan.refused = append(r.plan.refused, refused)
 		for _, d := range r.devices {
 			if err := d.close(); err != nil {
 				return fmt.Errorf("speadx: %w", err)

@@ -16,6 +16,7 @@ type plan struct {
 	streams []planStream
 	devices []*planDevice // to attach to, in the order they were named
 	notes   []string      // why something does not go the best way
+	refused []RefusedDevice
 }
 
 // planStream is one stream.

@@ -261,6 +261,7 @@ func (r *Receiver) shutdown(alive int, threadDone <-chan *thread, failed error) 
 			failed = fmt.Errorf("speadx: %w", t.err) // which names the source
 		}
 	}
+	r.log.checkFrames(r.devices) // while the queues are open, and their threads have ended
 	for _, t := range r.threads {
 		errs = append(errs, t.src.Close())
 	}

@@ -140,6 +140,19 @@ func (w *watch) devices(r *Receiver, s *Stats) (longTotal uint64) {
 	return longTotal
 }
 
+// checkFrames tells of queues whose frames are not each in one place at the end: a driver
+// has handed one out twice, or has lost it. What was received may then be damaged.
+func (w *watch) checkFrames(devices []*device) {
+	for _, d := range devices {
+		for _, q := range d.queues {
+			if err := q.Conserved(); err != nil {
+				w.log.Warn(fmt.Sprintf("%v: a fault of the driver, which can damage what is received; --mode native does not use that part of it", err),
+					"code", "frames_not_conserved", "device", d.plan.facts.Name, "queue", q.Info().Queue)
+			}
+		}
+	}
+}
+
 // tooLong is how many packets the kernel dropped for being longer than a frame. In copy
 // mode the others that it drops found the fill ring empty, which it counts too.
 func (d *DeviceStats) tooLong() uint64 {

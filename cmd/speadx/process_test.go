@@ -261,7 +261,7 @@ func TestMissingCapabilities(t *testing.T) {
 		},
 		{
 			"recv in any mode", []string{"recv", "-q", "--duration", "50ms", destination(n)}, []int{unix.CAP_BPF, unix.CAP_SYS_ADMIN}, 0,
-			[]string{"UDP sockets, as AF_XDP cannot be had: ", "missing CAP_BPF"},
+			[]string{"UDP sockets are used, since AF_XDP does not work: ", "missing CAP_BPF"},
 		},
 		{
 			"low port", []string{"recv", "-q", "--mode", "udp", "80"}, []int{unix.CAP_NET_BIND_SERVICE}, exitError,
