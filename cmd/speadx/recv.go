@@ -152,16 +152,24 @@ type received struct {
 func (g *received) count(h *heap.Heap, began time.Time) {
 	now := time.Now()
 	if g.heaps++; g.heaps == 1 {
-		g.first = h.ReceiveTime()
-		if g.first.Before(began) || g.first.After(now) {
-			g.first = began // the time is a capture file's
-		}
+		g.first = since(h.ReceiveTime(), began, now)
 	}
 	if !h.Complete() {
 		g.incomplete++
 	}
 	g.bytes += uint64(h.Received())
 	g.flow = now.Sub(g.first)
+}
+
+// since is when a heap was received, by the clock of now, which has a monotonic
+// reading: the receiver gives the time of day, and that may be set while heaps come.
+// It is began where the time is not in the run: that of a capture file.
+func since(received, began, now time.Time) time.Time {
+	at := now.Add(received.Sub(now))
+	if at.Before(began) || at.After(now) {
+		return began
+	}
+	return at
 }
 
 func (c *reception) run() error {

@@ -74,13 +74,17 @@ const yieldInterval = 5 * time.Millisecond
 // is ready. It is meant for one goroutine; several may share it, which then do not all
 // yield as often as they should.
 type Yielder struct {
-	last atomic.Int64 // UnixNano
+	last atomic.Int64 // when it last yielded, in ns since epoch
 }
+
+// epoch has a reading of the monotonic clock. By the wall clock, a Yielder would stop
+// to yield after that was set back.
+var epoch = time.Now()
 
 // Yield is called before a wait. Once in 5 ms it lets others run first, which costs a
 // goroutine that is locked to its thread some 10 µs.
 func (y *Yielder) Yield() {
-	now := time.Now().UnixNano()
+	now := int64(time.Since(epoch))
 	if last := y.last.Load(); now-last >= int64(yieldInterval) && y.last.CompareAndSwap(last, now) {
 		runtime.Gosched()
 	}

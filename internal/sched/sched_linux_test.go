@@ -136,13 +136,16 @@ func TestYield(t *testing.T) {
 	var ran atomic.Bool
 	go ran.Store(true)
 	for range 3 { // once in 61 times the scheduler lets us run again first
-		y.last.Store(0)
+		y.last.Store(-int64(yieldInterval))
 		y.Yield()
+	}
+	if last := y.last.Load(); last < 0 || last > int64(time.Since(epoch)) {
+		t.Errorf("it yielded %v after the epoch, which was %v ago: not by the monotonic clock", time.Duration(last), time.Since(epoch))
 	}
 	if !ran.Load() {
 		t.Error("nobody else ran")
 	}
-	last := time.Now().Add(time.Hour).UnixNano() // a moment ago, however slow this test is
+	last := int64(time.Since(epoch) + time.Hour) // a moment ago, however slow this test is
 	y.last.Store(last)
 	y.Yield()
 	if y.last.Load() != last {
