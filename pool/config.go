@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 
 	"github.com/speadx/speadx/internal/pages"
 )
@@ -25,7 +26,7 @@ const (
 	// slack is how much larger a slot is than the largest heap payload asked
 	// for: descriptors ride in a sender's first heap and make it longer.
 	slack = 8192
-	// slotAlign keeps every slot on a page of its own.
+	// slotAlign is what a slot's size is a multiple of.
 	slotAlign = 4096
 	// maxSlots bounds the slots of a share, both classes together, to what the
 	// fields of its words can count.
@@ -34,6 +35,9 @@ const (
 	// own, of which the kernel allows 65530 (vm.max_map_count).
 	maxGuarded = 30000
 )
+
+// pageSize is the machine's; tests have another.
+var pageSize = os.Getpagesize()
 
 // ShareConfig sizes one stream's part of the pool.
 type ShareConfig struct {
@@ -92,7 +96,7 @@ func (c *Config) layouts() (all []layout, bytes, slots int, err error) {
 	}
 	for i := range c.Shares {
 		share := &c.Shares[i]
-		l, err := share.layout()
+		l, err := share.layout(c.align())
 		if err != nil {
 			return nil, 0, 0, fmt.Errorf("pool: share %d (%s): %w", i, share.Name, err)
 		}
@@ -106,10 +110,19 @@ func (c *Config) layouts() (all []layout, bytes, slots int, err error) {
 	return all, bytes, slots, nil
 }
 
+// align is what the size of each slot is a multiple of. A guarded slot has pages of its
+// own, whatever their size: access is taken away from whole pages.
+func (c *Config) align() int {
+	if c.Guard {
+		return max(slotAlign, pageSize)
+	}
+	return slotAlign
+}
+
 // remedy is what helps against every sort of too much.
 const remedy = "smaller heaps, or fewer of them live, in the ring or held, need less"
 
-func (c *ShareConfig) layout() (layout, error) {
+func (c *ShareConfig) layout(align int) (layout, error) {
 	for _, term := range []struct {
 		name     string
 		n, least int
@@ -133,10 +146,10 @@ func (c *ShareConfig) layout() (layout, error) {
 		l.slots += n
 	}
 	var ok bool
-	if l.large, ok = slotSize(c.Largest); !ok {
+	if l.large, ok = slotSize(c.Largest, align); !ok {
 		return layout{}, fmt.Errorf("a largest heap of %d bytes exceeds the address space", c.Largest)
 	}
-	if small, ok := slotSize(c.SmallBelow); ok && c.SmallBelow > 0 && small < l.large {
+	if small, ok := slotSize(c.SmallBelow, align); ok && c.SmallBelow > 0 && small < l.large {
 		l.small = small
 	}
 	if l.total() > maxSlots {
@@ -149,10 +162,11 @@ func (c *ShareConfig) layout() (layout, error) {
 	return l, nil
 }
 
-// slotSize returns the size of a slot for payloads of up to n bytes.
-func slotSize(n int) (int, bool) {
-	if n > math.MaxInt-slack-slotAlign {
+// slotSize returns the size of a slot for payloads of up to n bytes, a multiple of
+// align, which is a power of two.
+func slotSize(n, align int) (int, bool) {
+	if n > math.MaxInt-slack-align {
 		return 0, false
 	}
-	return (n + slack + slotAlign - 1) &^ (slotAlign - 1), true
+	return (n + slack + align - 1) &^ (align - 1), true
 }

@@ -111,7 +111,6 @@ func (s *Share) Take(size int64) (slot int, ok bool) {
 		step("take.empty")
 		return 0, false
 	}
-	s.allow(slot, true)
 	step("take.free")
 	// The slot is on no list and its state still free: nobody else can change
 	// it. It is counted before it is owned, and Free uncounts it before it is
@@ -124,9 +123,14 @@ func (s *Share) Take(size int64) (slot int, ok bool) {
 	step("take.closed")
 	if s.pool.closed.Load() {
 		step("take.back")
-		_ = s.Free(slot) // the last one out unmaps; there is no caller for its error
+		// The memory may be unmapped already: it is not touched. The last one out
+		// unmaps it; there is no caller for the error of that.
+		s.slots[slot].state.Store(uint32(free))
+		_ = s.giveBack(slot, filling)
 		return 0, false
 	}
+	// The pool was open after the slot was counted: the memory stays until Free.
+	s.allow(slot, true)
 	lower(&list.least, left)
 	raise(&s.high[filling], count(counts, filling))
 	step("take.done")
@@ -184,6 +188,11 @@ func (s *Share) Free(slot int) error {
 		return fmt.Errorf("pool: slot %d of share %s: %w", slot, s.config.Name, ErrNotTaken)
 	}
 	s.allow(slot, false)
+	return s.giveBack(slot, was)
+}
+
+// giveBack puts a slot, whose state is free already, onto its list.
+func (s *Share) giveBack(slot int, was state) error {
 	list := &s.large
 	if slot >= s.layout.slots {
 		list = &s.small
