@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -187,10 +188,18 @@ func TestSuspendedFree(t *testing.T) {
 // Close, while another does what is missing to the end of the pool: one of them
 // unmaps, whoever it is, and not while a slot is out.
 func TestSuspendedClose(t *testing.T) {
-	for _, op := range []string{"take", "free", "close"} {
+	for _, op := range []string{"take", "free", "close", "take, guarded", "free, guarded", "close, guarded"} {
 		t.Run(op, func(t *testing.T) {
+			op, guarded := strings.CutSuffix(op, ", guarded")
 			for n := 0; ; n++ {
-				p := newPool(t, ShareConfig{Live: 2, Largest: 1}, ShareConfig{Live: 1, Largest: 1})
+				p, err := New(Config{
+					Shares: []ShareConfig{{Live: 2, Largest: 1}, {Live: 1, Largest: 1}},
+					Pages:  PagesOff, Node: -1, NoLock: true, Guard: guarded,
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer p.Close()
 				s, far := p.Share(0), p.Share(1)
 				mine, theirs := take(t, s, 1), take(t, far, 1)
 				got := -1
