@@ -69,7 +69,7 @@ func (r *Receiver) open() (err error) {
 	if r.ready, err = bell.New(); err != nil {
 		return fmt.Errorf("speadx: %w", err)
 	}
-	r.contexts.call = r.ready.Ring
+	r.waiters = bell.NewQueue(r.ready)
 	if err := r.openDevices(); err != nil {
 		return err
 	}

@@ -34,10 +34,9 @@ type Receiver struct {
 	tcp     []*source.TCP
 	links   []*netif.Link // that UDP sockets depend on
 	ready   *bell.Bell    // rung when there is a heap to take, or an end
-	yields  sched.Yielder // of who waits for it
+	waiters *bell.Queue   // those that wait for it
+	yields  sched.Yielder // of them
 	log     *watch
-
-	contexts contexts
 
 	turn     atomic.Uint32 // of the stream that Next looks at first
 	leftover atomic.Uint64 // packets that shutting down did not wait for
@@ -67,7 +66,8 @@ type stream struct {
 
 // Next waits for a heap and hands it over, complete or, if [Config.Incomplete]
 // says so, not. The heap is the caller's until its Release. The heaps of each
-// stream come in the order in which they were finished.
+// stream come in the order in which they were finished. Any number of goroutines may
+// wait in Next: all of them together take one thread, and a heap wakes one of them.
 //
 // The error is [io.EOF] when all streams have ended and their last heaps been
 // taken, or after Close; the context's if that is done first; else it says why
@@ -78,25 +78,18 @@ func (r *Receiver) Next(ctx context.Context) (*heap.Heap, error) {
 	if h, err, ok := r.tryNext(); ok {
 		return h, err
 	}
-	defer r.contexts.watch(ctx).unwatch()
-	for {
-		var (
-			h   *heap.Heap
-			err error
-			ok  bool
-		)
-		r.yields.Yield()
-		r.ready.Wait(func() bool {
-			h, err, ok = r.tryNext()
-			return ok || ctx.Err() != nil
-		})
-		if ok {
-			return h, err
-		}
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
+	r.yields.Yield()
+	var (
+		h   *heap.Heap
+		err error
+	)
+	if done := r.waiters.Wait(ctx, func() (ok bool) {
+		h, err, ok = r.tryNext()
+		return ok
+	}); done != nil {
+		return nil, done
 	}
+	return h, err
 }
 
 // tryNext takes a heap, or finds that there will be none; ok says whether it
@@ -112,7 +105,6 @@ func (r *Receiver) tryNext() (h *heap.Heap, err error, ok bool) {
 		k := (first + i) % n
 		if h := r.streams[k].assembler.TryNext(); h != nil {
 			r.turn.Store(uint32((k + 1) % n))
-			r.ready.Ring() // there may be another for another caller
 			return h, nil, true
 		}
 	}
@@ -164,7 +156,7 @@ func (r *Receiver) Close() error {
 		r.ready.Ring()
 		r.takers.Lock() // every Next has returned, and the next one sees that we are closed
 		defer r.takers.Unlock()
-		r.contexts.close()
+		r.waiters.Close()
 		var errs []error
 		for _, s := range r.streams {
 			errs = append(errs, s.assembler.Close())

@@ -161,9 +161,9 @@ func (g *received) count(h *heap.Heap, began time.Time) {
 	g.flow = now.Sub(g.first)
 }
 
-// since is when a heap was received, by the clock of now, which has a monotonic
-// reading: the receiver gives the time of day, and that may be set while heaps come.
-// It is began where the time is not in the run: that of a capture file.
+// since is when a heap was received, with the monotonic reading of now. The receiver
+// gives the time of day, and the clock may be set while heaps come. The result is
+// began where received is not in the run: it is then the time of a capture file.
 func since(received, began, now time.Time) time.Time {
 	at := now.Add(received.Sub(now))
 	if at.Before(began) || at.After(now) {

@@ -14,7 +14,8 @@ import (
 // methods may be called from any goroutine.
 //
 // Who waits may do so for a condition of its own: a ring is heard by all that
-// wait, so none can take another's.
+// wait, so none can take another's. A ring costs more the more of them there are, and
+// each has a thread: where there may be many, they wait in a [Queue].
 type Bell struct {
 	waiting atomic.Int32
 	rings   atomic.Uint32 // that somebody waited for; what a waiter sleeps on

@@ -1,0 +1,316 @@
+//go:build linux
+
+package bell
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// awaitQueued waits until so many goroutines wait in Queue.Wait for the turn.
+func awaitQueued(t *testing.T, n int) {
+	t.Helper()
+	buf := make([]byte, 1<<20)
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Microsecond) {
+		queued := 0
+		for _, g := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
+			head, frames, _ := strings.Cut(g, "\n")
+			if strings.Contains(head, "[select") && strings.Contains(frames, "bell.(*Queue).Wait(") {
+				queued++
+			}
+		}
+		if queued == n {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d wait for the turn, not %d", queued, n)
+		}
+	}
+}
+
+// TestQueueThreads: however many wait, one of them is in the bell, so that a ring
+// wakes one, and the others have no threads.
+func TestQueueThreads(t *testing.T) {
+	const waiters = 300
+	b := newBell(t)
+	q := NewQueue(b)
+	threads := func() int {
+		list, err := os.ReadDir("/proc/self/task")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(list)
+	}
+	before := threads()
+	var left atomic.Int64 // things to take
+	var most atomic.Int32 // in the bell
+	var all sync.WaitGroup
+	for range waiters {
+		all.Go(func() {
+			err := q.Wait(t.Context(), func() bool {
+				for n := b.waiting.Load(); ; {
+					if old := most.Load(); old >= n || most.CompareAndSwap(old, n) {
+						break
+					}
+				}
+				return takeOne(&left)
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	awaitWaiters(t, b, 1)
+	awaitQueued(t, waiters-1)
+	if n := threads() - before; n > 20 {
+		t.Errorf("%d goroutines wait, and there are %d threads more", waiters, n)
+	}
+	for range waiters {
+		left.Add(1)
+		b.Ring()
+	}
+	all.Wait()
+	if n := most.Load(); n != 1 {
+		t.Errorf("%d were in the bell at once", n)
+	}
+}
+
+// takeOne takes one of n things, unless there is none left.
+func takeOne(n *atomic.Int64) bool {
+	for {
+		v := n.Load()
+		if v == 0 {
+			return false
+		}
+		if n.CompareAndSwap(v, v-1) {
+			return true
+		}
+	}
+}
+
+// TestQueueLosesNothing: everything that is put down is taken, by one, while some take
+// without waiting and others leave because their contexts are done. A wake-up that is
+// lost leaves something lying there.
+func TestQueueLosesNothing(t *testing.T) {
+	const waiters, things = 16, 10_000
+	b := newBell(t)
+	q := NewQueue(b)
+	var left, taken atomic.Int64
+	end := make(chan struct{})
+	count := func() {
+		if taken.Add(1) == things {
+			close(end)
+			b.Ring()
+		}
+	}
+	var all sync.WaitGroup
+	for i := range waiters {
+		all.Go(func() {
+			random := rand.New(rand.NewPCG(1, uint64(i)))
+			for taken.Load() < things {
+				if i%4 == 0 && takeOne(&left) { // as Next does before it waits
+					count()
+					continue
+				}
+				ctx, cancel := context.WithCancel(context.Background())
+				if random.IntN(2) == 0 {
+					go cancel()
+				}
+				got := false
+				err := q.Wait(ctx, func() bool {
+					got = takeOne(&left)
+					return got || taken.Load() == things
+				})
+				if got != (err == nil) && taken.Load() < things {
+					t.Errorf("taken %v, %v", got, err)
+				}
+				cancel()
+				if got {
+					count()
+				}
+			}
+		})
+	}
+	for range things {
+		for left.Load() > 1 { // so that they have to wait
+			runtime.Gosched()
+		}
+		left.Add(1)
+		b.Ring()
+	}
+	finished(t, "somebody", end)
+	all.Wait()
+	if n := left.Load(); n != 0 {
+		t.Errorf("%d things are left", n)
+	}
+}
+
+// TestQueuePassesOn: what comes just when the one in the bell leaves because its
+// context is done is seen by the next, without another ring.
+func TestQueuePassesOn(t *testing.T) {
+	b := newBell(t)
+	q := NewQueue(b)
+	var left atomic.Int64
+	ctx, cancel := context.WithCancel(t.Context())
+	var woken atomic.Bool
+	first := make(chan error)
+	go func() {
+		first <- q.Wait(ctx, func() bool {
+			if !woken.Load() {
+				return false
+			}
+			left.Add(1) // after it has looked
+			b.Ring()
+			cancel()
+			return false
+		})
+	}()
+	awaitWaiters(t, b, 1)
+	second := make(chan struct{})
+	go func() {
+		defer close(second)
+		if err := q.Wait(t.Context(), func() bool { return takeOne(&left) }); err != nil {
+			t.Error(err)
+		}
+	}()
+	awaitQueued(t, 1)
+	woken.Store(true)
+	b.rings.Add(1)
+	futexWake(&b.rings)
+	if err := <-first; !errors.Is(err, context.Canceled) {
+		t.Errorf("the first: %v", err)
+	}
+	finished(t, "the second", second)
+}
+
+// TestQueueContexts: who waits under a context that is done returns, whether in the
+// bell or before it, and no other does. What is there comes first.
+func TestQueueContexts(t *testing.T) {
+	const waiters = 8
+	b := newBell(t)
+	q := NewQueue(b)
+	var ready atomic.Bool
+	var cancels []context.CancelFunc
+	var results []chan error
+	for i := range waiters {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancels = append(cancels, cancel)
+		result := make(chan error, 1)
+		results = append(results, result)
+		go func() { result <- q.Wait(ctx, ready.Load) }()
+		awaitWaiters(t, b, 1) // number 0 is in the bell
+		awaitQueued(t, i)
+	}
+	result := func(i int) error {
+		t.Helper()
+		select {
+		case err := <-results[i]:
+			return err
+		case <-time.After(30 * time.Second):
+			t.Fatalf("waiter %d still waits", i)
+			return nil
+		}
+	}
+	for n, i := range []int{3, 0, 7} { // 1 comes into the bell after 0
+		cancels[i]()
+		if err := result(i); !errors.Is(err, context.Canceled) {
+			t.Errorf("waiter %d: %v", i, err)
+		}
+		awaitWaiters(t, b, 1)
+		awaitQueued(t, waiters-1-(n+1))
+	}
+	ready.Store(true)
+	b.Ring()
+	for _, i := range []int{1, 2, 4, 5, 6} {
+		if err := result(i); err != nil {
+			t.Errorf("waiter %d: %v", i, err)
+		}
+	}
+	done, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 100 { // the turn is there too, and one of both is chosen
+		if err := q.Wait(done, ready.Load); err != nil {
+			t.Errorf("what is there was withheld: %v", err)
+		}
+	}
+}
+
+// uncomparable is a context that == panics for.
+type uncomparable struct {
+	context.Context
+	values map[string]int
+}
+
+// TestQueueUncomparableContext: a context need not be of a type that can be compared.
+func TestQueueUncomparableContext(t *testing.T) {
+	b := newBell(t)
+	q := NewQueue(b)
+	for range 2 {
+		for _, parent := range []context.Context{t.Context(), context.Background()} {
+			asked := 0
+			err := q.Wait(uncomparable{parent, map[string]int{}}, func() bool { asked++; return asked == 2 })
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+// TestQueueAllocatesNothing: also where it has to wait.
+func TestQueueAllocatesNothing(t *testing.T) {
+	b := newBell(t)
+	q := NewQueue(b)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	if n := testing.AllocsPerRun(100, func() {
+		asked := 0
+		_ = q.Wait(ctx, func() bool { asked++; return asked == 3 || asked == 2 && ringNow(b) })
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// ringNow makes the wait that follows return at once.
+func ringNow(b *Bell) bool {
+	b.Ring()
+	return false
+}
+
+// BenchmarkRingWaited is what a finished heap costs the thread that rings, by the number
+// of goroutines that wait for heaps.
+func BenchmarkRingWaited(b *testing.B) {
+	for _, waiters := range []int{1, 4, 16, 64} {
+		b.Run(fmt.Sprint(waiters), func(b *testing.B) {
+			bell, err := New()
+			if err != nil {
+				b.Fatal(err)
+			}
+			q := NewQueue(bell)
+			ctx, cancel := context.WithCancel(b.Context())
+			var all sync.WaitGroup
+			for range waiters {
+				all.Go(func() {
+					for q.Wait(ctx, func() bool { return false }) == nil {
+					}
+				})
+			}
+			for bell.waiting.Load() == 0 {
+				runtime.Gosched()
+			}
+			for b.Loop() {
+				bell.Ring()
+			}
+			cancel()
+			all.Wait()
+		})
+	}
+}
