@@ -64,7 +64,7 @@ func TestManyNext(t *testing.T) {
 	settle(t, r)
 }
 
-// awaitInNext waits until so many goroutines wait in Next: for the turn, or in a
+// awaitInNext waits until n goroutines wait in Next: for the turn, or in a
 // system call.
 func awaitInNext(t *testing.T, n int) {
 	t.Helper()

@@ -23,7 +23,7 @@ import "context"
 // puts back the turn, and the next goroutine looks.
 type Queue struct {
 	bell *Bell
-	turn chan struct{} // holds one value while nobody has the turn
+	turn chan struct{} // holds one value while no goroutine has the turn
 
 	// When this context is done the bell rings. The field belongs to the goroutine that
 	// has the turn. It is kept: mostly the next wait has the same context, and then
@@ -65,7 +65,7 @@ func (q *Queue) Wait(ctx context.Context, cond func() bool) error {
 	return ctx.Err()
 }
 
-// watch makes the bell ring when ctx is done. Contexts are told apart by their Done
+// watch makes the bell ring when ctx is done. Contexts are compared by their Done
 // channels: a context may be of a type that cannot be compared.
 func (q *Queue) watch(ctx context.Context) {
 	done := ctx.Done()
@@ -76,7 +76,7 @@ func (q *Queue) watch(ctx context.Context) {
 	q.watched, q.unwatch = done, context.AfterFunc(ctx, q.ring)
 }
 
-// Close lets go of the last context. It is to be called when nobody waits any more.
+// Close lets go of the last context. It is to be called when no goroutine waits any more.
 func (q *Queue) Close() {
 	if q.unwatch != nil {
 		q.unwatch()

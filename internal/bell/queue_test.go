@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// awaitQueued waits until so many goroutines wait in Queue.Wait for the turn.
+// awaitQueued waits until n goroutines wait in Queue.Wait for the turn.
 func awaitQueued(t *testing.T, n int) {
 	t.Helper()
 	buf := make([]byte, 1<<20)
@@ -192,8 +192,8 @@ func TestQueuePassesOn(t *testing.T) {
 	finished(t, "the second", second)
 }
 
-// TestQueueContexts: who waits under a context that is done returns, whether in the
-// bell or before it, and no other does. What is there comes first.
+// TestQueueContexts: a goroutine whose context is done returns, whether in the bell or
+// before it, and no other does. What is there comes first.
 func TestQueueContexts(t *testing.T) {
 	const waiters = 8
 	b := newBell(t)
