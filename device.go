@@ -27,7 +27,6 @@ type device struct {
 	plan    *planDevice
 	steer   *steer
 	link    *xsk.Interface
-	groups  *netif.Membership
 	queues  []*xsk.Queue    // kept, as their counters outlive link
 	sources []*source.AFXDP // by queue
 	missed  *netif.Missed
@@ -46,21 +45,11 @@ func openDevice(c *Config, p *planDevice) (_ *device, err error) {
 		}
 	}()
 	f := p.facts
-	queues := slices.Compact(slices.Sorted(slices.Values(c.Queues)))
-	for _, q := range queues {
-		if q < 0 || q >= f.RxQueues {
-			return nil, fmt.Errorf("interface %s has no queue %d: it has %d, numbered from 0 (ethtool -l %s shows them, ethtool -L changes them)", f.Name, q, f.RxQueues, f.Name)
-		}
-	}
-	frames := c.Frames
-	if frames == 0 {
-		frames = defaultFrames(f, cmp.Or(len(queues), f.RxQueues))
-	}
 	ic := xsk.InterfaceConfig{
 		Ifindex: f.Index, Ifname: f.Name, Driver: f.Driver, MTU: f.MTU,
-		Queues: queues, CountQueues: func() int { return min(netif.RxQueues(f.Name, f.Index), d.steer.queues()) },
+		Queues: p.asked, CountQueues: func() int { return min(netif.RxQueues(f.Name, f.Index), d.steer.queues()) },
 		Want:   map[Mode]xsk.Want{ModeAuto: xsk.WantAuto, ModeZeroCopy: xsk.WantZeroCopy, ModeNative: xsk.WantNative, ModeGeneric: xsk.WantGeneric}[c.Mode],
-		Frames: frames, Wait: c.Wait, Pages: c.Hugepages, Node: f.Node,
+		Frames: p.frames, Wait: c.Wait, Pages: c.Hugepages, Node: f.Node,
 	}
 	if c.Hugepages == pool.Pages1G { // no UMEM fills such a page
 		ic.Pages = pool.PagesAuto
@@ -80,6 +69,7 @@ func openDevice(c *Config, p *planDevice) (_ *device, err error) {
 		return nil, err
 	}
 	d.queues = d.link.Queues()
+	p.queues = len(d.queues)
 	for _, q := range d.queues {
 		d.sources = append(d.sources, source.NewAFXDP(q, source.AFXDPConfig{
 			Name:      fmt.Sprintf("%s queue %d", f.Name, q.Info().Queue),
@@ -88,17 +78,23 @@ func openDevice(c *Config, p *planDevice) (_ *device, err error) {
 			SuperFrames: d.link.Mode() == xsk.ModeGeneric,
 		}))
 	}
-	for _, j := range p.joins {
-		if d.groups == nil {
-			d.groups, err = netif.Join(j.addr.Addr(), j.ifindex)
-		} else {
-			err = d.groups.Add(j.addr.Addr(), j.ifindex)
-		}
-		if err != nil {
-			return nil, err
+	return d, nil
+}
+
+// size works out how many queues are opened and how many frames each has.
+func (d *planDevice) size(c *Config) error {
+	f := d.facts
+	d.asked = slices.Compact(slices.Sorted(slices.Values(c.Queues)))
+	for _, q := range d.asked {
+		if q < 0 || q >= f.RxQueues {
+			return fmt.Errorf("interface %s has no queue %d: it has %d, numbered from 0 (ethtool -l %s shows them, ethtool -L changes them)", f.Name, q, f.RxQueues, f.Name)
 		}
 	}
-	return d, nil
+	d.queues = cmp.Or(len(d.asked), f.RxQueues)
+	if d.frames = c.Frames; d.frames == 0 {
+		d.frames = defaultFrames(f, d.queues)
+	}
+	return nil
 }
 
 // softwareFrames are the frames of all queues together of a device that has no
@@ -166,9 +162,6 @@ func (d *device) close() error {
 	var errs []error
 	if d.link != nil {
 		errs = append(errs, d.link.Close())
-	}
-	if d.groups != nil {
-		errs = append(errs, d.groups.Close())
 	}
 	if d.missed != nil {
 		d.missed.Close()

@@ -257,6 +257,28 @@ func TestOtherProgram(t *testing.T) {
 	open(t, n, one(n))
 }
 
+// TestPoolOfSockets: where sockets are used in the end, the pool is that for sockets.
+func TestPoolOfSockets(t *testing.T) {
+	n := newWire(t, testnet.Options{Queues: 2})
+	first := one(n)
+	first.Streams[0].Source, first.Frames = endpoint(n, 7001), 64
+	open(t, n, first) // has the interface
+	cfg := one(n)
+	cfg.Mode, cfg.Frames = speadx.ModeAuto, 0
+	r := open(t, n, cfg)
+	in := r.Info()
+	if len(in.Sockets) != 1 || len(in.Streams) != 1 {
+		t.Fatalf("%d sockets, %d streams", len(in.Sockets), len(in.Streams))
+	}
+	if sum := in.Streams[0].Sum; sum.Threads != 1 || sum.Live != speadx.DefaultConcurrentHeaps {
+		t.Errorf("the pool is for %+v", sum)
+	}
+	list := receiveAside(t, r)
+	sendHeaps(t, n, send.Config{Heaps: 3, HeapSize: heapBytes}) // and the stop ends the stream
+	checkHeaps(t, list(), 3)
+	settle(t, r)
+}
+
 // noted reports whether one of the notes says so.
 func noted(in speadx.Info, what string) bool {
 	return slices.ContainsFunc(in.Notes, func(note string) bool { return strings.Contains(note, what) })

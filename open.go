@@ -29,12 +29,11 @@ func Open(ctx context.Context, cfg Config) (*Receiver, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := makePlan(&cfg)
+	p, err := makePlan(&cfg, thisMachine)
 	if err != nil {
 		return nil, err
 	}
-	r := &Receiver{cfg: cfg, plan: p, stopping: make(chan struct{}), overCh: make(chan struct{})}
-	r.log = newWatch(cfg.Logger)
+	r := newReceiver(cfg, p)
 	if err := r.open(); err != nil {
 		r.giveBack()
 		return nil, err
@@ -43,33 +42,43 @@ func Open(ctx context.Context, cfg Config) (*Receiver, error) {
 	for _, t := range r.threads {
 		go func() { t.run(); threadDone <- t }()
 	}
-	for _, d := range r.devices { // last of all: from here on packets come
-		err := d.awaitCarrier(ctx, cfg.CarrierWait, cfg.Logger)
-		if err == nil {
-			err = d.enable()
+	if err := r.letIn(ctx); err != nil {
+		for _, s := range r.streams {
+			s.assembler.Abort() // nobody will make room in a ring that is full
 		}
-		if err != nil {
-			for _, s := range r.streams {
-				s.assembler.Abort() // nobody will make room in a ring that is full
-			}
-			for _, t := range r.threads {
-				t.stop()
-				<-t.done
-			}
-			r.giveBack()
-			return nil, fmt.Errorf("speadx: %w", err)
+		for _, t := range r.threads {
+			t.stop()
+			<-t.done
 		}
+		r.giveBack()
+		return nil, fmt.Errorf("speadx: %w", err)
 	}
 	go r.supervise(ctx, threadDone)
 	return r, nil
 }
 
-// open opens everything but does not let packets come.
-func (r *Receiver) open() (err error) {
-	if r.ready, err = bell.New(); err != nil {
-		return fmt.Errorf("speadx: %w", err)
+func newReceiver(cfg Config, p *plan) *Receiver {
+	return &Receiver{
+		cfg: cfg, plan: p, log: newWatch(cfg.Logger),
+		stopping: make(chan struct{}), overCh: make(chan struct{}),
 	}
-	r.waiters = bell.NewQueue(r.ready)
+}
+
+// open opens everything but does not let packets come.
+//
+// The pool comes first. To touch it can take seconds, and it is what most likely fails.
+// To attach the program resets many NICs. In a group that is joined while nothing
+// reads, the kernel has to drop what the network sends. So both wait until the memory
+// is there. The sizes of the pool follow from the plan. The pool is made anew if they
+// turn out to be others: where AF_XDP fails and sockets are used instead, or where
+// attaching the program adds queues, as with virtio_net.
+func (r *Receiver) open() error {
+	if err := r.checkCPUs(); err != nil {
+		return err
+	}
+	if err := r.openMemory(); err != nil {
+		return err
+	}
 	if err := r.openDevices(); err != nil {
 		return err
 	}
@@ -77,6 +86,40 @@ func (r *Receiver) open() (err error) {
 		return err
 	}
 	return r.openThreads()
+}
+
+// openMemory makes what needs no device.
+func (r *Receiver) openMemory() (err error) {
+	if r.ready, err = bell.New(); err != nil {
+		return fmt.Errorf("speadx: %w", err)
+	}
+	r.waiters = bell.NewQueue(r.ready)
+	return r.openPool()
+}
+
+// letIn lets packets come. Threads read by then.
+func (r *Receiver) letIn(ctx context.Context) (err error) {
+	for _, d := range r.devices {
+		if err := d.awaitCarrier(ctx, r.cfg.CarrierWait, r.cfg.Logger); err != nil {
+			return err
+		}
+	}
+	for _, j := range r.plan.joins {
+		if r.groups == nil {
+			r.groups, err = netif.Join(j.addr.Addr(), j.ifindex)
+		} else {
+			err = r.groups.Add(j.addr.Addr(), j.ifindex)
+		}
+		if err != nil {
+			return fmt.Errorf("interface %s: %w", j.name, err)
+		}
+	}
+	for _, d := range r.devices {
+		if err := d.enable(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // giveBack closes what a failed Open has opened.
@@ -87,20 +130,35 @@ func (r *Receiver) giveBack() {
 	for _, d := range r.devices {
 		d.close()
 	}
+	r.leaveGroups()
 	for _, l := range r.links {
 		l.Close()
 	}
-	for _, s := range r.streams {
-		if s.assembler != nil {
-			s.assembler.Close()
-		}
-	}
-	if r.pool != nil {
-		r.pool.Close()
-	}
+	r.closePool()
 	if r.ready != nil {
 		r.ready.Close()
 	}
+}
+
+// leaveGroups leaves the groups that were joined for devices.
+func (r *Receiver) leaveGroups() error {
+	if r.groups == nil {
+		return nil
+	}
+	return r.groups.Close()
+}
+
+// closePool gives the pool back, and the assemblers. No heap was received.
+func (r *Receiver) closePool() error {
+	var errs []error
+	for _, s := range r.streams {
+		errs = append(errs, s.assembler.Close())
+	}
+	if r.pool != nil {
+		errs = append(errs, r.pool.Close())
+	}
+	r.streams, r.pool = nil, nil
+	return errors.Join(errs...)
 }
 
 // openDevices opens the queues of all devices. In mode auto UDP sockets do
@@ -145,32 +203,16 @@ func (r *Receiver) openDevices() error {
 	return nil
 }
 
-// feedingThreads is how many threads feed a stream, and how many of them read
-// queues of AF_XDP.
-func (r *Receiver) feedingThreads(s *planStream) (all, queues int) {
-	for _, d := range r.devices {
-		if slices.Contains(s.devices, d.plan) {
-			queues += len(d.sources)
-		}
-	}
-	all = queues + len(s.files) + len(s.tcp)
-	if len(s.udp) > 0 {
-		all++
-	}
-	return all, queues
-}
-
 // window is how many heaps of a substream may be live.
-func (r *Receiver) window(queues int) int {
+func (r *Receiver) window(s *planStream) int {
 	if r.cfg.ConcurrentHeaps > 0 {
 		return r.cfg.ConcurrentHeaps
 	}
 	n := DefaultConcurrentHeaps
-	if queues > 1 {
+	if s.queues() > 1 {
 		ring := int64(0) // bytes that the largest queue can hold
-		for _, d := range r.devices {
-			info := d.queues[0].Info()
-			ring = max(ring, int64(info.Frames)*int64(info.ChunkBytes))
+		for _, d := range s.devices {
+			ring = max(ring, int64(d.frames)*4096)
 		}
 		each := r.cfg.HeapSize * int64(r.cfg.Substreams)
 		n += int(min((ring+each-1)/each, maxWindow))
@@ -182,19 +224,28 @@ func (r *Receiver) window(queues int) int {
 // stream: small heaps would have it take more memory than it is worth.
 const maxWindow = 1024
 
-// openPool makes the pool and the assemblers.
+// openPool makes the pool and the assemblers, unless they are there and of the right
+// sizes.
 func (r *Receiver) openPool() error {
 	pc := pool.Config{Pages: r.cfg.Hugepages, Node: r.plan.node(), Guard: r.cfg.GuardReleased}
 	for i := range r.plan.streams {
 		ps := &r.plan.streams[i]
-		threads, queues := r.feedingThreads(ps)
 		pc.Shares = append(pc.Shares, pool.ShareConfig{
 			Name: ps.name,
-			Live: r.window(queues) * r.cfg.Substreams,
-			Ring: r.cfg.RingHeaps, Held: r.cfg.ConsumerHeaps, Threads: threads,
+			Live: r.window(ps) * r.cfg.Substreams,
+			Ring: r.cfg.RingHeaps, Held: r.cfg.ConsumerHeaps, Threads: ps.threads(),
 			Largest: int(r.cfg.HeapSize), SmallBelow: r.cfg.PoolMin,
 		})
 	}
+	if r.pool != nil {
+		if slices.Equal(pc.Shares, r.sizes.Shares) && pc.Node == r.sizes.Node {
+			return nil
+		}
+		if err := r.closePool(); err != nil {
+			return fmt.Errorf("speadx: %w", err)
+		}
+	}
+	r.sizes = pc
 	var err error
 	if r.pool, err = pool.New(pc); err != nil {
 		return fmt.Errorf("speadx: %w", err)
@@ -291,7 +342,8 @@ func (r *Receiver) openThreads() error {
 		r.udp = append(r.udp, src)
 		r.addThread(src).feed(i, s)
 	}
-	return r.pinThreads()
+	r.pinThreads()
+	return nil
 }
 
 func (r *Receiver) addThread(src source.Source) *thread {
@@ -312,34 +364,42 @@ func (t *thread) feed(i int, s *stream) {
 	s.feeders++
 }
 
-// pinThreads gives the threads their processors: those that were named, one
-// each in turn, or else all near the thread's device, among which the kernel
-// chooses.
-func (r *Receiver) pinThreads() error {
+// checkCPUs reports whether the threads may run on the processors that were named.
+func (r *Receiver) checkCPUs() error {
 	if r.cfg.CPUs == nil {
-		for _, d := range r.devices {
-			near, err := netif.CPUs(d.plan.facts.Node)
-			if err != nil || d.plan.facts.Node < 0 {
-				continue // it is near to all of them
-			}
-			for _, t := range r.threads {
-				if slices.ContainsFunc(d.sources, func(s *source.AFXDP) bool { return t.src == source.Source(s) }) {
-					t.cpus = near
-				}
-			}
-		}
 		return nil
 	}
 	allowed, err := sched.CPUs()
 	if err != nil {
 		return fmt.Errorf("speadx: %w", err)
 	}
-	for i, t := range r.threads {
-		cpu := r.cfg.CPUs[i%len(r.cfg.CPUs)]
+	for _, cpu := range r.cfg.CPUs {
 		if !slices.Contains(allowed, cpu) {
 			return fmt.Errorf("speadx: processor %d is not one this process may run on (it has %d, see taskset -cp $$)", cpu, len(allowed))
 		}
-		t.cpus = []int{cpu}
 	}
 	return nil
+}
+
+// pinThreads gives the threads their processors: those that were named, one
+// each in turn, or else all near the thread's device, among which the kernel
+// chooses.
+func (r *Receiver) pinThreads() {
+	if r.cfg.CPUs != nil {
+		for i, t := range r.threads {
+			t.cpus = []int{r.cfg.CPUs[i%len(r.cfg.CPUs)]}
+		}
+		return
+	}
+	for _, d := range r.devices {
+		near, err := netif.CPUs(d.plan.facts.Node)
+		if err != nil || d.plan.facts.Node < 0 {
+			continue // it is near to all of them
+		}
+		for _, t := range r.threads {
+			if slices.ContainsFunc(d.sources, func(s *source.AFXDP) bool { return t.src == source.Source(s) }) {
+				t.cpus = near
+			}
+		}
+	}
 }

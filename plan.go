@@ -13,11 +13,24 @@ import (
 // plan is what Open will open: the sources of all streams, sorted by the way
 // their packets come.
 type plan struct {
+	machine resolver
 	streams []planStream
 	devices []*planDevice // to attach to, in the order they were named
+	joins   []planLink    // groups to join for the devices, on the interfaces that were named
 	notes   []string      // why something does not go the best way
 	refused []RefusedDevice
 }
+
+// resolver is what a plan asks the machine about its interfaces: package netif.
+// Tests have machines with other interfaces.
+type resolver struct {
+	lookup    func(name string) (*netif.Interface, error)
+	lowers    func(name string) ([]string, error)
+	forRoute  func(netip.Addr) (string, error)
+	byAddress func(netip.Addr) (string, error)
+}
+
+var thisMachine = resolver{netif.Lookup, netif.Lowers, netif.ForRoute, netif.ByAddress}
 
 // planStream is one stream.
 type planStream struct {
@@ -27,11 +40,26 @@ type planStream struct {
 	udp     []planEndpoint   // received on UDP sockets
 	links   map[int]string   // interfaces that the latter come in on, by index
 	devices []*planDevice    // that carry the others
+	xdp     []planLink       // the others, on the interfaces that were named
 }
 
 // live says whether packets come from a network that does not wait for us. A file
 // waits, and so does the sender of a TCP connection.
 func (s *planStream) live() bool { return len(s.udp)+len(s.devices) > 0 }
+
+// queues is how many queues of AF_XDP feed the stream.
+func (s *planStream) queues() (n int) {
+	for _, d := range s.devices {
+		n += d.queues
+	}
+	return n
+}
+
+// threads is how many threads feed the stream: one for each queue, file and
+// connection, and one for all UDP sockets.
+func (s *planStream) threads() int {
+	return s.queues() + len(s.files) + len(s.tcp) + min(len(s.udp), 1)
+}
 
 // planEndpoint is an address and port, and the interface it belongs to.
 type planEndpoint struct {
@@ -39,21 +67,31 @@ type planEndpoint struct {
 	ifindex int // 0: the kernel's choice
 }
 
-// planDevice is a network device that an XDP program goes on.
+// planLink is an endpoint and the name of its interface: that which was named, or
+// which was found for it. Its packets may come in on devices below that.
+type planLink struct {
+	planEndpoint
+	name string
+}
+
+// planDevice is a network device that an XDP program goes on. It sees the packets of
+// all interfaces that lie on the device, and has one endpoint for each destination.
 type planDevice struct {
 	facts     *netif.Interface
 	endpoints []planDeviceEndpoint
-	joins     []planEndpoint // groups to join, on the interface that was named
+	asked     []int // queues that were asked for; none: all
+	queues    int   // how many there are of them; attaching the program may change that
+	frames    int   // of each queue
 }
 
 type planDeviceEndpoint struct {
-	planEndpoint
+	addr   netip.AddrPort
 	stream int
 }
 
 // makePlan resolves the streams of a configuration. It opens nothing.
-func makePlan(c *Config) (*plan, error) {
-	p := &plan{}
+func makePlan(c *Config, machine resolver) (*plan, error) {
+	p := &plan{machine: machine}
 	type destination struct {
 		netip.AddrPort
 		tcp bool
@@ -95,6 +133,11 @@ func makePlan(c *Config) (*plan, error) {
 		}
 		p.streams = append(p.streams, ps)
 	}
+	for _, d := range p.devices {
+		if err := d.size(c); err != nil {
+			return nil, fmt.Errorf("speadx: %w", err)
+		}
+	}
 	return p, nil
 }
 
@@ -111,46 +154,45 @@ func (p *plan) addEndpoint(c *Config, s *planStream, stream int, ep netip.AddrPo
 			s.udp = append(s.udp, planEndpoint{addr: ep})
 			return nil
 		}
-		name, err := netif.ForRoute(ep.Addr())
+		name, err := p.machine.forRoute(ep.Addr())
 		if err != nil {
 			return fmt.Errorf("speadx: %w", err)
 		}
 		if a := ep.Addr(); !a.IsMulticast() && !a.IsLoopback() {
-			if _, err := netif.ByAddress(a); err != nil {
+			if _, err := p.machine.byAddress(a); err != nil {
 				p.notes = append(p.notes, fmt.Sprintf("%v is no address of this machine: a sender's packets to it may not come this way", a))
 			}
 		}
 		interfaces = []string{name}
 	}
 	for _, name := range interfaces {
-		facts, err := netif.Lookup(name)
+		facts, err := p.machine.lookup(name)
 		if err != nil {
 			return fmt.Errorf("speadx: %w", err)
 		}
 		if !facts.Up {
 			return fmt.Errorf("speadx: interface %s is down (ip link set %s up)", name, name)
 		}
+		link := planLink{planEndpoint{ep, facts.Index}, name}
 		if c.Mode == ModeUDP {
-			s.addUDP(planEndpoint{ep, facts.Index}, name)
+			s.addUDP(link)
 			continue
 		}
-		lowers, err := netif.Lowers(name)
+		if slices.ContainsFunc(s.xdp, func(l planLink) bool { return l.planEndpoint == link.planEndpoint }) {
+			continue // the interface was named twice
+		}
+		s.xdp = append(s.xdp, link)
+		p.addJoin(link)
+		lowers, err := p.machine.lowers(name)
 		if err != nil {
 			return fmt.Errorf("speadx: %w", err)
 		}
-		for i, lower := range lowers {
+		for _, lower := range lowers {
 			d, err := p.device(lower)
 			if err != nil {
 				return err
 			}
-			e := planDeviceEndpoint{planEndpoint{ep, facts.Index}, stream}
-			if slices.Contains(d.endpoints, e) {
-				continue // the interface was named twice
-			}
-			d.endpoints = append(d.endpoints, e)
-			if i == 0 && ep.Addr().IsMulticast() {
-				d.joins = append(d.joins, e.planEndpoint)
-			}
+			d.addEndpoint(planDeviceEndpoint{ep, stream})
 			if !slices.Contains(s.devices, d) {
 				s.devices = append(s.devices, d)
 			}
@@ -159,13 +201,37 @@ func (p *plan) addEndpoint(c *Config, s *planStream, stream int, ep netip.AddrPo
 	return nil
 }
 
+// addJoin adds the group of an endpoint, if it is one, to those to join.
+func (p *plan) addJoin(link planLink) {
+	group := link.addr.Addr()
+	if group.IsMulticast() && !slices.ContainsFunc(p.joins, func(l planLink) bool { return l.addr.Addr() == group && l.ifindex == link.ifindex }) {
+		p.joins = append(p.joins, link)
+	}
+}
+
+// addEndpoint adds an endpoint unless the device has it, for another interface that
+// lies on the device.
+func (d *planDevice) addEndpoint(e planDeviceEndpoint) {
+	if !slices.ContainsFunc(d.endpoints, func(have planDeviceEndpoint) bool {
+		return have.stream == e.stream && inPacket(have.addr) == inPacket(e.addr)
+	}) {
+		d.endpoints = append(d.endpoints, e)
+	}
+}
+
+// inPacket is an address as a packet has it: IPv4 as such, and without a zone.
+func inPacket(a netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())
+}
+
 // addUDP adds an endpoint to be received on a socket. One socket serves an
 // address that is no group on every interface.
-func (s *planStream) addUDP(ep planEndpoint, link string) {
+func (s *planStream) addUDP(link planLink) {
 	if s.links == nil {
 		s.links = map[int]string{}
 	}
-	s.links[ep.ifindex] = link
+	s.links[link.ifindex] = link.name
+	ep := link.planEndpoint
 	if a := ep.addr.Addr(); !a.IsMulticast() && !a.IsLinkLocalUnicast() {
 		ep.ifindex = 0
 	}
@@ -181,7 +247,7 @@ func (p *plan) device(name string) (*planDevice, error) {
 			return d, nil
 		}
 	}
-	facts, err := netif.Lookup(name)
+	facts, err := p.machine.lookup(name)
 	if err != nil {
 		return nil, fmt.Errorf("speadx: %w", err)
 	}
@@ -191,17 +257,16 @@ func (p *plan) device(name string) (*planDevice, error) {
 }
 
 // useSockets makes everything that was to come over AF_XDP come over UDP
-// sockets.
+// sockets, on the interfaces that were named.
 func (p *plan) useSockets() {
-	for _, d := range p.devices {
-		for _, ep := range d.endpoints {
-			p.streams[ep.stream].addUDP(ep.planEndpoint, d.facts.Name)
-		}
-	}
 	for i := range p.streams {
-		p.streams[i].devices = nil
+		s := &p.streams[i]
+		for _, link := range s.xdp {
+			s.addUDP(link)
+		}
+		s.xdp, s.devices = nil, nil
 	}
-	p.devices = nil
+	p.devices, p.joins = nil, nil // a socket joins its group itself
 }
 
 // node is the NUMA node near the devices, -1 if there is no such one.

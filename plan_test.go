@@ -36,10 +36,10 @@ func planned(p *plan) string {
 		for _, ep := range d.endpoints {
 			fmt.Fprintf(&b, " %v of %d", ep.addr, ep.stream)
 		}
-		for _, j := range d.joins {
-			fmt.Fprintf(&b, " join %v on %d", j.addr.Addr(), j.ifindex)
-		}
 		b.WriteByte('\n')
+	}
+	for _, j := range p.joins {
+		fmt.Fprintf(&b, "join %v on %d %s\n", j.addr.Addr(), j.ifindex, j.name)
 	}
 	return b.String()
 }
@@ -75,13 +75,13 @@ func TestPlan(t *testing.T) {
 		{
 			name:   "group, by its route",
 			config: Config{Streams: []Stream{{Source: group}}},
-			want:   "stream " + group + ": by sx-b\ndevice sx-b: " + group + fmt.Sprintf(" of 0 join 239.1.2.3 on %d\n", wire),
+			want:   "stream " + group + ": by sx-b\ndevice sx-b: " + group + fmt.Sprintf(" of 0\njoin 239.1.2.3 on %d sx-b\n", wire),
 		},
 		{
 			name:   "group on two interfaces",
 			config: Config{Streams: []Stream{{Name: "x", Source: group}}, Interfaces: []string{"sx-b", "lo"}},
-			want: fmt.Sprintf("stream x: by sx-b by lo\ndevice sx-b: %s of 0 join 239.1.2.3 on %d\ndevice lo: %s of 0 join 239.1.2.3 on 1\n",
-				group, wire, group),
+			want: fmt.Sprintf("stream x: by sx-b by lo\ndevice sx-b: %s of 0\ndevice lo: %s of 0\njoin 239.1.2.3 on %d sx-b\njoin 239.1.2.3 on 1 lo\n",
+				group, group, wire),
 		},
 		{
 			name:   "an interface named twice",
@@ -136,7 +136,7 @@ func TestPlan(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			var p *plan
 			var err error
-			n.Do(func() { p, err = makePlan(&tt.config) })
+			n.Do(func() { p, err = makePlan(&tt.config, thisMachine) })
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -157,12 +157,12 @@ func TestUseSockets(t *testing.T) {
 		Streams:    []Stream{{Source: "239.1.2.3:1", Sources: []string{"1.2.3.4:1"}}, {Source: ":2"}, {Source: "doc.go"}},
 		Interfaces: []string{"sx-b", "lo"},
 	}
-	p, err := makePlan(&c)
+	p, err := makePlan(&c, thisMachine)
 	if err != nil {
 		t.Fatal(err)
 	}
 	p.useSockets()
-	want := fmt.Sprintf("stream 239.1.2.3:1: udp 239.1.2.3:1 on %d udp 1.2.3.4:1 on 0 udp 239.1.2.3:1 on 1\nstream :2: udp [::]:2 on 0\nstream doc.go: from doc.go\n", n.B.Index)
+	want := fmt.Sprintf("stream 239.1.2.3:1: udp 239.1.2.3:1 on %d udp 239.1.2.3:1 on 1 udp 1.2.3.4:1 on 0\nstream :2: udp [::]:2 on 0\nstream doc.go: from doc.go\n", n.B.Index)
 	if got := planned(p); got != want {
 		t.Errorf("planned\n%swant\n%s", got, want)
 	}

@@ -28,14 +28,16 @@ type Receiver struct {
 	plan    *plan
 	devices []*device
 	pool    *pool.Pool
+	sizes   pool.Config // of the pool
 	streams []*stream
 	threads []*thread
 	udp     []*source.UDP
 	tcp     []*source.TCP
-	links   []*netif.Link // that UDP sockets depend on
-	ready   *bell.Bell    // rung when there is a heap to take, or an end
-	waiters *bell.Queue   // those that wait for it
-	yields  sched.Yielder // of them
+	links   []*netif.Link     // that UDP sockets depend on
+	groups  *netif.Membership // for devices; nil: none was joined
+	ready   *bell.Bell        // rung when there is a heap to take, or an end
+	waiters *bell.Queue       // those that wait for it
+	yields  sched.Yielder     // of them
 	log     *watch
 
 	turn     atomic.Uint32 // of the stream that Next looks at first
@@ -264,6 +266,7 @@ func (r *Receiver) shutdown(alive int, threadDone <-chan *thread, failed error) 
 		r.leftover.Add(d.unread())
 		errs = append(errs, d.close())
 	}
+	errs = append(errs, r.leaveGroups())
 	r.log.look(r)
 	r.closeErr = errors.Join(errs...)
 	r.err = failed
