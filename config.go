@@ -55,9 +55,11 @@ type Config struct {
 	// HeapSize is the largest heap payload in bytes. Default: 4 MiB.
 	HeapSize int64
 	// ConcurrentHeaps is how many heaps of a substream may be incomplete at
-	// once; the oldest has to leave when one more starts. Default: 4, and where
-	// several queues feed a stream as many more as one queue's buffers can
-	// hold (1024 at most), so that a thread that lags behind is not overtaken.
+	// once; the oldest has to leave when one more starts. Default: 4. Where several
+	// queues feed a stream, as many more as all these queues can hold of HeapSize each,
+	// so that a thread that lags is not overtaken: up to 1024 heaps of a stream, and up
+	// to 1 GiB for all streams. If that is not all, Info has a note. Set it
+	// then, or where heaps are smaller than HeapSize.
 	ConcurrentHeaps int
 	// Substreams divide a stream's heaps by count modulo Substreams, each with
 	// its own concurrent heaps. Default: 1.

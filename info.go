@@ -96,7 +96,7 @@ func (r *Receiver) Info() Info {
 	m := r.pool.Mapping()
 	in := Info{
 		PoolBytes: m.Mapped, PoolPages: m.Kind.String(), PoolNode: m.Node, PoolNotes: m.Notes,
-		Threads: len(r.threads), Notes: r.plan.notes, Refused: r.plan.refused,
+		Threads: len(r.threads), Notes: slices.Concat(r.plan.notes, r.poolNotes), Refused: r.plan.refused,
 	}
 	for _, t := range r.threads {
 		cpu := -1

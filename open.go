@@ -203,36 +203,17 @@ func (r *Receiver) openDevices() error {
 	return nil
 }
 
-// window is how many heaps of a substream may be live.
-func (r *Receiver) window(s *planStream) int {
-	if r.cfg.ConcurrentHeaps > 0 {
-		return r.cfg.ConcurrentHeaps
-	}
-	n := DefaultConcurrentHeaps
-	if s.queues() > 1 {
-		ring := int64(0) // bytes that the largest queue can hold
-		for _, d := range s.devices {
-			ring = max(ring, int64(d.frames)*4096)
-		}
-		each := r.cfg.HeapSize * int64(r.cfg.Substreams)
-		n += int(min((ring+each-1)/each, maxWindow))
-	}
-	return n
-}
-
-// maxWindow bounds what a window is widened by where several queues feed a
-// stream: small heaps would have it take more memory than it is worth.
-const maxWindow = 1024
-
 // openPool makes the pool and the assemblers, unless they are there and of the right
 // sizes.
 func (r *Receiver) openPool() error {
 	pc := pool.Config{Pages: r.cfg.Hugepages, Node: r.plan.node(), Guard: r.cfg.GuardReleased}
+	var windows []int
+	windows, r.poolNotes = r.plan.windows(&r.cfg)
 	for i := range r.plan.streams {
 		ps := &r.plan.streams[i]
 		pc.Shares = append(pc.Shares, pool.ShareConfig{
 			Name: ps.name,
-			Live: r.window(ps) * r.cfg.Substreams,
+			Live: windows[i] * r.cfg.Substreams,
 			Ring: r.cfg.RingHeaps, Held: r.cfg.ConsumerHeaps, Threads: ps.threads(),
 			Largest: int(r.cfg.HeapSize), SmallBelow: r.cfg.PoolMin,
 		})

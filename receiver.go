@@ -24,21 +24,22 @@ import (
 // Receiver receives streams until they have ended, its context is cancelled, or
 // it is closed. Its methods may be called from any goroutine.
 type Receiver struct {
-	cfg     Config
-	plan    *plan
-	devices []*device
-	pool    *pool.Pool
-	sizes   pool.Config // of the pool
-	streams []*stream
-	threads []*thread
-	udp     []*source.UDP
-	tcp     []*source.TCP
-	links   []*netif.Link     // that UDP sockets depend on
-	groups  *netif.Membership // for devices; nil: none was joined
-	ready   *bell.Bell        // rung when there is a heap to take, or an end
-	waiters *bell.Queue       // those that wait for it
-	yields  sched.Yielder     // of them
-	log     *watch
+	cfg       Config
+	plan      *plan
+	devices   []*device
+	pool      *pool.Pool
+	poolNotes []string    // about its size
+	sizes     pool.Config // of the pool
+	streams   []*stream
+	threads   []*thread
+	udp       []*source.UDP
+	tcp       []*source.TCP
+	links     []*netif.Link     // that UDP sockets depend on
+	groups    *netif.Membership // for devices; nil: none was joined
+	ready     *bell.Bell        // rung when there is a heap to take, or an end
+	waiters   *bell.Queue       // those that wait for it
+	yields    sched.Yielder     // of them
+	log       *watch
 
 	turn     atomic.Uint32 // of the stream that Next looks at first
 	leftover atomic.Uint64 // packets that shutting down did not wait for

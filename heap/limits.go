@@ -1,0 +1,4 @@
+package heap
+
+// MaxSlots is how many slots and feeding threads together a stream can have.
+const MaxSlots = maxRecords
