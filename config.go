@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/bits"
 	"time"
 
@@ -143,7 +144,12 @@ const (
 var modeNames = [...]string{"auto", "zerocopy", "native", "generic", "udp"}
 
 // String is the mode's name on the command line.
-func (m Mode) String() string { return modeNames[m] }
+func (m Mode) String() string {
+	if int(m) < len(modeNames) {
+		return modeNames[m]
+	}
+	return fmt.Sprintf("mode %d", uint8(m))
+}
 
 // ParseMode is the inverse of Mode.String.
 func ParseMode(s string) (Mode, error) {
@@ -175,11 +181,78 @@ const (
 	DefaultCarrierWait     = 10 * time.Second
 )
 
+// SettingError is the error of [Config.Check] and [Open] for a field of Config that is
+// out of range on every machine.
+type SettingError struct {
+	Setting string // the field's name
+	Value   any    // of the field, or of its wrong element
+	Reason  string // such as "is too small (the least is 1)"
+}
+
+// Error names the setting, its value and the reason.
+func (e *SettingError) Error() string {
+	return fmt.Sprintf("speadx: Config.%s: %v %s", e.Setting, e.Value, e.Reason)
+}
+
+// most is how many there may be of anything that takes memory for each.
+const most = 1 << 20
+
+// Check reports the first setting that is out of range on every machine, as a
+// [*SettingError]. It does not read the sources of the streams. Open calls it first.
+func (c *Config) Check() error {
+	if len(c.Streams) == 0 {
+		return errors.New("speadx: no stream to receive")
+	}
+	type number struct {
+		setting        string
+		n, least, most int64
+	}
+	numbers := []number{
+		{"HeapSize", c.HeapSize, 1, 1 << 47},
+		{"ConcurrentHeaps", int64(c.ConcurrentHeaps), 1, most},
+		{"Substreams", int64(c.Substreams), 1, most},
+		{"RingHeaps", int64(c.RingHeaps), 1, most},
+		{"ConsumerHeaps", int64(c.ConsumerHeaps), 1, most},
+		{"Stops", int64(c.Stops), 1, most},
+		{"MaxItems", int64(c.MaxItems), 1, most},
+		{"MaxRanges", int64(c.MaxRanges), 2, most},
+		{"SocketBuffer", int64(c.SocketBuffer), 1, math.MaxInt32},
+		{"Mode", int64(c.Mode), 0, int64(ModeUDP)},
+		{"Wait", int64(c.Wait), 0, int64(WaitBusy)},
+		{"OnFull", int64(c.OnFull), 0, int64(heap.DropOldest)},
+		{"Hugepages", int64(c.Hugepages), 0, int64(pool.PagesOff)},
+	}
+	for _, q := range c.Queues {
+		numbers = append(numbers, number{"Queues", int64(q), 0, math.MaxInt32})
+	}
+	for _, cpu := range c.CPUs {
+		numbers = append(numbers, number{"CPUs", int64(cpu), 0, math.MaxInt32})
+	}
+	for _, v := range numbers {
+		switch {
+		case v.n == 0: // the default
+		case v.n < v.least:
+			return &SettingError{v.setting, v.n, fmt.Sprintf("is too small (the least is %d)", v.least)}
+		case v.n > v.most:
+			return &SettingError{v.setting, v.n, fmt.Sprintf("is too large (the most is %d)", v.most)}
+		}
+	}
+	n := c.Frames
+	if n == 0 || n >= xsk.MinFrames && n <= xsk.MaxFrames && bits.OnesCount(uint(n)) == 1 {
+		return nil
+	}
+	reason := fmt.Sprintf("is not a power of two from %d to %d", xsk.MinFrames, xsk.MaxFrames)
+	if n > xsk.MinFrames && n < xsk.MaxFrames {
+		reason += fmt.Sprintf(" (the next is %d)", 1<<bits.Len(uint(n)))
+	}
+	return &SettingError{"Frames", n, reason}
+}
+
 // withDefaults checks the settings and fills in the defaults that depend on
 // nothing else.
 func (c Config) withDefaults() (Config, error) {
-	if len(c.Streams) == 0 {
-		return c, errors.New("speadx: no stream to receive")
+	if err := c.Check(); err != nil {
+		return c, err
 	}
 	if c.HeapSize == 0 {
 		c.HeapSize = DefaultHeapSize
@@ -200,31 +273,11 @@ func (c Config) withDefaults() (Config, error) {
 		c.CarrierWait = DefaultCarrierWait
 	}
 	c.PoolMin = max(c.PoolMin, 0)
-	const many = 1 << 20 // of anything that takes memory for each
-	for _, v := range []struct {
-		name           string
-		n, least, most int64
-	}{
-		{"heap size", c.HeapSize, 1, 1 << 47},
-		{"ring heaps", int64(c.RingHeaps), 1, many},
-		{"consumer heaps", int64(c.ConsumerHeaps), 1, many},
-		{"substreams", int64(c.Substreams), 1, many},
-		{"stop items", int64(c.Stops), 0, many},
-		{"concurrent heaps", int64(c.ConcurrentHeaps), 0, many},
-		{"frames", int64(c.Frames), 0, 1 << 30},
-		{"item pointers", int64(c.MaxItems), 0, many},
-		{"ranges", int64(c.MaxRanges), 0, many},
-		{"socket buffer", int64(c.SocketBuffer), 0, 1 << 31},
-	} {
-		if v.n < v.least {
-			return c, fmt.Errorf("speadx: %s of %d makes no sense (at least %d)", v.name, v.n, v.least)
-		}
-		if v.n > v.most {
-			return c, fmt.Errorf("speadx: %s of %d is too much (at most %d)", v.name, v.n, v.most)
-		}
+	if len(c.Queues) == 0 {
+		c.Queues = nil
 	}
-	if c.Frames != 0 && bits.OnesCount(uint(c.Frames)) != 1 {
-		return c, fmt.Errorf("speadx: %d frames is not a power of two (the next is %d)", c.Frames, 1<<bits.Len(uint(c.Frames)))
+	if len(c.CPUs) == 0 {
+		c.CPUs = nil
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

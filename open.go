@@ -227,6 +227,9 @@ func (r *Receiver) openPool() error {
 		}
 	}
 	r.sizes = pc
+	if err := r.checkSlots(pc, windows); err != nil {
+		return err
+	}
 	var err error
 	if r.pool, err = pool.New(pc); err != nil {
 		return fmt.Errorf("speadx: %w", err)
@@ -259,6 +262,42 @@ func (r *Receiver) openPool() error {
 	}
 	return nil
 }
+
+// checkSlots says which settings ask for more slots, or for more room beside them, than
+// a stream can have. Nothing is mapped yet.
+func (r *Receiver) checkSlots(pc pool.Config, windows []int) error {
+	c := &r.cfg
+	for i, share := range pc.Shares {
+		slots, both := share.Live+share.Ring+share.Held+share.Threads, ""
+		if slots <= heap.MaxSlots {
+			_, all, err := pool.Size(pool.Config{Shares: []pool.ShareConfig{share}, Guard: pc.Guard})
+			if err != nil {
+				return fmt.Errorf("speadx: %w", err)
+			}
+			if all > slots {
+				slots, both = all, ", and as many for small heaps"
+			}
+		}
+		for _, v := range []struct {
+			what    string
+			n, most int
+		}{
+			{"slots of the pool,", slots, heap.MaxSlots - share.Threads},
+			{fmt.Sprintf("places for item pointers, %d for each heap,", c.MaxItems), c.MaxItems * (slots + share.Held), maxPlaces},
+			{fmt.Sprintf("places for ranges, %d for each heap,", c.MaxRanges), c.MaxRanges * (slots + share.Threads), maxPlaces},
+		} {
+			if v.n > v.most {
+				return fmt.Errorf("speadx: stream %s needs %d %s and can have %d: %d concurrent heaps × %d substreams + %d ring heaps + %d consumer heaps + %d threads%s",
+					share.Name, v.n, v.what, v.most, windows[i], c.Substreams, c.RingHeaps, c.ConsumerHeaps, share.Threads, both)
+			}
+		}
+	}
+	return nil
+}
+
+// maxPlaces bounds what MaxItems or MaxRanges of [Config] may come to for all heaps of a
+// stream, which is some 30 GiB.
+const maxPlaces = 1 << 30
 
 // wakeThreads makes every thread look whether a stream has stopped.
 func (r *Receiver) wakeThreads() {

@@ -28,7 +28,12 @@ const (
 var policyNames = [...]string{"block", "drop-newest", "drop-oldest"}
 
 // String is the policy's name on the command line.
-func (p Policy) String() string { return policyNames[p] }
+func (p Policy) String() string {
+	if int(p) < len(policyNames) {
+		return policyNames[p]
+	}
+	return fmt.Sprintf("policy %d", uint8(p))
+}
 
 // ParsePolicy is the inverse of Policy.String.
 func ParsePolicy(s string) (Policy, error) {
@@ -145,6 +150,9 @@ func New(cfg Config) (*Assembler, error) {
 	}
 	if cfg.Stops < 0 {
 		return nil, fmt.Errorf("heap: the stop item of number %d cannot end a stream (the first has number 1)", cfg.Stops)
+	}
+	if cfg.OnFull > DropOldest {
+		return nil, fmt.Errorf("heap: unknown %v", cfg.OnFull)
 	}
 	if cfg.MaxAge == 0 {
 		cfg.MaxAge = DefaultMaxAge

@@ -13,8 +13,8 @@ import (
 const (
 	DefaultFrames   = 8192 // 32 MiB: 7 ms of 8 KiB packets at 25 Gb/s
 	DefaultMaxChain = 18   // 64 KiB, the largest IP packet, in frames of 4096
-
-	maxFrames = 1 << 24
+	MinFrames       = 2
+	MaxFrames       = 1 << 24
 )
 
 // Config says what [Open] shall open.
@@ -68,8 +68,8 @@ func (c *Config) check() error {
 		err = fmt.Errorf("queue %d", c.Queue)
 	case c.Frames < 0 || bits.OnesCount(uint(c.Frames)) != 1:
 		err = fmt.Errorf("%d frames: not a power of two", c.Frames)
-	case c.Frames < 2 || c.Frames > maxFrames:
-		err = fmt.Errorf("%d frames: outside 2 to %d", c.Frames, maxFrames)
+	case c.Frames < MinFrames || c.Frames > MaxFrames:
+		err = fmt.Errorf("%d frames: outside %d to %d", c.Frames, MinFrames, MaxFrames)
 	case c.MaxChain < 1 || c.MaxChain >= c.Frames:
 		err = fmt.Errorf("packets of up to %d frames: outside 1 to %d, one less than there are", c.MaxChain, c.Frames-1)
 	case c.Mode > ModeGeneric:

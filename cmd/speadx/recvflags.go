@@ -1,9 +1,8 @@
 package main
 
 import (
+	"errors"
 	"fmt"
-	"math"
-	"math/bits"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -18,13 +17,6 @@ import (
 	"github.com/speadx/speadx/internal/pages"
 	"github.com/speadx/speadx/internal/units"
 	"github.com/speadx/speadx/xsk"
-)
-
-// The bounds of some flags: what the pool and a queue can have.
-const (
-	maxHeaps  = 1<<21 - 1
-	minFrames = 2
-	maxFrames = 1 << 24
 )
 
 // recvFlags are the flags of recv.
@@ -152,37 +144,35 @@ func (f *recvFlags) config(fs *pflag.FlagSet, sources []string) (c speadx.Config
 	case f.stops == "never":
 		c.IgnoreStop = true
 	case fs.Changed("stop-after-stops"):
-		if c.Stops, err = strconv.Atoi(f.stops); err != nil || c.Stops < 1 || c.Stops > maxHeaps {
-			return c, fmt.Errorf("--stop-after-stops %q is neither a number of stop heaps from 1 to %d nor never", f.stops, maxHeaps)
+		if c.Stops, err = strconv.Atoi(f.stops); err != nil || c.Stops < 1 {
+			return c, fmt.Errorf("--stop-after-stops %q is neither a number of stop heaps nor never", f.stops)
 		}
 	}
 	if fs.Changed("concurrent-heaps") {
 		c.ConcurrentHeaps = f.concurrent
 	}
+	// All other bounds are the library's, which takes 0 for the default: see settingFlags.
 	for _, v := range []struct {
-		flag           string
-		n, least, most int64
+		flag     string
+		n, least int64
 	}{
-		{"heap-size", int64(f.heapSize), 1, math.MaxInt64},
-		{"concurrent-heaps", int64(f.concurrent), 1, maxHeaps},
-		{"substreams", int64(f.substreams), 1, maxHeaps},
-		{"ring-heaps", int64(f.ring), 1, maxHeaps},
-		{"consumer-heaps", int64(f.consumer), 1, maxHeaps},
-		{"pool-min", int64(f.poolMin), 0, math.MaxInt64},
-		{"heaps", f.heaps, 0, math.MaxInt64},
-		{"duration", int64(f.duration), 0, math.MaxInt64},
-		{"max-age", int64(f.maxAge), 0, math.MaxInt64},
-		{"carrier-wait", int64(f.carrier), 0, math.MaxInt64},
+		{"heap-size", int64(f.heapSize), 1},
+		{"concurrent-heaps", int64(f.concurrent), 1},
+		{"substreams", int64(f.substreams), 1},
+		{"ring-heaps", int64(f.ring), 1},
+		{"consumer-heaps", int64(f.consumer), 1},
+		{"pool-min", int64(f.poolMin), 0},
+		{"heaps", f.heaps, 0},
+		{"duration", int64(f.duration), 0},
+		{"max-age", int64(f.maxAge), 0},
+		{"carrier-wait", int64(f.carrier), 0},
 	} {
-		switch value := fs.Lookup(v.flag).Value; {
-		case v.n < v.least:
-			return c, fmt.Errorf("--%s %v is too small (the least is %d)", v.flag, value, v.least)
-		case v.n > v.most:
-			return c, fmt.Errorf("--%s %v is too large (the most is %d)", v.flag, value, v.most)
+		if v.n < v.least {
+			return c, fmt.Errorf("--%s %v is too small (the least is %d)", v.flag, fs.Lookup(v.flag).Value, v.least)
 		}
 	}
-	if fs.Changed("frames") && (f.frames < minFrames || f.frames > maxFrames || bits.OnesCount(uint(f.frames)) != 1) {
-		return c, fmt.Errorf("--frames %d is not a power of two from %d to %d", f.frames, minFrames, maxFrames)
+	if fs.Changed("frames") && f.frames == 0 {
+		return c, fmt.Errorf("--frames 0 is not a power of two from %d to %d", xsk.MinFrames, xsk.MaxFrames)
 	}
 	if c.PoolMin == 0 {
 		c.PoolMin = -1
@@ -231,7 +221,23 @@ func (f *recvFlags) config(fs *pflag.FlagSet, sources []string) (c speadx.Config
 			c.Streams = append(c.Streams, speadx.Stream{Source: s})
 		}
 	}
-	return c, nil
+	return c, explain(c.Check())
+}
+
+// settingFlags are the flags of settings that the library checks, by field of its Config.
+var settingFlags = map[string]string{
+	"HeapSize": "heap-size", "ConcurrentHeaps": "concurrent-heaps", "Substreams": "substreams",
+	"RingHeaps": "ring-heaps", "ConsumerHeaps": "consumer-heaps", "Stops": "stop-after-stops",
+	"Frames": "frames", "Queues": "queues", "CPUs": "cpus", "SocketBuffer": "buffer",
+}
+
+// explain names the flag in place of the setting that the library refuses.
+func explain(err error) error {
+	var e *speadx.SettingError
+	if !errors.As(err, &e) || settingFlags[e.Setting] == "" {
+		return err
+	}
+	return fmt.Errorf("--%s %v %s", settingFlags[e.Setting], e.Value, e.Reason)
 }
 
 // tcpSources makes all sources that are no files ones of TCP.
