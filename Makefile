@@ -43,6 +43,12 @@ race: ## run all tests under the race detector
 	hack/need gcc=gcc,libc6-dev
 	CGO_ENABLED=1 $(TEST) -race ./...
 
+# VMFLAGS are flags of hack/vm: go run ./hack/vm -h lists them.
+.PHONY: test-vm
+test-vm: ## run tests in virtual machines: kernels 6.1, 6.12 and the newest, six kinds of NIC
+	hack/need dpkg-deb=dpkg apt-get=apt
+	$(GO) run ./hack/vm $(VMFLAGS)
+
 .PHONY: soak
 soak: ## open and close receivers in full flow SOAK times, 1000 by default
 	SPEADX_SOAK=$(SOAK) $(TEST) -timeout=2h -run='^TestOpenClose$$' .
@@ -78,7 +84,9 @@ lint: ## gofmt, go vet and staticcheck
 	[ -z "$$unformatted" ] || { echo "gofmt -w would change:" $$unformatted; exit 1; }
 	$(GO) vet ./...
 	$(GO) vet -tags=stepping ./heap ./pool
+	$(GO) vet -tags=vmguest ./hack/vm/guest
 	$(GO) tool staticcheck ./...
+	$(GO) tool staticcheck -tags=vmguest ./hack/vm/guest
 	$(GO) tool staticcheck -tags=stepping ./heap ./pool
 
 .PHONY: arm64

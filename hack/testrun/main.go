@@ -13,56 +13,37 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"strings"
+
+	"github.com/speadx/speadx/hack/internal/tally"
 )
 
 func main() {
-	var t tally
+	t := tally.Tally{Out: os.Stdout}
 	var args []string
 	for _, a := range append(os.Args[1:], "--") {
 		if a != "--" {
 			args = append(args, a)
 			continue
 		}
-		failed := t.failed
-		if err := t.run(args); err != nil && t.failed == failed {
+		failed := t.Failed
+		if err := run(&t, args); err != nil && t.Failed == failed {
 			fmt.Fprintf(os.Stderr, "testrun: go test %s: %v\n", strings.Join(args, " "), err)
-			t.failed++
+			t.Failed++
 		}
 		args = nil
 	}
-	fmt.Printf("%d passed, %d failed, %d skipped\n", t.passed, t.failed, t.skipped)
-	if t.failed > 0 || t.passed == 0 {
+	fmt.Println(t.Summary())
+	if !t.OK() {
 		os.Exit(1)
 	}
 }
 
-// event is what go test -json prints, as far as it matters here: see
-// go doc test2json.
-type event struct {
-	Action  string
-	Package string
-	Test    string // "" for what concerns the whole package
-	Output  string
-}
-
-type test struct{ pkg, name string }
-
-type tally struct {
-	passed, failed, skipped int
-
-	output  map[test]string // of tests under way
-	damaged map[string]bool // packages in which a test failed
-}
-
-func (t *tally) run(args []string) error {
-	t.output, t.damaged = map[test]string{}, map[string]bool{}
+func run(t *tally.Tally, args []string) error {
 	cmd := exec.Command("go", append([]string{"test", "-json"}, args...)...)
 	cmd.Stderr = os.Stderr
 	stdout, err := cmd.StdoutPipe()
@@ -72,58 +53,8 @@ func (t *tally) run(args []string) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	for dec := json.NewDecoder(stdout); ; {
-		var e event
-		if err := dec.Decode(&e); errors.Is(err, io.EOF) {
-			return cmd.Wait()
-		} else if err != nil {
-			return errors.Join(err, cmd.Process.Kill(), cmd.Wait())
-		}
-		t.add(e)
+	if err := t.Read(stdout); err != nil {
+		return errors.Join(err, cmd.Process.Kill(), cmd.Wait())
 	}
-}
-
-func (t *tally) add(e event) {
-	id := test{e.Package, e.Test}
-	switch e.Action {
-	case "build-output":
-		fmt.Print(e.Output)
-	case "output":
-		if e.Test != "" {
-			t.output[id] += e.Output
-		} else if e.Output != "PASS\n" {
-			fmt.Print(e.Output)
-		}
-	case "pass", "fail", "skip":
-		if e.Test == "" {
-			t.endPackage(e)
-			return
-		}
-		switch e.Action {
-		case "pass":
-			t.passed++
-		case "fail":
-			t.failed++
-			t.damaged[e.Package] = true
-			fmt.Print(t.output[id])
-		case "skip":
-			t.skipped++
-			fmt.Print(t.output[id])
-		}
-		delete(t.output, id)
-	}
-}
-
-// endPackage shows the tests that have no end because their process died, and
-// counts a failure of which no test is to blame.
-func (t *tally) endPackage(e event) {
-	for id, text := range t.output {
-		if id.pkg == e.Package {
-			fmt.Print(text)
-			delete(t.output, id)
-		}
-	}
-	if e.Action == "fail" && !t.damaged[e.Package] {
-		t.failed++
-	}
+	return cmd.Wait()
 }
