@@ -196,6 +196,9 @@ func (r *Receiver) openDevices() error {
 		if longest := d.queues[0].Info().MaxFrame; longest > 0 && d.plan.facts.MTU > xsk.OneFrameMTU {
 			r.plan.notes = append(r.plan.notes, fmt.Sprintf("%s: packets whose frame has more than %d bytes are dropped, as this kernel puts a packet into one frame only (--mode udp receives them, or Linux 6.6)", d.plan.facts.Name, longest))
 		}
+		if d.link.Mode() == xsk.ModeZeroCopy && xsk.ZeroCopyFault(d.plan.facts.Driver) {
+			r.plan.notes = append(r.plan.notes, fmt.Sprintf("%s: the zero-copy of %s has a fault, which damages data when packets come faster than they are read (--mode native has none)", d.plan.facts.Name, d.plan.facts.Driver))
+		}
 		if advice := d.queueAdvice(); advice != "" {
 			r.plan.notes = append(r.plan.notes, advice)
 		}

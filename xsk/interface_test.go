@@ -121,6 +121,18 @@ func TestLadder(t *testing.T) {
 			log:   []string{"attach zerocopy"},
 		},
 		{
+			name:   "igb, whose zero-copy has a fault",
+			change: func(c *InterfaceConfig) { c.MTU, c.Driver = 1500, "igb" },
+			rungs:  []tried{{zc, DriverFault}, {nativeMB, ""}},
+			log:    []string{"attach native"},
+		},
+		{
+			name:   "igb, pinned zero-copy",
+			change: func(c *InterfaceConfig) { c.MTU, c.Driver, c.Want = 1500, "igb", WantZeroCopy },
+			rungs:  []tried{{zc, ""}},
+			log:    []string{"attach zerocopy"},
+		},
+		{
 			name:   "lo",
 			attach: refused(ModeZeroCopy, ModeNative),
 			rungs:  []tried{{zcMB, AttachRefused}, {nativeMB, AttachRefused}, {genericMB, ""}},

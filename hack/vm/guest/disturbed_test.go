@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +21,7 @@ import (
 	"github.com/speadx/speadx/hack/vm/matrix"
 	"github.com/speadx/speadx/heap"
 	"github.com/speadx/speadx/internal/send"
+	"github.com/speadx/speadx/xsk"
 )
 
 // way is a card and a mode in which it receives.
@@ -37,7 +39,7 @@ func disturbable() []way {
 		if cell.Series != boot.Series || cell.MTU != 1500 || w == nil {
 			continue
 		}
-		if _, refused := cell.Why[matrix.ZeroCopy]; !refused {
+		if why := cell.Why[matrix.ZeroCopy]; why == "" || why == xsk.DriverFault {
 			list = append(list, way{w, speadx.ModeZeroCopy})
 		}
 		mode, err := speadx.ParseMode(cell.Mode)
@@ -114,6 +116,9 @@ func TestChangedInFlight(t *testing.T) {
 			{"ethtool", "-L", w.rx, "combined", fmt.Sprint(w.nic.Queues)},
 			{"ethtool", "-G", w.rx, "rx", "256"},
 		} {
+			if args[1] == "-G" && w.nic.FixedRings {
+				continue
+			}
 			err := execute(args...)
 			t.Logf("%s: %v", strings.Join(args, " "), err)
 			awaitCarrier(t, w.rx) // such a change may reset the card
@@ -233,6 +238,9 @@ func TestKilledAndRestarted(t *testing.T) {
 // After that everything arrives, and no frame or slot is lost.
 func TestStalledConsumer(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
+		if w.mode == speadx.ModeZeroCopy && xsk.ZeroCopyFault(w.nic.Driver) {
+			return // TestIgbStaleDescriptors shows what happens
+		}
 		gate := make(chan struct{})
 		r := w.openGated(t, gate)
 		const heaps = 60 // 2700 packets, and 256 frames
@@ -270,6 +278,57 @@ func TestStalledConsumer(t *testing.T) {
 		}
 		t.Logf("%s; the NIC dropped %d", ledger(s), s.Fates[heap.NICDropped])
 	})
+}
+
+// When frames run out, igb in zero-copy hands out more packets than the card has received:
+// see xsk.ZeroCopyFault, for which mode auto does not take it. The card's own count tells
+// that it is the driver, and not the card or its emulation. A kernel in which this test
+// fails has mended the driver, and the exception can go.
+func TestIgbStaleDescriptors(t *testing.T) {
+	w := way{wireOf("igb"), speadx.ModeZeroCopy}
+	if w.wire == nil || boot.Series != matrix.Newest {
+		return
+	}
+	w.prepare(t, 1500)
+	w.setQueues(t)
+	gate := make(chan struct{})
+	r := w.openGated(t, gate) // which resets the driver's counters
+	card, driver := counter(t, w.rx, "rx_packets"), counter(t, w.rx, "rx_queue_0_packets")+counter(t, w.rx, "rx_queue_1_packets")
+	w.send(t, send.Config{Heaps: 60, NoStop: true, Rate: 4 * rate})
+	close(gate)
+	r.Stop()
+	if err := r.ended(t); err != nil {
+		t.Fatal(err)
+	}
+	card = counter(t, w.rx, "rx_packets") - card
+	driver = counter(t, w.rx, "rx_queue_0_packets") + counter(t, w.rx, "rx_queue_1_packets") - driver
+	t.Logf("the card received %d packets, the driver handed out %d; frames conserved: %t; %s", card, driver, !r.warned.has("frames_not_conserved"), ledger(r.Stats()))
+	if driver <= card {
+		t.Error("the driver hands out no packet twice")
+	}
+	if s := r.Stats(); s.Unaccounted != 0 {
+		t.Errorf("%d packets are unaccounted for", s.Unaccounted)
+	}
+}
+
+// counter is one of a card's statistics.
+func counter(t *testing.T, name, what string) int {
+	t.Helper()
+	out, err := exec.Command("ethtool", "-S", name).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(out)) {
+		var n int
+		if key, value, ok := strings.Cut(strings.TrimSpace(line), ": "); ok && key == what {
+			if n, err = strconv.Atoi(value); err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+	}
+	t.Fatalf("%s has no counter %s", name, what)
+	return 0
 }
 
 // openGated opens a receiver with few frames, whose consumer takes nothing until the gate

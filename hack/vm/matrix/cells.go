@@ -75,7 +75,8 @@ var rules = []rule{
 	{"6.12", []string{"vmxnet3"}, 9000, Generic, Why{ZeroCopy: xsk.NoZeroCopy, Native: xsk.AttachRefused}},
 	{"6.12", []string{"e1000e"}, 9000, Generic, Why{ZeroCopy: xsk.NoZeroCopy, Native: xsk.NoNative}},
 
-	{Newest, []string{"igb", "virtio-zerocopy"}, 1500, ZeroCopy, nil},
+	{Newest, []string{"igb"}, 1500, Native, Why{ZeroCopy: xsk.DriverFault}},
+	{Newest, []string{"virtio-zerocopy"}, 1500, ZeroCopy, nil},
 	{Newest, []string{"virtio", "virtio-tap"}, 1500, Native, Why{ZeroCopy: xsk.BindRefused}},
 	{Newest, []string{"vmxnet3"}, 1500, Native, Why{ZeroCopy: xsk.NoZeroCopy}},
 	{Newest, []string{"e1000e"}, 1500, Generic, Why{ZeroCopy: xsk.NoZeroCopy, Native: xsk.NoNative}},
