@@ -45,7 +45,10 @@ func (s Sender) String() string {
 // maxSenders is how many senders a stream tells apart. Those that come when there
 // are so many share the number 0, so that nobody can fill memory by sending from
 // ever other addresses.
-const maxSenders = 1024
+const (
+	maxSenders      = 1024
+	senderIndexBits = 12 // the index is a quarter full at most
+)
 
 // senders are the senders that a stream has heard, by numbers from 1.
 //
@@ -93,15 +96,14 @@ func (e *senderEntry) stopAgain(cnt, started, window uint64, now int64) bool {
 }
 
 func newSenders(hash uint64) *senders {
-	return &senders{index: make([]atomic.Uint32, 4*maxSenders), list: make([]senderEntry, maxSenders+1), hash: hash}
+	return &senders{index: make([]atomic.Uint32, 1<<senderIndexBits), list: make([]senderEntry, maxSenders+1), hash: hash}
 }
 
 // number is that of a sender, which is given one if need be. spare is the calling
 // feeder's entry, 0 if it has none.
 func (s *senders) number(who Sender, spare *uint32) uint32 {
 	mask := uint64(len(s.index) - 1)
-	place := (who.hi ^ who.lo*s.hash ^ uint64(who.port)<<48) * s.hash >> 40
-	for ; ; place++ {
+	for place := s.place(who); ; place++ {
 		cell := &s.index[place&mask]
 		step("senders.load")
 		n := cell.Load()
@@ -125,6 +127,14 @@ func (s *senders) number(who Sender, spare *uint32) uint32 {
 			return n
 		}
 	}
+}
+
+// place is where in the index the search for a sender begins. A product's upper bits
+// depend on all bits of its factor, the lower ones only on those below. So the port, of
+// which there are many to an address, comes in first, and the place is taken from the top.
+func (s *senders) place(who Sender) uint64 {
+	h := (uint64(who.port)*s.hash ^ who.lo) * s.hash
+	return (h ^ h>>32 ^ who.hi) * s.hash >> (64 - senderIndexBits)
 }
 
 // take gives a feeder an entry; false if there are no more.

@@ -193,6 +193,46 @@ func TestManySendersStop(t *testing.T) {
 	r.end()
 }
 
+// A sender is found within a few places of where the search begins, also where many
+// share an address or a port.
+func TestSenderProbes(t *testing.T) {
+	const n = 1000
+	v4 := func(i, port int) netip.AddrPort {
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)}), uint16(port))
+	}
+	v6 := func(prefix, i, port int) netip.AddrPort {
+		return netip.AddrPortFrom(netip.AddrFrom16([16]byte{0: 0xfd, 6: byte(prefix >> 8), 7: byte(prefix), 14: byte(i >> 8), 15: byte(i)}), uint16(port))
+	}
+	for name, sender := range map[string]func(i int) netip.AddrPort{
+		"ports of an IPv4 address": func(i int) netip.AddrPort { return v4(1, 40000+i) },
+		"ports, every 64th":        func(i int) netip.AddrPort { return v4(1, 64*i+1) },
+		"ports of an IPv6 address": func(i int) netip.AddrPort { return v6(0, 1, 40000+i) },
+		"IPv4 addresses":           func(i int) netip.AddrPort { return v4(i, 7148) },
+		"IPv6 addresses":           func(i int) netip.AddrPort { return v6(0, i, 7148) },
+		"IPv6 networks":            func(i int) netip.AddrPort { return v6(i, 1, 7148) },
+		"addresses and ports":      func(i int) netip.AddrPort { return v4(i%32, 7000+i/32) },
+	} {
+		total := 0
+		hashes := []uint64{0x9e3779b97f4a7c15, 0xd1342543de82ef95, 0xaf251af3b0f025b5, 0x2545f4914f6cdd1d}
+		for _, hash := range hashes {
+			s := newSenders(hash)
+			var spare uint32
+			for i := range n {
+				s.number(SenderOf(sender(i)), &spare)
+			}
+			for at := range s.index {
+				if no := s.index[at].Load(); no != 0 {
+					total += 1 + (at-int(s.place(s.list[no].Sender)))&(len(s.index)-1)
+				}
+			}
+		}
+		// Random places would need 1.2 probes on average.
+		if average := float64(total) / float64(n*len(hashes)); average > 1.5 {
+			t.Errorf("%s: %.2f probes on average", name, average)
+		}
+	}
+}
+
 // Feeders that meet a new sender at once give it one number, and each sender its own.
 func TestNewSenderMetByAll(t *testing.T) {
 	const feeders, senders = 4, 200
