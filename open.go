@@ -238,16 +238,12 @@ func (r *Receiver) openPool() error {
 		return fmt.Errorf("speadx: %w", err)
 	}
 	for i := range r.plan.streams {
-		maxAge := r.cfg.MaxAge
-		if ps := &r.plan.streams[i]; len(ps.files) > 0 && pc.Shares[i].Threads > 1 {
-			maxAge = -1 // the times of a file are not those of another source
-		}
 		a, err := heap.New(heap.Config{
 			Name:          r.plan.streams[i].name,
 			Share:         r.pool.Share(i),
 			Substreams:    r.cfg.Substreams,
 			OnFull:        r.cfg.OnFull,
-			MaxAge:        maxAge,
+			MaxAge:        r.cfg.MaxAge,
 			MaxItems:      r.cfg.MaxItems,
 			MaxRanges:     r.cfg.MaxRanges,
 			Incomplete:    r.cfg.Incomplete,
@@ -255,6 +251,7 @@ func (r *Receiver) openPool() error {
 			Stops:         r.cfg.Stops,
 			BySender:      r.cfg.BySender,
 			RefuseUnsized: r.cfg.RefuseUnsized,
+			Recorded:      len(r.plan.streams[i].files) > 0,
 			Notify:        r.ready.Ring,
 			OnStop:        r.wakeThreads,
 		})

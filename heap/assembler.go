@@ -66,6 +66,12 @@ type Config struct {
 	Stops         int           // the stream ends with the stop item of this number; default 1: the first
 	RefuseUnsized bool          // refuse heaps that do not tell their length
 
+	// Recorded says that a feeder's times are those of a capture, in which no time
+	// passes while a thread waits for the consumer. The times of several such
+	// feeders cannot be compared: then nothing ages, and heaps that have left are
+	// remembered by their number only.
+	Recorded bool
+
 	// MaxItems is how many item pointers a heap may have, and MaxRanges in how
 	// many separate pieces it may be. Both take memory for each slot, so that by
 	// default small slots have less: a pointer for each 32 bytes, at least 128
@@ -89,6 +95,7 @@ type Config struct {
 type Assembler struct {
 	cfg       Config
 	window    int
+	timeless  bool  // the feeders' times cannot be compared
 	pastCache int64 // tests have a lower one
 	placement placement
 	records   []record
@@ -157,6 +164,10 @@ func New(cfg Config) (*Assembler, error) {
 	if cfg.MaxAge == 0 {
 		cfg.MaxAge = DefaultMaxAge
 	}
+	timeless := cfg.Recorded && sum.Threads > 1
+	if timeless {
+		cfg.MaxAge = -1
+	}
 	largest := cfg.Share.SlotSize()
 	asked := cfg.MaxItems
 	maxItems := func(slot int) int {
@@ -193,6 +204,7 @@ func New(cfg Config) (*Assembler, error) {
 	a := &Assembler{
 		cfg:       cfg,
 		window:    sum.Live / cfg.Substreams,
+		timeless:  timeless,
 		pastCache: pastCache,
 		placement: slotPerHeap{cfg.Share},
 		records:   make([]record, records),
@@ -334,6 +346,13 @@ func (a *Assembler) forget() {
 		}
 	}
 	a.begun.Store(a.started())
+}
+
+// faded says whether what happened at a time is too long ago to be remembered. Time in
+// which a thread was held up does not count: the packets that wait behind it are no
+// older for that.
+func (a *Assembler) faded(at, now int64) bool {
+	return !a.timeless && now-max(at, a.resumed.Load()) >= memoryNs
 }
 
 // started is how many heaps have started.

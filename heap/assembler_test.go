@@ -113,6 +113,92 @@ func TestMemoryLastsTwoSeconds(t *testing.T) {
 	r.wantFate(Duplicate, 2)
 }
 
+// A thread that is held up for long makes nothing be forgotten: the packets behind it
+// belong to the heaps that have left meanwhile.
+func TestStallMakesNothingForgotten(t *testing.T) {
+	const window = 4
+	r := newRig(t, pool.ShareConfig{Live: window, Ring: 2 * window, Threads: 2}, Config{})
+	half := func(i int, from, to uint64) (out [][]byte) {
+		for cnt := from; cnt <= to; cnt++ {
+			out = append(out, parts(cnt, 2, 100)[i])
+		}
+		return out
+	}
+	r.feed(1, half(1, 1, 8)...) // feeder 0, which has the other halves, is held up
+	r.now += 3 * second
+	r.Feeder(0).Stalled(r.now)
+	r.now += second
+	r.feed(0, half(0, 1, 8)...)
+	wantCounts(t, r.take(), 5, 6, 7, 8)
+	if s := r.Stats(); s.EvictedHeaps != 4 || s.OvertakenHeaps != 4 {
+		t.Errorf("%d heaps evicted, %d overtaken; want 4 and 4", s.EvictedHeaps, s.OvertakenHeaps)
+	}
+	r.now += 3 * second // a second stall, behind the first
+	r.Feeder(0).Stalled(r.now)
+	r.feed(0, half(0, 1, 4)...)
+	r.wantFate(Late, 8)
+	r.now += 2 * second
+	r.feed(0, half(0, 1, 1)...) // it is forgotten now
+	r.wantFate(Late, 8)
+	r.end()
+}
+
+// Nor does it make a repeat of a stop heap another sender's stop.
+func TestStallAndRepeatedStop(t *testing.T) {
+	r := newRig(t, pool.ShareConfig{Threads: 2}, Config{Stops: 2})
+	a := senderNo(1)
+	r.feedFrom(1, a, control(spead.CtrlStop, 7))
+	r.now += 3 * second
+	r.Feeder(0).Stalled(r.now)
+	r.feedFrom(0, a, control(spead.CtrlStop, 7))
+	if r.Stopping() {
+		t.Error("a repeat of the first stop counts as the second")
+	}
+	r.end()
+}
+
+// While a thread waits for the consumer, no time passes in a capture file: what is
+// remembered must not depend on how fast the consumer is.
+func TestWaitingAndRecordedTime(t *testing.T) {
+	for _, recorded := range []bool{false, true} {
+		r := newRig(t, pool.ShareConfig{Ring: 1}, Config{Recorded: recorded})
+		r.feed(0, parts(1, 2, 100)...)
+		r.now += 3 * second / 2
+		fed := make(chan bool)
+		go func() { r.feed(0, parts(2, 2, 100)...); close(fed) }()
+		for r.blocked.Load() == 0 {
+			runtime.Gosched()
+		}
+		r.heap().Release()
+		<-fed
+		r.take()
+		r.now += 3 * second / 2
+		r.feed(0, parts(1, 2, 100)...)
+		if again := len(r.take()) == 1; again != recorded {
+			t.Errorf("recorded %v: heap 1 came again after 3 s, half of them before a wait: taken for a new one %v", recorded, again)
+		}
+		r.end()
+	}
+}
+
+// The times of two captures have nothing to do with each other.
+func TestRecordedTimesOfTwoFeeders(t *testing.T) {
+	r := newRig(t, pool.ShareConfig{Threads: 2}, Config{Recorded: true})
+	p := parts(1, 2, 100)
+	r.feed(0, p[0])
+	r.now += 1000 * second
+	r.feed(1, p[1])
+	r.Feeder(1).Tick(r.now)
+	wantCounts(t, r.take(), 1)
+	r.now += 1000 * second
+	r.feed(1, p...)
+	r.wantFate(Duplicate, 2)
+	r.feed(1, parts(2, 2, 100)[0])
+	r.Feeder(1).Tick(r.now + 1000*second)
+	r.feed(0, parts(2, 2, 100)[1])
+	wantCounts(t, r.end(), 2)
+}
+
 // A sender that begins again at count 1 loses nothing, whether it says so, or
 // had gone far enough for the memory to be past it.
 func TestSenderRestartedAtOne(t *testing.T) {

@@ -206,7 +206,7 @@ func (f *Feeder) extend(h *spead.Packet, end, now int64) {
 func (f *Feeder) seeStop(cnt uint64, now int64) bool {
 	f.sawStop = true
 	a := f.a
-	if f.from != 0 && a.senders.list[f.from].stopAgain(cnt, a.started(), uint64(a.window), now) {
+	if f.from != 0 && a.senders.list[f.from].stopAgain(a, cnt, now) {
 		return false
 	}
 	a.seeStop(f.from)
@@ -563,7 +563,7 @@ func (f *Feeder) prepare(h *spead.Packet, now int64, how how) (r *record, rec in
 	return r, rec, true
 }
 
-// memoryNs is for how long a heap that has left is remembered.
+// memoryNs is for how long a heap that has left is remembered: see faded.
 const memoryNs = int64(2 * time.Second)
 
 // maxStep is the largest step that a sender's counts are taken to have.
@@ -584,7 +584,7 @@ func (f *Feeder) remembered(hist *history, e entry, next uint64, h *spead.Packet
 		}
 		begun = s.begun.Load()
 	}
-	if e.seq < hist.floor.Load() || now-e.left >= memoryNs {
+	if e.seq < hist.floor.Load() || f.a.faded(e.left, now) {
 		return false
 	}
 	window := uint64(f.a.window)

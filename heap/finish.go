@@ -71,7 +71,9 @@ func (f *Feeder) waitForRoom() bool {
 	f.board.publish(&f.count)
 	a.blocked.Add(1)
 	a.room.Wait(func() bool { return a.aborted.Load() || !a.ring.full() })
-	f.Stalled(f.lastNow + int64(time.Since(began)))
+	if !a.cfg.Recorded {
+		f.Stalled(f.lastNow + int64(time.Since(began)))
+	}
 	a.blocked.Add(-1)
 	f.count[cBlockedNs] += uint64(time.Since(began))
 	return !a.aborted.Load()

@@ -86,9 +86,9 @@ type stopNote struct {
 
 // stopAgain says whether a stop heap repeats the sender's last: it has its count, and comes no
 // further behind it than heaps are reordered and remembered. It is the last from now on.
-func (e *senderEntry) stopAgain(cnt, started, window uint64, now int64) bool {
-	l := &e.last
-	again := l.at.Load() != 0 && l.cnt.Load() == cnt && int64(started-l.started.Load()) <= int64(window) && now-l.at.Load() < memoryNs
+func (e *senderEntry) stopAgain(a *Assembler, cnt uint64, now int64) bool {
+	l, started := &e.last, a.started()
+	again := l.at.Load() != 0 && l.cnt.Load() == cnt && int64(started-l.started.Load()) <= int64(a.window) && !a.faded(l.at.Load(), now)
 	l.cnt.Store(cnt)
 	l.started.Store(started)
 	l.at.Store(now)
