@@ -202,9 +202,13 @@ func TestRecordedTimesOfTwoFeeders(t *testing.T) {
 // A sender that begins again at count 1 loses nothing, whether it says so, or
 // had gone far enough for the memory to be past it.
 func TestSenderRestartedAtOne(t *testing.T) {
-	for _, sent := range []uint64{10, 300, 5000} {
+	for _, tt := range []struct {
+		window int
+		sent   uint64
+	}{{4, 10}, {4, 300}, {4, 5000}, {5, 330}, {5, 500}, {9, 600}} {
+		sent := tt.sent
 		for _, size := range []int{1, 2} { // heaps of one packet, and of two
-			r := newRig(t, pool.ShareConfig{Ring: 64}, Config{IgnoreStop: true})
+			r := newRig(t, pool.ShareConfig{Live: tt.window, Ring: 64}, Config{IgnoreStop: true})
 			heaps := 0
 			for range 3 {
 				for cnt := uint64(1); cnt <= sent; cnt++ {
@@ -217,7 +221,7 @@ func TestSenderRestartedAtOne(t *testing.T) {
 				}
 			}
 			if heaps != int(3*sent) {
-				t.Errorf("%d heaps of %d packets sent three times: %d came\n%s", sent, size, heaps, fates(r.Stats()))
+				t.Errorf("window %d: %d heaps of %d packets sent three times: %d came\n%s", tt.window, sent, size, heaps, fates(r.Stats()))
 			}
 			r.end()
 		}

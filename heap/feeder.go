@@ -587,15 +587,14 @@ func (f *Feeder) remembered(hist *history, e entry, next uint64, h *spead.Packet
 	if e.seq < hist.floor.Load() || f.a.faded(e.left, now) {
 		return false
 	}
-	window := uint64(f.a.window)
+	window, ago := uint64(f.a.window), next-e.seq
+	if ago > memoryHeaps*window {
+		return false // the history holds more where that is no power of 2
+	}
 	if newest, ok := f.newest(hist, next); ok {
-		switch behind := (newest - e.cnt) & h.Flavour.MaxValue(); {
-		case behind <= h.Flavour.MaxValue()/4: // behind the newest, by less than would be ambiguous
-			if next-e.seq > uint64(memoryHeaps*f.a.window) {
-				return false
-			}
-		case next-e.seq > window && (next-e.seq)*maxStep > h.Flavour.MaxValue():
-			return false // ahead of it, and so far back that the counts can have wrapped
+		ahead := (newest-e.cnt)&h.Flavour.MaxValue() > h.Flavour.MaxValue()/4
+		if ahead && ago > window && ago*maxStep > h.Flavour.MaxValue() {
+			return false // so far back that the counts can have wrapped
 		}
 	}
 	// A start or end of the stream that comes further behind the last one than
