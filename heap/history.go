@@ -1,6 +1,7 @@
 package heap
 
 import (
+	"math"
 	"math/bits"
 	"sync/atomic"
 )
@@ -47,6 +48,10 @@ type node struct {
 	ref  atomic.Uint64 // generation and record it was assembled in
 	from atomic.Uint64 // who started it: see Feeder.who
 	left atomic.Int64  // when it left, ns, with the lowest bit set if it was complete; 0: it has not
+
+	// The least count of this heap and those before it in its block, those that were
+	// forgotten when it started left out. Blocks are len(cells) numbers long.
+	least atomic.Uint64
 }
 
 const (
@@ -63,6 +68,7 @@ type entry struct {
 	from  uint32 // number of the sender
 	epoch uint32 // of that sender then
 	left  int64
+	least uint64
 }
 
 // newHistory remembers at least size heaps and serves the given number of
@@ -92,7 +98,8 @@ func (h *history) bucket(cnt uint64, from uint32) *atomic.Uint64 {
 	return &h.index[cnt*h.hash>>h.shift]
 }
 
-func (h *history) cell(seq uint64) *atomic.Uint64 { return &h.cells[seq&uint64(len(h.cells)-1)] }
+func (h *history) cell(seq uint64) *atomic.Uint64 { return &h.cells[seq&h.mask()] }
+func (h *history) mask() uint64                   { return uint64(len(h.cells) - 1) }
 func (h *history) lap(seq uint64) uint64          { return seq/uint64(len(h.cells)) + 1 }
 
 // next returns the number of the next heap to start, with all before it linked.
@@ -134,7 +141,7 @@ func (h *history) at(s uint64) (entry, bool) {
 	}
 	nd := &h.nodes[w&nodeMask]
 	who := nd.from.Load()
-	e := entry{seq: s, cnt: nd.cnt.Load(), prev: nd.prev.Load(), ref: nd.ref.Load(), from: uint32(who), epoch: uint32(who >> 32), left: nd.left.Load()}
+	e := entry{seq: s, cnt: nd.cnt.Load(), prev: nd.prev.Load(), ref: nd.ref.Load(), from: uint32(who), epoch: uint32(who >> 32), left: nd.left.Load(), least: nd.least.Load()}
 	step("history.at.check")
 	return e, cell.Load() == w
 }
@@ -175,6 +182,11 @@ func (h *history) start(next, cnt, who, ref uint64, left int64, spare *uint64) b
 	nd.from.Store(who)
 	nd.left.Store(left)
 	nd.prev.Store(h.bucket(cnt, uint32(who)).Load())
+	least := cnt
+	if next&h.mask() != 0 {
+		least = min(least, h.leastUpTo(next-1))
+	}
+	nd.least.Store(least)
 	step("history.start.cas")
 	w := h.lap(next)<<nodeBits | *spare
 	if !cell.CompareAndSwap(old, w) {
@@ -233,20 +245,33 @@ func (h *history) forget() {
 	}
 }
 
-// behind says whether cnt lies below everything remembered by more than depth:
-// further than reordering reaches, as when a sender has begun again.
+// behind says whether cnt lies below everything remembered by more than depth: further
+// than reordering reaches, as when a sender has begun again. What is looked at are the
+// heaps of this block and the last one, so at least as many as there are cells.
 func (h *history) behind(cnt, next, depth uint64) bool {
-	first := next - min(next-h.floor.Load(), depth, next)
-	if first == next {
+	if next <= h.floor.Load() {
 		return false
 	}
-	if e, ok := h.at(next - 1); !ok || cnt+depth >= e.cnt {
-		return false // ahead of the newest, or near it: the usual case
+	least := h.leastUpTo(next - 1)
+	if block := (next - 1) &^ h.mask(); block > 0 {
+		// If that is overwritten, all heaps of this block have started.
+		least = min(least, h.leastUpTo(block-1))
 	}
-	for s := first; s < next; s++ {
-		if e, ok := h.at(s); ok && cnt+depth >= e.cnt {
-			return false
-		}
+	return least != unknown && cnt+depth < least
+}
+
+// unknown stands for a count that is not known, above all others.
+const unknown = math.MaxUint64
+
+// leastUpTo is the least count of heap s and those before it in its block; unknown if
+// heap s is not remembered.
+func (h *history) leastUpTo(s uint64) uint64 {
+	if s < h.floor.Load() {
+		return unknown
 	}
-	return true
+	e, ok := h.at(s)
+	if !ok {
+		return unknown
+	}
+	return e.least
 }
