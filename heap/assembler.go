@@ -10,6 +10,7 @@ import (
 
 	"github.com/speadx/speadx/internal/bell"
 	"github.com/speadx/speadx/pool"
+	"github.com/speadx/speadx/spead"
 )
 
 // Policy says what happens to a finished heap when the ring is full.
@@ -96,6 +97,7 @@ type Assembler struct {
 	cfg       Config
 	window    int
 	timeless  bool  // the feeders' times cannot be compared
+	maxSmall  int   // item pointers of a heap in a small slot
 	pastCache int64 // tests have a lower one
 	placement placement
 	records   []record
@@ -112,6 +114,7 @@ type Assembler struct {
 		views []*view // not in use
 	}
 
+	beyond   beyond
 	senders  *senders
 	stops    atomic.Int64 // stop items seen, of BySender senders that have stopped
 	conflict atomic.Pointer[Conflict]
@@ -199,12 +202,16 @@ func New(cfg Config) (*Assembler, error) {
 	}
 	// A sender must not be able to choose counts or pointers that meet in one
 	// place of a hash table.
-	hash := rand.Uint64() | 1
+	hash, smallItems := rand.Uint64()|1, 0
 	cfg.MaxItems = maxItems(largest)
+	if n := cfg.Share.SmallSize(); n > 0 {
+		smallItems = maxItems(n)
+	}
 	a := &Assembler{
 		cfg:       cfg,
 		window:    sum.Live / cfg.Substreams,
 		timeless:  timeless,
+		maxSmall:  smallItems,
 		pastCache: pastCache,
 		placement: slotPerHeap{cfg.Share},
 		records:   make([]record, records),
@@ -213,6 +220,7 @@ func New(cfg Config) (*Assembler, error) {
 		ring:      newRing(sum.Ring),
 		feeders:   make([]Feeder, sum.Threads),
 		room:      room,
+		beyond:    beyond{hash: hash},
 		senders:   newSenders(hash),
 		done:      make(chan struct{}),
 	}
@@ -346,6 +354,14 @@ func (a *Assembler) forget() {
 		}
 	}
 	a.begun.Store(a.started())
+}
+
+// roomForItems is how many item pointers a heap may have that h is the first packet of.
+func (a *Assembler) roomForItems(h *spead.Packet) int {
+	if a.cfg.Share.IsSmall(h.HeapLength) {
+		return a.maxSmall
+	}
+	return a.cfg.MaxItems
 }
 
 // faded says whether what happened at a time is too long ago to be remembered. Time in

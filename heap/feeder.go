@@ -192,12 +192,32 @@ func (f *Feeder) admit(h *spead.Packet, end, now int64) Fate {
 
 // extend tells the heap of a packet that finds no room in it, if its length is
 // not known, that it reaches as far as end: so that it is not taken for complete.
+// A packet that is refused starts no heap; one that starts later is told by beyond.
 func (f *Feeder) extend(h *spead.Packet, end, now int64) {
-	if !f.has(h) && f.acquire(h, now) != placed {
+	key := f.beyondKey(h)
+	f.a.beyond.note(key, now) // before looking: see beyond
+	if !f.has(h) && !f.join(h, now) {
 		return
 	}
+	f.a.beyond.take(key)
 	if r := f.cur.r; r.length.Load() < 0 {
 		atLeast(&r.reach, end)
+	}
+}
+
+// join pins the heap that h belongs to, if it is live.
+func (f *Feeder) join(h *spead.Packet, now int64) bool {
+	f.makeRoom(h, now)
+	hist, _ := f.historyOf(h.Cnt, kindParts)
+	for {
+		e, found, _ := hist.find(h.Cnt, f.from)
+		if !found || !f.isOpen(e) {
+			return false
+		}
+		if rec := int(e.ref & recordMask); f.a.records[rec].pin(e.ref) {
+			f.hold(h, &f.a.records[rec], rec)
+			return true
+		}
 	}
 }
 
@@ -259,15 +279,14 @@ func (f *Feeder) whole(p *Packet, h *spead.Packet, now int64) Fate {
 			return f.repeat(hist, e)
 		}
 		if r == nil {
-			f.beginAgain(hist, h, found, next)
+			if h.Extra > a.roomForItems(h) {
+				return TooManyItems
+			}
 			var ok bool
 			if r, rec, ok = f.prepare(h, now, complete); !ok {
 				return NoSlot
 			}
-			if !r.pointers.addAll(h) {
-				a.giveBack(rec)
-				return TooManyItems
-			}
+			r.pointers.addAll(h) // there is room
 			f.raise(r, h)
 			r.whole.Store(int64(h.Extra)) // no other packet can have any
 			if h.PayloadLength > 0 {      // nobody else claims it: this notes what is there
@@ -278,6 +297,7 @@ func (f *Feeder) whole(p *Packet, h *spead.Packet, now int64) Fate {
 			r.packets.Store(1)
 			r.hist = nil // it has left as soon as it has started
 		}
+		f.beginAgain(hist, h, found, next) // not before: a packet that is refused changes nothing
 		if hist.start(next, h.Cnt, f.who(), refTo(r.state.Load(), rec), leftAt(now, true), spare) {
 			f.noteStart(h.Cnt)
 			break
@@ -294,7 +314,14 @@ func (f *Feeder) whole(p *Packet, h *spead.Packet, now int64) Fate {
 func (f *Feeder) part(packets []Packet, headers []spead.Packet, now int64) Fate {
 	a, h := f.a, &headers[0]
 	if !f.has(h) {
-		if fate := f.acquire(h, now); fate != placed {
+		fate := f.acquire(h, now)
+		if fate == TooManyItems && len(headers) > 1 {
+			for i := range packets { // those that have fewer
+				f.run(packets[i:i+1], headers[i:i+1], now)
+			}
+			return placed
+		}
+		if fate != placed {
 			return fate
 		}
 	}
@@ -311,16 +338,16 @@ func (f *Feeder) part(packets []Packet, headers []spead.Packet, now int64) Fate 
 	if agreed != placed {
 		return agreed
 	}
-	if h.Control == spead.CtrlStop && !a.cfg.IgnoreStop {
-		if !r.stop.Swap(true) {
-			f.seeStop(h.Cnt, now)
-		}
-	}
 	fate := placed
 	if h.PayloadLength == 0 {
 		fate = f.empty(r, h)
 	} else {
 		fate = f.placeRun(r, packets, headers)
+	}
+	if h.Control == spead.CtrlStop && !a.cfg.IgnoreStop && (fate == placed || fate == Empty || fate == Duplicate) {
+		if !r.stop.Swap(true) {
+			f.seeStop(h.Cnt, now)
+		}
 	}
 	f.cur.touched = true
 	if n := r.length.Load(); n >= 0 && r.committed.Load()+f.cur.bytes >= n {
@@ -463,8 +490,13 @@ func (f *Feeder) acquire(h *spead.Packet, now int64) Fate {
 			return f.repeat(hist, e)
 		}
 		if r == nil {
+			if h.Extra > a.roomForItems(h) {
+				if h.HeapLength < 0 {
+					a.beyond.note(f.beyondKey(h), now)
+				}
+				return TooManyItems
+			}
 			f.release(now)
-			f.beginAgain(hist, h, found, next)
 			// Room is made before it is needed, by whoever starts heap number
 			// next: all of them evict the same one. So no more than the
 			// window are live, and a thread never has two slots in hand.
@@ -485,10 +517,14 @@ func (f *Feeder) acquire(h *spead.Packet, now int64) Fate {
 			r = nil
 			continue
 		}
+		f.beginAgain(hist, h, found, next) // not before: a packet that is refused changes nothing
 		r.hist, r.seq = hist, next
 		if hist.start(next, h.Cnt, f.who(), refTo(r.state.Load(), rec), 0, spare) {
 			f.noteStart(h.Cnt)
 			f.hold(h, r, rec)
+			if at := a.beyond.take(f.beyondKey(h)); h.HeapLength < 0 && at != 0 && !a.faded(at, now) {
+				atLeast(&r.reach, a.placement.largest()+1)
+			}
 			return placed
 		}
 	}

@@ -14,17 +14,18 @@ func (f *Feeder) finish(r *record, rec int, now int64) {
 		}
 	}
 	stopHeap := r.stop.Load()
+	bare := r.packets.Load() == 0 && r.pointers.empty() // there is nothing to hand over
 	switch {
 	case stopHeap && whole:
 		f.count[cStopHeaps]++
 		f.settle(r, StreamControl)
 		a.giveBack(rec)
 		return
-	case whole:
+	case whole && !bare:
 		f.count[cComplete]++
 	default:
 		f.count[cIncomplete]++
-		if !a.cfg.Incomplete {
+		if !a.cfg.Incomplete || bare {
 			f.count[cDiscarded]++
 			f.settle(r, DiscardedIncomplete)
 			a.giveBack(rec)

@@ -59,6 +59,9 @@ const (
 	nodeMask = 1<<nodeBits - 1
 )
 
+// senderStep keeps the counts of one sender apart from those of the next.
+const senderStep = 0x9e3779b97f4a7c15
+
 // entry is a copy of a node.
 type entry struct {
 	seq   uint64
@@ -93,7 +96,7 @@ func (h *history) spare(thread int) uint64 { return uint64(len(h.cells) + thread
 
 func (h *history) bucket(cnt uint64, from uint32) *atomic.Uint64 {
 	if h.bySender {
-		cnt += uint64(from) * 0x9e3779b97f4a7c15
+		cnt += uint64(from) * senderStep
 	}
 	return &h.index[cnt*h.hash>>h.shift]
 }

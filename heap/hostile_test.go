@@ -98,6 +98,112 @@ func TestEveryPacketAnotherHeap(t *testing.T) {
 	r.wantFate(DiscardedIncomplete, n)
 }
 
+// many are so many different item pointers.
+func many(n int) (ptrs []spead.Pointer) {
+	for i := range uint64(n) {
+		ptrs = append(ptrs, f48.Immediate(0x1000+i, i))
+	}
+	return ptrs
+}
+
+// A packet that is refused starts no heap, evicts none, hands none over, and makes nothing be
+// forgotten.
+func TestRefusedPacketChangesNothing(t *testing.T) {
+	const room = 20
+	few := []spead.Pointer{f48.Immediate(itemTime, 1)}
+	for name, tt := range map[string]struct {
+		packets [][]byte
+		want    Fate
+	}{
+		"beyond a slot, without a length": {[][]byte{raw(f48, 10, -1, 1<<40, make([]byte, 8)), raw(f48, 11, -1, 1<<40, nil, few...)}, OversizeHeap},
+		"beyond a slot, a run":            {[][]byte{raw(f48, 10, -1, 1<<40, make([]byte, 8)), raw(f48, 10, -1, 1<<40+8, make([]byte, 8))}, OversizeHeap},
+		"beyond a slot, with a length":    {[][]byte{raw(f48, 10, 1<<40, 0, make([]byte, 8))}, OversizeHeap},
+		"pointers":                        {[][]byte{raw(f48, 10, 100, 0, make([]byte, 8), many(room+1)...), raw(f48, 11, 100, 0, nil, many(room+1)...)}, TooManyItems},
+		"pointers, without a length":      {[][]byte{raw(f48, 10, -1, 0, make([]byte, 8), many(room+1)...), raw(f48, 11, -1, 0, nil, many(room+1)...)}, TooManyItems},
+		"pointers, a heap by itself":      {[][]byte{raw(f48, 1<<30, 8, 0, make([]byte, 8), many(room+1)...), raw(f48, 10, 8, 0, make([]byte, 8), many(room+1)...)}, TooManyItems},
+		"pointers, a start": {[][]byte{
+			raw(f48, 10, 8, 0, make([]byte, 8), append(many(room), f48.Immediate(spead.IDStreamCtrl, spead.CtrlStart))...),
+			raw(f48, 11, 100, 0, make([]byte, 8), append(many(room), f48.Immediate(spead.IDStreamCtrl, spead.CtrlStart))...),
+		}, TooManyItems},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, pool.ShareConfig{Live: 2, Ring: 8}, Config{Incomplete: true, MaxItems: room})
+			const far = 1 << 20 // the counts of the packets refused lie far behind
+			left := parts(far, 2, 100)
+			r.feed(0, left...)
+			r.take()
+			p, q := parts(far+1, 2, 100), parts(far+2, 2, 100)
+			r.feed(0, p[0], q[0])
+			r.feed(0, tt.packets...)
+			r.wantFate(tt.want, uint64(len(tt.packets)))
+			r.feed(0, left...) // remembered still
+			r.wantFate(Duplicate, 2)
+			r.feed(0, p[1], q[1])
+			wantCounts(t, r.take(), far+1, far+2)
+			wantCounts(t, r.end())
+			if s := r.Stats(); s.EvictedHeaps != 0 || s.IncompleteHeaps != 0 || s.CompleteHeaps != 3 {
+				t.Errorf("%d heaps evicted, %d incomplete, %d complete; want 0, 0, 3", s.EvictedHeaps, s.IncompleteHeaps, s.CompleteHeaps)
+			}
+		})
+	}
+}
+
+// Nor does a packet for which there is no slot make anything be forgotten.
+func TestNoSlotForgetsNothing(t *testing.T) {
+	r := newRig(t, pool.ShareConfig{Live: 1, Ring: 1, Held: 1, Largest: 4096}, Config{})
+	const far = 1 << 20
+	var held []*Heap
+	for i := range uint64(4) {
+		r.feed(0, parts(far+i, 1, 50)...)
+		held = append(held, r.heap())
+	}
+	r.feed(0, parts(1, 1, 50)[0])
+	r.feed(0, parts(2, 2, 50)[0])
+	r.wantFate(NoSlot, 2)
+	r.feed(0, parts(far, 1, 50)[0])
+	r.wantFate(Duplicate, 1)
+	for _, h := range held {
+		h.Release()
+	}
+}
+
+// Packets of a run are judged one by one where the first has too many pointers.
+func TestPointersWithinARun(t *testing.T) {
+	r := newRig(t, pool.ShareConfig{}, Config{MaxItems: 20, Incomplete: true})
+	r.feed(0, raw(f48, 1, 300, 0, make([]byte, 100), many(21)...), raw(f48, 1, 300, 100, make([]byte, 100)), raw(f48, 1, 300, 200, make([]byte, 100)))
+	wantCounts(t, r.end(), 1)
+	r.wantFates(map[Fate]uint64{TooManyItems: 1, DeliveredIncomplete: 2})
+}
+
+// A heap without a length, the first packet of which was refused, is not taken for
+// complete. Nor is one of which the far part came first: see TestUnsizedHeapFarPartFirst.
+func TestUnsizedHeapRefusedAtFirst(t *testing.T) {
+	for _, bySender := range []bool{false, true} {
+		r := newRig(t, pool.ShareConfig{}, Config{MaxItems: 20, BySender: bySender})
+		r.feed(0, raw(f48, 1, -1, 100, make([]byte, 100), many(21)...))
+		r.feed(0, raw(f48, 1, -1, 0, make([]byte, 100)))
+		r.feed(0, raw(f48, 2, -1, 0, make([]byte, 100))) // another heap is
+		wantCounts(t, r.end(), 2)
+	}
+	// The note is of no use to a heap of the same count that comes long after.
+	r := newRig(t, pool.ShareConfig{}, Config{MaxItems: 20})
+	r.feed(0, raw(f48, 1, -1, 100, make([]byte, 100), many(21)...))
+	r.now += 3 * second
+	r.feed(0, raw(f48, 1, -1, 0, make([]byte, 100)))
+	wantCounts(t, r.end(), 1)
+}
+
+// A heap of which neither payload nor item pointers came is not handed over, whether its
+// length is known or not.
+func TestHeapOfNothing(t *testing.T) {
+	r := newRig(t, pool.ShareConfig{}, Config{Incomplete: true})
+	r.feed(0, raw(f48, 1, 100, 0, nil), raw(f48, 2, -1, 0, nil), raw(f48, 3, 100, 0, nil, f48.Immediate(itemTime, 1)))
+	wantCounts(t, r.end(), 3)
+	if s := r.Stats(); s.CompleteHeaps != 0 || s.IncompleteHeaps != 3 || s.DiscardedHeaps != 2 || s.DeliveredHeaps != 1 {
+		t.Errorf("%d heaps complete, %d incomplete, %d discarded, %d delivered; want 0, 3, 2, 1", s.CompleteHeaps, s.IncompleteHeaps, s.DiscardedHeaps, s.DeliveredHeaps)
+	}
+}
+
 // FuzzFeed feeds whatever comes: nothing may panic, and the accounts close.
 func FuzzFeed(f *testing.F) {
 	for _, p := range parts(1, 3, 40) {

@@ -121,6 +121,9 @@ func (p *pointerSet) addAll(h *spead.Packet) bool {
 	return true
 }
 
+// empty says whether there is none.
+func (p *pointerSet) empty() bool { return p.list[0].Load() == 0 && !p.ones.Load() }
+
 // room is how many more pointers fit, if nobody else adds any.
 func (p *pointerSet) room() int {
 	free := len(p.order) - int(p.n.Load())

@@ -145,6 +145,34 @@ func TestRangesBeyondPayload(t *testing.T) {
 	h.Release()
 }
 
+// A heap without a length is not complete if a packet of it is refused while another
+// thread starts it, whichever of the two is stopped where.
+func TestRefusedWhileStarted(t *testing.T) {
+	defer unhook()
+	far, near := raw(f48, 1, -1, 1<<30, make([]byte, 10)), raw(f48, 1, -1, 0, make([]byte, 10))
+	for _, tt := range []struct {
+		at            string
+		first, second []byte
+	}{
+		{"beyond.note", far, near},
+		{"history.head", far, near},
+		{"history.start.cas", near, far},
+		{"beyond.take", near, far},
+	} {
+		r := newRig(t, pool.ShareConfig{Threads: 2, Largest: 4096}, Config{})
+		t1 := start(t, func() { r.feed(0, tt.first) }, point(tt.at))
+		r.feed(1, tt.second)
+		t1.end()
+		for i := range 2 {
+			r.Feeder(i).Finish()
+		}
+		if h := r.TryNext(); h != nil {
+			t.Errorf("stopped at %s: a heap of %d bytes is complete", tt.at, h.Received())
+			h.Release()
+		}
+	}
+}
+
 // A heap of one packet that lost the race to start notes nothing of the heap
 // that won it.
 func TestWholeSeq(t *testing.T) {

@@ -93,6 +93,12 @@ func (s *Share) Bytes(slot int) []byte {
 	return s.mem[off : off+size : off+size]
 }
 
+// IsSmall says whether a heap of size bytes takes a small slot; a negative size is one
+// that is not known.
+func (s *Share) IsSmall(size int64) bool {
+	return size >= 0 && size < int64(s.config.SmallBelow) && s.layout.small > 0
+}
+
 // Take takes a free slot for a heap of size bytes, to be filled; a negative
 // size is one that is not known yet and takes a large slot. It is not ok if
 // size exceeds SlotSize(), if the class has no free slot, or if the pool
@@ -102,7 +108,7 @@ func (s *Share) Take(size int64) (slot int, ok bool) {
 		return 0, false
 	}
 	list := &s.large
-	if size >= 0 && size < int64(s.config.SmallBelow) && s.layout.small > 0 {
+	if s.IsSmall(size) {
 		list = &s.small
 	}
 	slot, ok = list.pop(s.slots)
