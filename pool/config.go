@@ -53,6 +53,17 @@ type ShareConfig struct {
 	// slot. 0: there are no small slots. Nor are there where they would not
 	// be smaller than the large ones.
 	SmallBelow int
+
+	// Tables is how many bytes there are beside the slots, for what the user of
+	// the share has to keep of its heaps: see [Share.Tables].
+	Tables int
+}
+
+// Slots returns how many slots of each class a share has, and how many bytes those of
+// both classes have; small is 0 if there are no small ones.
+func (c ShareConfig) Slots() (n, large, small int, err error) {
+	l, err := c.layout()
+	return l.slots, l.large, l.small, err
 }
 
 // Config describes a pool.
@@ -74,6 +85,7 @@ type layout struct {
 	slots        int // of each class
 	large, small int // bytes of a slot; small is 0 if there is no such class
 	bytes        int // of all slots
+	tables       int // bytes, in whole cache lines
 }
 
 func (l layout) total() int {
@@ -83,8 +95,8 @@ func (l layout) total() int {
 	return 2 * l.slots
 }
 
-// Size returns how many bytes New would need for c, before they are rounded up
-// to the page size got, and how many slots that is. It maps nothing.
+// Size returns how many bytes New would need for c, tables and all, before they are
+// rounded up to the page size got, and how many slots that is. It maps nothing.
 func Size(c Config) (bytes, slots int, err error) {
 	_, bytes, slots, err = c.layouts()
 	return bytes, slots, err
@@ -100,10 +112,10 @@ func (c *Config) layouts() (all []layout, bytes, slots int, err error) {
 		if err != nil {
 			return nil, 0, 0, fmt.Errorf("pool: share %d (%s): %w", i, share.Name, err)
 		}
-		if bytes > math.MaxInt-l.bytes {
+		if bytes > math.MaxInt-l.bytes-l.tables {
 			return nil, 0, 0, fmt.Errorf("pool: share %d (%s): the sum of all shares exceeds the address space (%s)", i, share.Name, remedy)
 		}
-		bytes += l.bytes
+		bytes += l.bytes + l.tables
 		slots += l.total()
 		all = append(all, l)
 	}
@@ -133,6 +145,7 @@ func (c *ShareConfig) layout(align int) (layout, error) {
 		{"threads", c.Threads, 0},
 		{"bytes as the largest heap", c.Largest, 0},
 		{"bytes as the bound of small heaps", c.SmallBelow, 0},
+		{"bytes of tables", c.Tables, 0},
 	} {
 		if term.n < term.least {
 			return layout{}, fmt.Errorf("%d %s: the least is %d", term.n, term.name, term.least)
@@ -159,6 +172,10 @@ func (c *ShareConfig) layout(align int) (layout, error) {
 		return layout{}, fmt.Errorf("%d slots of %d bytes exceed the address space (%s)", l.slots, l.large+l.small, remedy)
 	}
 	l.bytes = l.slots * (l.large + l.small)
+	if c.Tables > math.MaxInt-cacheLine-l.bytes {
+		return layout{}, fmt.Errorf("%d bytes of tables exceed the address space (%s)", c.Tables, remedy)
+	}
+	l.tables = (c.Tables + cacheLine - 1) &^ (cacheLine - 1)
 	return l, nil
 }
 

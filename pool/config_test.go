@@ -22,6 +22,7 @@ func TestSize(t *testing.T) {
 		{"small slots as large as the large ones", []ShareConfig{{Live: 3, Largest: 8192, SmallBelow: 16384}}, 3 * 16384, 3},
 		{"small slots that round up to the large ones", []ShareConfig{{Live: 3, Largest: 8192, SmallBelow: 8000}}, 3 * 16384, 3},
 		{"two streams", []ShareConfig{{Live: 1, Threads: 1, Largest: 4096}, {Live: 2, Largest: 8192, SmallBelow: 4096}}, 2*12288 + 2*(16384+12288), 6},
+		{"with tables", []ShareConfig{{Live: 1, Largest: 1, Tables: 65}, {Live: 1, Largest: 1, Tables: 64}}, 2*12288 + 128 + 64, 2},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -48,6 +49,8 @@ func TestSizeRefused(t *testing.T) {
 		{"negative threads", []ShareConfig{{Live: 1, Threads: -1}}, "-1 threads"},
 		{"negative heap", []ShareConfig{{Live: 1, Largest: -1}}, "-1 bytes as the largest heap"},
 		{"negative bound", []ShareConfig{{Live: 1, SmallBelow: -1}}, "-1 bytes as the bound of small heaps"},
+		{"negative tables", []ShareConfig{{Live: 1, Tables: -1}}, "-1 bytes of tables: the least is 0"},
+		{"tables overflow", []ShareConfig{{Live: 1, Tables: math.MaxInt - 10}}, "bytes of tables exceed the address space"},
 		{"slots overflow an int", []ShareConfig{{Live: math.MaxInt, Ring: math.MaxInt}}, "slots are more than 2097151"},
 		{"slots overflow the counts", []ShareConfig{{Live: 1 << 20, Ring: 1 << 20, Largest: 1}}, "slots are more than 2097151"},
 		{"both classes overflow the counts", []ShareConfig{{Live: 1 << 20, Largest: 1 << 20, SmallBelow: 1}}, "1048576 large slots and as many small ones are more than 2097151"},

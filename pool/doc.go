@@ -13,7 +13,8 @@
 //
 // So a share cannot run empty while the consumer holds no more than Held. It
 // has as many small slots besides, for heaps below a bound, such as those that
-// only carry descriptors.
+// only carry descriptors. Beside the slots the mapping has room for the tables of
+// whoever assembles the heaps ([Share.Tables]), on the same pages.
 //
 // # The life of a slot
 //

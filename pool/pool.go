@@ -39,13 +39,19 @@ func New(c Config) (*Pool, error) {
 		return nil, fmt.Errorf("pool: %d slots: %w", slots, err)
 	}
 	p := &Pool{shares: make([]Share, len(layouts)), mapping: mapping, guard: c.Guard}
+	// All slots, which begin on pages, and then all tables.
 	mem := mapping.Bytes
 	for i, l := range layouts {
 		p.shares[i].init(p, c.Shares[i], l, mem[:l.bytes:l.bytes])
 		mem = mem[l.bytes:]
 	}
+	ofSlots := len(mapping.Bytes) - len(mem)
+	for i, l := range layouts {
+		p.shares[i].tables = mem[:l.tables:l.tables]
+		mem = mem[l.tables:]
+	}
 	if c.Guard {
-		if err := mapping.Allow(mapping.Bytes, false); err != nil {
+		if err := mapping.Allow(mapping.Bytes[:ofSlots], false); err != nil {
 			return nil, fmt.Errorf("pool: guard: %w", errors.Join(err, mapping.Unmap()))
 		}
 	}
@@ -56,7 +62,7 @@ func New(c Config) (*Pool, error) {
 func (p *Pool) Share(i int) *Share { return &p.shares[i] }
 
 // Mapping says which pages the pool got and why not better ones. Its Bytes
-// belong to the slots.
+// belong to the slots and the tables.
 func (p *Pool) Mapping() *pages.Mapping { return p.mapping }
 
 // Close ends Take on every share and unmaps the memory: at once if all slots
@@ -86,7 +92,7 @@ func (p *Pool) unmapIfIdle() error {
 	}
 	step("unmap.won")
 	for i := range p.shares {
-		p.shares[i].mem = nil // late use is a panic, not a segmentation fault
+		p.shares[i].mem, p.shares[i].tables = nil, nil // late use is a panic, not a segmentation fault
 	}
 	if err := p.mapping.Unmap(); err != nil {
 		return fmt.Errorf("pool: %w", err)

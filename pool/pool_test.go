@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -101,6 +102,48 @@ func TestSlotsAreApart(t *testing.T) {
 	for _, slot := range []int{-1, 6} {
 		if !panics(func() { a.Bytes(slot) }) {
 			t.Errorf("Bytes(%d) of %d slots does not panic", slot, a.Slots())
+		}
+	}
+}
+
+// The tables of a share are memory of its own, which a guarded pool lets be.
+func TestTables(t *testing.T) {
+	for _, guard := range []bool{false, true} {
+		p, err := New(Config{Shares: []ShareConfig{{Live: 2, Largest: 100, Tables: 100}, {Live: 1, Tables: 1 << 20}, {Live: 1}}, Node: -1, NoLock: true, Pages: PagesOff, Guard: guard})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, size := range []int{128, 1 << 20, 0} {
+			b := p.Share(i).Tables()
+			if len(b) != size || cap(b) != size || bytes.Count(b, []byte{0}) != size {
+				t.Errorf("share %d has %d bytes of tables, capacity %d, want %d that are 0", i, len(b), cap(b), size)
+			}
+			for k := range b {
+				b[k] = byte(i + 1)
+			}
+		}
+		for i := range 3 {
+			s := p.Share(i)
+			slot := take(t, s, 0)
+			if b := s.Bytes(slot); bytes.Count(b, []byte{0}) != len(b) {
+				t.Errorf("a slot of share %d shows what is in a table", i)
+			}
+			clear(s.Bytes(slot))
+			if b := s.Tables(); bytes.Count(b, []byte{byte(i + 1)}) != len(b) {
+				t.Errorf("the tables of share %d are not what was written", i)
+			}
+			release(t, s, slot)
+		}
+		held := take(t, p.Share(2), 0)
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+		if p.Share(1).Tables()[0] != 2 {
+			t.Error("the tables went before the last slot was free")
+		}
+		release(t, p.Share(2), held)
+		if b := p.Share(1).Tables(); b != nil {
+			t.Errorf("%d bytes of tables of memory that is unmapped", len(b))
 		}
 	}
 }

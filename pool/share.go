@@ -41,11 +41,12 @@ const cacheLine = 64
 // first the large ones, then the small ones. Any number of goroutines may call
 // its methods; what each may do with a slot is said in the package comment.
 type Share struct {
-	// Written by New and, for mem, by the goroutine that unmaps.
+	// Written by New and, for mem and tables, by the goroutine that unmaps.
 	pool   *Pool
 	config ShareConfig
 	layout layout
 	mem    []byte
+	tables []byte
 	slots  []slot
 
 	large, small freeList
@@ -79,6 +80,11 @@ func (s *Share) SmallSize() int { return s.layout.small }
 
 // Config returns what the share was made from.
 func (s *Share) Config() ShareConfig { return s.config }
+
+// Tables returns the memory beside the slots, at least as much as ShareConfig.Tables says.
+// It begins on a cache line, is zero at first and belongs to the share's user, until the
+// pool is closed and its last slot is free.
+func (s *Share) Tables() []byte { return s.tables }
 
 // Bytes returns the memory of a slot, all of it. It is the slot owner's, until
 // Free. The content is what the last owner left. Bytes panics if the share has
