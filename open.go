@@ -221,6 +221,18 @@ func (r *Receiver) openPool() error {
 			Largest: int(r.cfg.HeapSize), SmallBelow: r.cfg.PoolMin,
 		})
 	}
+	if err := r.checkSlots(pc, windows); err != nil {
+		return err
+	}
+	var assemblers []heap.Config
+	for i := range pc.Shares {
+		hc := r.assemblerConfig(&r.plan.streams[i])
+		var err error
+		if pc.Shares[i].Tables, err = hc.TableBytes(pc.Shares[i]); err != nil {
+			return fmt.Errorf("speadx: %w", err)
+		}
+		assemblers = append(assemblers, hc)
+	}
 	if r.pool != nil {
 		if slices.Equal(pc.Shares, r.sizes.Shares) && pc.Node == r.sizes.Node {
 			return nil
@@ -230,31 +242,13 @@ func (r *Receiver) openPool() error {
 		}
 	}
 	r.sizes = pc
-	if err := r.checkSlots(pc, windows); err != nil {
-		return err
-	}
 	var err error
 	if r.pool, err = pool.New(pc); err != nil {
 		return fmt.Errorf("speadx: %w", err)
 	}
-	for i := range r.plan.streams {
-		a, err := heap.New(heap.Config{
-			Name:          r.plan.streams[i].name,
-			Share:         r.pool.Share(i),
-			Substreams:    r.cfg.Substreams,
-			OnFull:        r.cfg.OnFull,
-			MaxAge:        r.cfg.MaxAge,
-			MaxItems:      r.cfg.MaxItems,
-			MaxRanges:     r.cfg.MaxRanges,
-			Incomplete:    r.cfg.Incomplete,
-			IgnoreStop:    r.cfg.IgnoreStop,
-			Stops:         r.cfg.Stops,
-			BySender:      r.cfg.BySender,
-			RefuseUnsized: r.cfg.RefuseUnsized,
-			Recorded:      len(r.plan.streams[i].files) > 0,
-			Notify:        r.ready.Ring,
-			OnStop:        r.wakeThreads,
-		})
+	for i, hc := range assemblers {
+		hc.Share = r.pool.Share(i)
+		a, err := heap.New(hc)
 		if err != nil {
 			return fmt.Errorf("speadx: %w", err)
 		}
@@ -298,6 +292,26 @@ func (r *Receiver) checkSlots(pc pool.Config, windows []int) error {
 // maxPlaces bounds what MaxItems or MaxRanges of [Config] may come to for all heaps of a
 // stream, which is some 30 GiB.
 const maxPlaces = 1 << 30
+
+// assemblerConfig is that of a stream's assembler, but for its share.
+func (r *Receiver) assemblerConfig(ps *planStream) heap.Config {
+	return heap.Config{
+		Name:          ps.name,
+		Substreams:    r.cfg.Substreams,
+		OnFull:        r.cfg.OnFull,
+		MaxAge:        r.cfg.MaxAge,
+		MaxItems:      r.cfg.MaxItems,
+		MaxRanges:     r.cfg.MaxRanges,
+		Incomplete:    r.cfg.Incomplete,
+		IgnoreStop:    r.cfg.IgnoreStop,
+		Stops:         r.cfg.Stops,
+		BySender:      r.cfg.BySender,
+		RefuseUnsized: r.cfg.RefuseUnsized,
+		Recorded:      len(ps.files) > 0,
+		Notify:        r.ready.Ring,
+		OnStop:        r.wakeThreads,
+	}
+}
 
 // wakeThreads makes every thread look whether a stream has stopped.
 func (r *Receiver) wakeThreads() {

@@ -73,7 +73,12 @@ func stopPacket(cnt uint64) []byte {
 }
 
 func ringStream(t *testing.T, threads, ring int) *stream {
-	p, err := pool.New(pool.Config{Shares: []pool.ShareConfig{{Live: 4, Ring: ring, Held: 2, Threads: threads, Largest: 1 << 16}}, Pages: pool.PagesOff, Node: -1, NoLock: true})
+	share := pool.ShareConfig{Live: 4, Ring: ring, Held: 2, Threads: threads, Largest: 1 << 16}
+	var err error
+	if share.Tables, err = (heap.Config{}).TableBytes(share); err != nil {
+		t.Fatal(err)
+	}
+	p, err := pool.New(pool.Config{Shares: []pool.ShareConfig{share}, Pages: pool.PagesOff, Node: -1, NoLock: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package heap
 import (
 	"errors"
 	"fmt"
+	"math/bits"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -54,7 +55,8 @@ const (
 )
 
 // Config says what an assembler is to do. Share must be set; the window, the
-// depth of the ring and the number of feeding threads are those of its sum.
+// depth of the ring and the number of feeding threads are those of its sum, and the
+// tables are in its Tables: see TableBytes.
 type Config struct {
 	Name       string      // of the stream, for the consumer
 	Share      *pool.Share // where heaps go
@@ -75,9 +77,10 @@ type Config struct {
 
 	// MaxItems is how many item pointers a heap may have, and MaxRanges in how
 	// many separate pieces it may be. Both take memory for each slot, so that by
-	// default small slots have less: a pointer for each 32 bytes, at least 128
-	// and at most DefaultMaxItems; a piece for each 64, at least 64 and at most
-	// DefaultMaxRanges.
+	// default small slots have less: a pointer for each 64 bytes, at least 128
+	// and at most DefaultMaxItems; a piece for each 256, at least 64 and at most
+	// DefaultMaxRanges. A pointer that packets repeat counts once if it is at the
+	// same place in each of them.
 	MaxItems, MaxRanges int
 
 	// BySender makes heaps of different senders different heaps, also where their
@@ -94,18 +97,20 @@ type Config struct {
 
 // Assembler puts the packets of one stream together. See the package comment.
 type Assembler struct {
-	cfg       Config
-	window    int
-	timeless  bool  // the feeders' times cannot be compared
-	maxSmall  int   // item pointers of a heap in a small slot
+	cfg      Config
+	window   int
+	timeless bool // the feeders' times cannot be compared
+	maxSmall int  // item pointers of a heap in a small slot
+
+	tableBytes, goBytes int
+
 	pastCache int64 // tests have a lower one
 	placement placement
 	records   []record
-	coverage  *coverage
-	histories [][numKinds]*history // by substream
-	ring      *ring
-	feeders   []Feeder
-	room      *bell.Bell // rung when a heap was taken from a full ring
+	*tables
+	ring    *ring
+	feeders []Feeder
+	room    *bell.Bell // rung when a heap was taken from a full ring
 
 	consumed struct { // what consumers have taken
 		mu    sync.Mutex // Next is not on the packet path
@@ -115,7 +120,6 @@ type Assembler struct {
 	}
 
 	beyond   beyond
-	senders  *senders
 	stops    atomic.Int64 // stop items seen, of BySender senders that have stopped
 	conflict atomic.Pointer[Conflict]
 
@@ -137,112 +141,217 @@ const (
 	numKinds
 )
 
-// memoryHeaps is how many heaps are remembered for each that may be live.
-const memoryHeaps = 64
+// memoryOf is how many heaps are remembered at least of a window of so many: 64 windows,
+// or 16 where that is many; a power of 2, rounded down. What lags behind is part of a
+// window, but a sender's count may go back by more.
+func memoryOf(window int) int {
+	n := max(min(64*window, 1<<14), 16*window)
+	return 1 << (bits.Len(uint(n)) - 1)
+}
+
+// shape is what a configuration and a share come to.
+type shape struct {
+	Config        // with its defaults
+	window        int
+	large, small  int // slots
+	maxSmall      int // item pointers of a heap in a small slot
+	threads, ring int
+	held          int
+	timeless      bool
+}
+
+// resolve fills in the defaults of c and checks it, for such a share.
+func (c Config) resolve(share pool.ShareConfig) (*shape, error) {
+	slots, large, small, err := share.Slots()
+	if err != nil {
+		return nil, fmt.Errorf("heap: %w", err)
+	}
+	s := &shape{Config: c, large: slots, threads: share.Threads, ring: share.Ring, held: share.Held}
+	if small > 0 {
+		s.small = slots
+	}
+	if s.Substreams == 0 {
+		s.Substreams = 1
+	}
+	if s.Substreams < 0 || share.Live%s.Substreams != 0 || share.Live < s.Substreams {
+		return nil, fmt.Errorf("heap: %d live heaps cannot be divided among %d substreams", share.Live, s.Substreams)
+	}
+	s.window = share.Live / s.Substreams
+	if s.ring < 1 || s.threads < 1 {
+		return nil, fmt.Errorf("heap: a ring of %d heaps and %d feeding threads: at least one of each is needed", s.ring, s.threads)
+	}
+	if s.Stops == 0 {
+		s.Stops = 1
+	}
+	if s.Stops < 0 {
+		return nil, fmt.Errorf("heap: the stop item of number %d cannot end a stream (the first has number 1)", s.Stops)
+	}
+	if s.OnFull > DropOldest {
+		return nil, fmt.Errorf("heap: unknown %v", s.OnFull)
+	}
+	if s.timeless = s.Recorded && s.threads > 1; s.timeless {
+		s.MaxAge = -1
+	}
+	if s.MaxAge == 0 {
+		s.MaxAge = DefaultMaxAge
+	}
+	s.maxSmall = s.MaxItems
+	if s.MaxItems == 0 {
+		s.MaxItems, s.maxSmall = defaultItems(large), defaultItems(small)
+	}
+	if s.MaxRanges == 0 {
+		s.MaxRanges = min(max(large/bytesPerRange, 64), DefaultMaxRanges)
+	}
+	if s.MaxItems < 1 || s.MaxRanges < 2 {
+		return nil, fmt.Errorf("heap: limits of %d item pointers and %d ranges leave no room for a heap", s.MaxItems, s.MaxRanges)
+	}
+	if s.MaxItems > mostEntries || s.MaxRanges > mostEntries {
+		return nil, fmt.Errorf("heap: limits of %d item pointers and %d ranges are more than %d", s.MaxItems, s.MaxRanges, mostEntries)
+	}
+	if s.Notify == nil {
+		s.Notify = func() {}
+	}
+	if s.OnStop == nil {
+		s.OnStop = func() {}
+	}
+	if s.threads > maxFeeders || s.large+s.small+s.threads > maxRecords {
+		return nil, fmt.Errorf("heap: %d slots and %d feeding threads are more than the %d a stream can have (fewer live heaps, or a shallower ring)",
+			s.large+s.small, s.threads, maxRecords)
+	}
+	return s, nil
+}
+
+// An item costs its pointer and some payload, or a descriptor, which is some 150 bytes and
+// has a pointer too. A heap is in half as many pieces as it has packets, at most.
+const (
+	bytesPerItem  = 64
+	bytesPerRange = 256
+	mostEntries   = 1 << 30
+)
+
+func defaultItems(slot int) int { return min(max(slot/bytesPerItem, 128), DefaultMaxItems) }
+
+// TableBytes is how many bytes of tables an assembler of such a share needs: the Tables of
+// its [pool.ShareConfig].
+func (c Config) TableBytes(share pool.ShareConfig) (int, error) {
+	s, err := c.resolve(share)
+	if err != nil {
+		return 0, err
+	}
+	var m tableMemory
+	newTables(s, &m, 1)
+	return m.used, nil
+}
+
+// tables are the tables of an assembler that hold no pointers to Go memory. They are part
+// of the share's mapping: on the same pages as the slots, touched, locked and bound like
+// them.
+type tables struct {
+	large, small []logged // of the heaps in slots of that class, logStride for each
+	coverage     *coverage
+	histories    [][numKinds]*history // by substream
+	senders      *senders
+}
+
+// newTables makes the tables in m. hash is any odd number.
+func newTables(s *shape, m *tableMemory, hash uint64) *tables {
+	t := &tables{
+		large:     newTable[logged](m, s.large*logStride(s.MaxItems)),
+		small:     newTable[logged](m, s.small*logStride(s.maxSmall)),
+		coverage:  newCoverage(m, s.large+s.small+s.threads, s.MaxRanges),
+		histories: make([][numKinds]*history, s.Substreams),
+		senders:   newSenders(m, hash),
+	}
+	for i := range t.histories {
+		for k := range t.histories[i] {
+			t.histories[i][k] = newHistory(m, memoryOf(s.window), s.threads, hash)
+			t.histories[i][k].bySender = s.BySender
+		}
+	}
+	return t
+}
+
+// drop lets go of memory that may be unmapped: late use is a panic, not a segmentation
+// fault. What Stats reads stays.
+func (t *tables) drop() {
+	t.large, t.small, t.coverage, t.histories = nil, nil, nil, nil
+	t.senders.index, t.senders.list = nil, nil
+}
+
+// logStride is how many entries there are from one log of n entries to the next: an odd
+// number of three cache lines, so that the beginnings of logs are in different sets of a
+// cache.
+func logStride(n int) int {
+	const unit = 3 * cacheLine / loggedBytes
+	return ((n+unit-1)/unit | 1) * unit
+}
+
+// log is the log of record i.
+func (t *tables) log(s *shape, i int) []logged {
+	all, n := t.large, s.MaxItems
+	if i >= s.large {
+		all, n, i = t.small, s.maxSmall, i-s.large
+	}
+	at := i * logStride(n)
+	return all[at : at+n : at+n]
+}
 
 // New makes an assembler, with all the memory it will ever use.
 func New(cfg Config) (*Assembler, error) {
 	if cfg.Share == nil {
 		return nil, errors.New("heap: no share of a pool given")
 	}
-	sum := cfg.Share.Config()
-	if cfg.Substreams == 0 {
-		cfg.Substreams = 1
+	share := cfg.Share.Config()
+	s, err := cfg.resolve(share)
+	if err != nil {
+		return nil, err
 	}
-	if cfg.Substreams < 0 || sum.Live%cfg.Substreams != 0 || sum.Live < cfg.Substreams {
-		return nil, fmt.Errorf("heap: %d live heaps cannot be divided among %d substreams", sum.Live, cfg.Substreams)
+	need, err := cfg.TableBytes(share)
+	if err != nil {
+		return nil, err
 	}
-	if sum.Ring < 1 || sum.Threads < 1 {
-		return nil, fmt.Errorf("heap: a ring of %d heaps and %d feeding threads: at least one of each is needed", sum.Ring, sum.Threads)
+	m := &tableMemory{mem: cfg.Share.Tables()}
+	if len(m.mem) < need {
+		return nil, fmt.Errorf("heap: the share has %d bytes for tables, and %d are needed (pool.ShareConfig.Tables is what heap.Config.TableBytes says)", len(m.mem), need)
 	}
-	if cfg.Stops == 0 {
-		cfg.Stops = 1
-	}
-	if cfg.Stops < 0 {
-		return nil, fmt.Errorf("heap: the stop item of number %d cannot end a stream (the first has number 1)", cfg.Stops)
-	}
-	if cfg.OnFull > DropOldest {
-		return nil, fmt.Errorf("heap: unknown %v", cfg.OnFull)
-	}
-	if cfg.MaxAge == 0 {
-		cfg.MaxAge = DefaultMaxAge
-	}
-	timeless := cfg.Recorded && sum.Threads > 1
-	if timeless {
-		cfg.MaxAge = -1
-	}
-	largest := cfg.Share.SlotSize()
-	asked := cfg.MaxItems
-	maxItems := func(slot int) int {
-		if asked != 0 {
-			return asked
-		}
-		return min(max(slot/32, 128), DefaultMaxItems)
-	}
-	if cfg.MaxRanges == 0 {
-		cfg.MaxRanges = min(max(largest/64, 64), DefaultMaxRanges)
-	}
-	if maxItems(largest) < 1 || cfg.MaxRanges < 2 {
-		return nil, fmt.Errorf("heap: limits of %d item pointers and %d ranges leave no room for a heap", cfg.MaxItems, cfg.MaxRanges)
-	}
-	if cfg.Notify == nil {
-		cfg.Notify = func() {}
-	}
-	if cfg.OnStop == nil {
-		cfg.OnStop = func() {}
-	}
-	records := cfg.Share.Slots()
-	if sum.Threads > maxFeeders || records+sum.Threads > maxRecords {
-		return nil, fmt.Errorf("heap: %d slots and %d feeding threads are more than the %d a stream can have (fewer live heaps, or a shallower ring)",
-			records, sum.Threads, maxRecords)
+	if raceEnabled {
+		m = nil
 	}
 	room, err := bell.New()
 	if err != nil {
 		return nil, fmt.Errorf("heap: %w", err)
 	}
-	// A sender must not be able to choose counts or pointers that meet in one
-	// place of a hash table.
-	hash, smallItems := rand.Uint64()|1, 0
-	cfg.MaxItems = maxItems(largest)
-	if n := cfg.Share.SmallSize(); n > 0 {
-		smallItems = maxItems(n)
-	}
+	// A sender must not be able to choose counts that meet in one place of a hash table.
+	hash := rand.Uint64() | 1
 	a := &Assembler{
-		cfg:       cfg,
-		window:    sum.Live / cfg.Substreams,
-		timeless:  timeless,
-		maxSmall:  smallItems,
+		cfg:       s.Config,
+		window:    s.window,
+		timeless:  s.timeless,
+		maxSmall:  s.maxSmall,
 		pastCache: pastCache,
 		placement: slotPerHeap{cfg.Share},
-		records:   make([]record, records),
-		coverage:  newCoverage(records+sum.Threads, cfg.MaxRanges),
-		histories: make([][numKinds]*history, cfg.Substreams),
-		ring:      newRing(sum.Ring),
-		feeders:   make([]Feeder, sum.Threads),
+		records:   make([]record, s.large+s.small),
+		tables:    newTables(s, m, hash),
+		ring:      newRing(s.ring),
+		feeders:   make([]Feeder, s.threads),
 		room:      room,
 		beyond:    beyond{hash: hash},
-		senders:   newSenders(hash),
 		done:      make(chan struct{}),
 	}
+	a.tableBytes, a.goBytes = need, a.goMemory(s.held)
 	for i := range a.records {
-		a.records[i].pointers.init(maxItems(len(cfg.Share.Bytes(i))), hash)
+		a.records[i].pointers.list = a.log(s, i)
 		a.records[i].state.Store(uint64(complete) << pinBits)
 		a.coverage.reset(&a.records[i].cover, uint64(i))
 	}
-	for s := range a.histories {
-		for k := range a.histories[s] {
-			a.histories[s][k] = newHistory(memoryHeaps*a.window, sum.Threads, hash)
-			a.histories[s][k].bySender = cfg.BySender
-		}
-	}
-	for range sum.Held {
-		a.consumed.views = append(a.consumed.views, newView(&cfg))
+	for range s.held {
+		a.consumed.views = append(a.consumed.views, newView(&a.cfg))
 	}
 	for i := range a.feeders {
 		f := &a.feeders[i]
-		f.a, f.table = a, uint64(records+i)
-		f.pins.alone = sum.Threads == 1
-		f.spareNodes = make([][numKinds]uint64, cfg.Substreams)
+		f.a, f.table = a, uint64(len(a.records)+i)
+		f.pins.alone = s.threads == 1
+		f.spareNodes = make([][numKinds]uint64, s.Substreams)
 		for s := range f.spareNodes {
 			for k := range f.spareNodes[s] {
 				f.spareNodes[s][k] = a.histories[s][k].spare(i)
@@ -251,6 +360,13 @@ func New(cfg Config) (*Assembler, error) {
 	}
 	return a, nil
 }
+
+// TableBytes is how many bytes of the share's mapping the tables take.
+func (a *Assembler) TableBytes() int { return a.tableBytes }
+
+// GoBytes is how many bytes of Go memory there are for heaps: their records, and what
+// consumers see of as many as they hold.
+func (a *Assembler) GoBytes() int { return a.goBytes }
 
 // Feeder returns the feeder of thread i, from 0 to the share's Threads-1. Each
 // belongs to one goroutine, and each must be finished for the stream to end.
@@ -322,6 +438,7 @@ func (a *Assembler) Close() error {
 		a.takeBack(a.consume(&a.records[rec], Shutdown, cShutdownHeaps))
 		a.giveBack(rec)
 	}
+	a.tables.drop()
 	return a.room.Close()
 }
 

@@ -95,3 +95,56 @@ func copyTime(all [][]Packet, r *rig) time.Duration {
 	}
 	return best
 }
+
+// BenchmarkPointers is what item pointers cost: those of a heap's only packet, many that
+// each packet repeats, and many that come packet by packet.
+func BenchmarkPointers(b *testing.B) {
+	const heaps, size = 512, 64
+	heapOf := func(cnt uint64, packets int, pointers func(i int) []spead.Pointer) (out [][]byte) {
+		for i := range packets {
+			out = append(out, raw(f48, cnt, int64(packets*size), int64(i*size), make([]byte, size), pointers(i)...))
+		}
+		return out
+	}
+	some := func(from, n int) (out []spead.Pointer) {
+		for i := range n {
+			out = append(out, f48.Immediate(uint64(0x1000+from+i), uint64(i)))
+		}
+		return out
+	}
+	for _, bb := range []struct {
+		name string
+		heap func(cnt uint64) [][]byte
+	}{
+		{"one packet", func(cnt uint64) [][]byte { return heapOf(cnt, 1, func(int) []spead.Pointer { return some(0, 4) }) }},
+		{"repeated", func(cnt uint64) [][]byte { return heapOf(cnt, 16, func(int) []spead.Pointer { return some(0, 40) }) }},
+		{"spilled", func(cnt uint64) [][]byte {
+			return heapOf(cnt, 16, func(i int) []spead.Pointer { return some(40*i, 40) })
+		}},
+	} {
+		b.Run(bb.name, func(b *testing.B) {
+			var all [][]Packet
+			for cnt := range uint64(heaps) {
+				var one []Packet
+				for _, p := range bb.heap(cnt) {
+					one = append(one, Packet{First: p, Len: len(p)})
+				}
+				all = append(all, one)
+			}
+			r := newRig(b, pool.ShareConfig{}, Config{})
+			b.ReportAllocs()
+			for b.Loop() {
+				r.now += 3 * second
+				for _, one := range all {
+					r.Feeder(0).Feed(one, r.now, r.now)
+					h := r.TryNext()
+					if h == nil {
+						b.Fatalf("no heap\n%s", fates(r.Stats()))
+					}
+					h.Release()
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/heaps, "ns/heap")
+		})
+	}
+}

@@ -53,9 +53,9 @@ const (
 	claimFull
 )
 
-func newCoverage(tables, maxRanges int) *coverage {
+func newCoverage(m *tableMemory, tables, maxRanges int) *coverage {
 	stride := tRanges + 2*maxRanges
-	return &coverage{words: make([]uint64, tables*stride), stride: stride, max: maxRanges}
+	return &coverage{words: newTable[uint64](m, tables*stride), stride: stride, max: maxRanges}
 }
 
 func (c *coverage) table(i uint64) []uint64 {

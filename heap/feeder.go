@@ -624,9 +624,6 @@ func (f *Feeder) remembered(hist *history, e entry, next uint64, h *spead.Packet
 		return false
 	}
 	window, ago := uint64(f.a.window), next-e.seq
-	if ago > memoryHeaps*window {
-		return false // the history holds more where that is no power of 2
-	}
 	if newest, ok := f.newest(hist, next); ok {
 		ahead := (newest-e.cnt)&h.Flavour.MaxValue() > h.Flavour.MaxValue()/4
 		if ahead && ago > window && ago*maxStep > h.Flavour.MaxValue() {
@@ -716,7 +713,7 @@ func (f *Feeder) who() uint64 {
 // behind says whether a count lies further behind all those remembered than heaps are
 // reordered: of our sender, if senders are told apart.
 func (f *Feeder) behind(hist *history, cnt, next uint64) bool {
-	depth := uint64(memoryHeaps * f.a.window)
+	depth := uint64(len(hist.cells))
 	if f.a.cfg.BySender {
 		s := &f.a.senders.list[f.from]
 		return s.started.Load() && cnt+depth < s.newest.Load()

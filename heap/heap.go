@@ -34,17 +34,22 @@ var _ spead.Heap = (*Heap)(nil)
 // are as many as heaps may be held, with room for the largest, so that no sender
 // makes them grow.
 type view struct {
-	pointers orderedPointers
+	pointers []spead.Pointer
 	items    []Item
 	ranges   []Range
 }
 
 func newView(c *Config) *view {
-	return &view{
-		pointers: orderedPointers{make([]spead.Pointer, 0, c.MaxItems+1), make([]uint32, 0, c.MaxItems+1)},
-		items:    make([]Item, 0, c.MaxItems+1),
-		ranges:   make([]Range, 0, c.MaxRanges),
+	v := &view{
+		pointers: make([]spead.Pointer, c.MaxItems),
+		items:    make([]Item, c.MaxItems),
+		ranges:   make([]Range, c.MaxRanges),
 	}
+	// Memory that the kernel makes when it is touched first is touched here.
+	clear(v.pointers)
+	clear(v.items)
+	clear(v.ranges)
+	return v
 }
 
 // Item is one item of a heap. Its Data is a view into the pool, valid until the
@@ -82,9 +87,9 @@ func (h *Heap) open(r *record, v *view) {
 	case size > 0:
 		v.ranges = append(v.ranges, Range{0, size})
 	}
-	v.pointers.read(&r.pointers)
-	pointers := len(v.pointers.list)
-	v.items = spead.AppendItems(v.items[:0], h.flavour, v.pointers.list, h.payload)
+	v.pointers = r.pointers.appendTo(v.pointers[:0])
+	pointers := len(v.pointers)
+	v.items = spead.AppendItems(v.items[:0], h.flavour, v.pointers, h.payload)
 	if !h.complete {
 		h.markMissing(r.whole.Load() >= int64(pointers) && !r.refused.Load())
 	}

@@ -74,15 +74,14 @@ type entry struct {
 	least uint64
 }
 
-// newHistory remembers at least size heaps and serves the given number of
+// newHistory remembers the last n heaps, a power of 2, and serves the given number of
 // threads; hash is any odd number. The spare nodes to begin with are spare(0)
 // … spare(threads-1).
-func newHistory(size, threads int, hash uint64) *history {
-	n := 1 << bits.Len(uint(size-1))
+func newHistory(m *tableMemory, n, threads int, hash uint64) *history {
 	h := &history{
-		cells: make([]atomic.Uint64, n),
-		index: make([]atomic.Uint64, 2*n),
-		nodes: make([]node, n+threads),
+		cells: newTable[atomic.Uint64](m, n),
+		index: newTable[atomic.Uint64](m, 2*n),
+		nodes: newTable[node](m, n+threads),
 		hash:  hash,
 		shift: uint(64 - bits.Len(uint(2*n-1))),
 	}

@@ -12,7 +12,7 @@ func TestBehind(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 7))
 	yes, no := 0, 0
 	for range 200 {
-		h := newHistory(cells, 1, 0x9e3779b97f4a7c15)
+		h := newHistory(nil, cells, 1, 0x9e3779b97f4a7c15)
 		spare := h.spare(0)
 		var counts []uint64 // not forgotten
 		at := uint64(1000)
@@ -55,7 +55,7 @@ func TestBehind(t *testing.T) {
 	if yes < 10000 || no < 10000 {
 		t.Errorf("%d times behind, %d not: this tests little", yes, no)
 	}
-	h := newHistory(cells, 1, 1)
+	h := newHistory(nil, cells, 1, 1)
 	if h.behind(0, h.next(), depth) {
 		t.Error("something is behind nothing")
 	}

@@ -204,3 +204,75 @@ func TestMissingForWantOfRoom(t *testing.T) {
 		r.end()
 	}
 }
+
+// An item pointer is one item however many packets repeat it, at the same place or at
+// another, few of them or many.
+func TestRepeatedPointers(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 5))
+	for _, n := range []int{1, 3, 20, fewPointers, fewPointers + 1, 300} {
+		all := many(n)
+		packets := [][]spead.Pointer{all, all, slices.Repeat(all[:1], 3), append(slices.Clone(all[n/2:]), all[:n/2]...)}
+		for range 3 {
+			var some []spead.Pointer
+			for range n {
+				some = append(some, all[rng.IntN(n)])
+			}
+			packets = append(packets, some)
+		}
+		size := int64(8 * len(packets))
+		for range 10 {
+			r := newRig(t, pool.ShareConfig{}, Config{MaxItems: n * len(packets)})
+			for _, i := range rng.Perm(len(packets)) {
+				r.feed(0, raw(f48, 1, size, int64(8*i), make([]byte, 8), packets[i]...))
+			}
+			h := r.heap()
+			if len(h.Items()) != n {
+				t.Errorf("%d items of %d pointers", len(h.Items()), n)
+			}
+			for i, it := range h.Items() { // by value, each with its own
+				if it.ID != 0x1000+uint64(i) {
+					t.Fatalf("item %d of %d has the id %#x", i, n, it.ID)
+				}
+			}
+			h.Release()
+			r.end()
+			r.close()
+		}
+	}
+}
+
+// Pointers that stand where they stood in the first packet take no room, however many
+// packets repeat them.
+func TestRepeatedPointersTakeNoRoom(t *testing.T) {
+	const n, room = 100, 30
+	r := newRig(t, pool.ShareConfig{}, Config{MaxItems: room + n})
+	common := many(room)
+	for i := range int64(n) { // in reverse, each with a pointer of its own behind those
+		own := f48.Immediate(0x4000, uint64(i))
+		r.feed(0, raw(f48, 1, n*8, (n-1-i)*8, make([]byte, 8), append(slices.Clone(common), own)...))
+	}
+	h := r.heap()
+	if len(h.Items()) != room+n {
+		t.Errorf("%d items, want %d", len(h.Items()), room+n)
+	}
+	h.Release()
+	r.end()
+	r.wantFates(map[Fate]uint64{Delivered: n})
+}
+
+// All of the room can be used, and no more.
+func TestRoomForPointers(t *testing.T) {
+	r := newRig(t, pool.ShareConfig{}, Config{MaxItems: 20, Incomplete: true})
+	p := many(21)
+	r.feed(0, raw(f48, 1, 300, 0, make([]byte, 100), p[:12]...), raw(f48, 1, 300, 100, make([]byte, 100), p[12:20]...))
+	r.wantFate(TooManyItems, 0)
+	r.feed(0, raw(f48, 1, 300, 200, make([]byte, 100), p[20]))
+	r.wantFate(TooManyItems, 1)
+	r.Feeder(0).Finish()
+	h := r.heap()
+	if len(h.Items()) != 20 {
+		t.Errorf("%d items, want 20", len(h.Items()))
+	}
+	h.Release()
+	r.end()
+}

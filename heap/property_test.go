@@ -205,7 +205,7 @@ func TestAgainstOracle(t *testing.T) {
 		tr := drawTraffic(rt, 12)
 		tr.sizeTail()
 		threads := rapid.IntRange(1, 4).Draw(rt, "threads")
-		r := newRig(t, pool.ShareConfig{Live: 12, Ring: 12, Threads: threads, Largest: 8192, SmallBelow: 512}, Config{Incomplete: true, MaxItems: 64})
+		r := newRig(t, pool.ShareConfig{Live: 12, Ring: 12, Threads: threads, Largest: 8192, SmallBelow: 512}, Config{Incomplete: true, MaxItems: 64, MaxRanges: 256})
 		r.maybePast(rt)
 		turns := rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "turns"), 2))
 		c := collector{incomplete: map[uint64][]Range{}}
@@ -245,7 +245,7 @@ func TestAgainstOracleConcurrently(t *testing.T) {
 		tr := drawTraffic(rt, 40)
 		tr.sizeTail()
 		const threads = 3
-		r := newRig(t, pool.ShareConfig{Live: 40, Ring: 3, Threads: threads, Largest: 8192, SmallBelow: 512}, Config{Incomplete: true, MaxItems: 64})
+		r := newRig(t, pool.ShareConfig{Live: 40, Ring: 3, Threads: threads, Largest: 8192, SmallBelow: 512}, Config{Incomplete: true, MaxItems: 64, MaxRanges: 256})
 		r.maybePast(rt)
 		var wg sync.WaitGroup
 		for i := range threads {
@@ -289,7 +289,7 @@ func TestSmallWindow(t *testing.T) {
 		threads := rapid.IntRange(1, 3).Draw(rt, "threads")
 		policy := rapid.SampledFrom([]Policy{DropNewest, DropOldest}).Draw(rt, "policy")
 		r := newRig(t, pool.ShareConfig{Live: rapid.IntRange(1, 3).Draw(rt, "live"), Ring: rapid.IntRange(1, 3).Draw(rt, "ring"), Threads: threads, Largest: 8192},
-			Config{Incomplete: rapid.Bool().Draw(rt, "incomplete"), OnFull: policy, MaxItems: 64})
+			Config{Incomplete: rapid.Bool().Draw(rt, "incomplete"), OnFull: policy, MaxItems: 64, MaxRanges: 256})
 		r.maybePast(rt)
 		turns := rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "turns"), 2))
 		c := collector{incomplete: map[uint64][]Range{}}
@@ -331,7 +331,7 @@ func TestBatchesOfManyHeaps(t *testing.T) {
 		live := rapid.SampledFrom([]int{1, 2, 5, 60}).Draw(rt, "live")
 		var first string
 		for _, most := range []int{1, 3, 40, 1000} {
-			r := newRig(t, pool.ShareConfig{Live: live, Ring: 200, Largest: 8192}, Config{Incomplete: true, MaxItems: 64})
+			r := newRig(t, pool.ShareConfig{Live: live, Ring: 200, Largest: 8192}, Config{Incomplete: true, MaxItems: 64, MaxRanges: 256})
 			if most > 3 { // what is written past the cache is the same
 				r.pastCache = 1
 			}

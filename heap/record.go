@@ -41,7 +41,7 @@ type record struct {
 	stop      atomic.Bool   // a stop item was in it
 	whole     atomic.Int64  // most pointers in a packet that had room for more
 	refused   atomic.Bool   // pointers of a packet found no room
-	pointers  pointerSet
+	pointers  pointerLog
 
 	// Set by the preparer.
 	slot      int

@@ -37,6 +37,11 @@ func newRig(tb testing.TB, share pool.ShareConfig, cfg Config) *rig {
 	if share.Largest == 0 {
 		share.Largest = 1 << 16
 	}
+	tables, err := cfg.TableBytes(share)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	share.Tables = tables
 	p, err := pool.New(pool.Config{Shares: []pool.ShareConfig{share}, Pages: pool.PagesOff, Node: -1, NoLock: true})
 	if err != nil {
 		tb.Fatal(err)

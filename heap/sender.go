@@ -95,8 +95,8 @@ func (e *senderEntry) stopAgain(a *Assembler, cnt uint64, now int64) bool {
 	return again
 }
 
-func newSenders(hash uint64) *senders {
-	return &senders{index: make([]atomic.Uint32, 1<<senderIndexBits), list: make([]senderEntry, maxSenders+1), hash: hash}
+func newSenders(m *tableMemory, hash uint64) *senders {
+	return &senders{index: newTable[atomic.Uint32](m, 1<<senderIndexBits), list: newTable[senderEntry](m, maxSenders+1), hash: hash}
 }
 
 // number is that of a sender, which is given one if need be. spare is the calling

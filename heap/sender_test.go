@@ -215,7 +215,7 @@ func TestSenderProbes(t *testing.T) {
 		total := 0
 		hashes := []uint64{0x9e3779b97f4a7c15, 0xd1342543de82ef95, 0xaf251af3b0f025b5, 0x2545f4914f6cdd1d}
 		for _, hash := range hashes {
-			s := newSenders(hash)
+			s := newSenders(nil, hash)
 			var spare uint32
 			for i := range n {
 				s.number(SenderOf(sender(i)), &spare)
@@ -237,7 +237,7 @@ func TestSenderProbes(t *testing.T) {
 func TestNewSenderMetByAll(t *testing.T) {
 	const feeders, senders = 4, 200
 	for range 20 {
-		s := newSenders(0x9e3779b97f4a7c15)
+		s := newSenders(nil, 0x9e3779b97f4a7c15)
 		var got [feeders][senders]uint32
 		var wg sync.WaitGroup
 		start := make(chan bool)

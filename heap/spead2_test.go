@@ -515,14 +515,14 @@ func TestSpead2OrderOfItems(t *testing.T) {
 	r.end()
 }
 
-// §1.5: a difference. The pointer of all ones, the immediate item of the largest id and
-// value, comes last, also behind an item of that value that came later.
+// §1.5: as in spead2, the pointer of all ones, the immediate item of the largest id and
+// value, is one like others, and so is that of all zeros.
 func TestSpead2PointerOfAllOnes(t *testing.T) {
 	r := newRig(t, pool.ShareConfig{}, Config{})
 	ones := f48.Immediate(f48.MaxID(), f48.MaxValue())
-	r.feed(0, raw(f48, 1, 10, 0, make([]byte, 10), ones, f48.Immediate(0x10, f48.MaxValue()), ones))
+	r.feed(0, raw(f48, 1, 10, 0, make([]byte, 10), ones, f48.Addressed(spead.IDNull, 0), f48.Immediate(0x10, f48.MaxValue()), ones))
 	h := r.heap()
-	wantItems(t, h, "[0x10=281474976710655 0x7fff=281474976710655]")
+	wantItems(t, h, "[0x7fff=281474976710655 0x10=281474976710655]")
 	h.Release()
 	r.end()
 }

@@ -31,11 +31,12 @@ func TestFewHeapsLookedAt(t *testing.T) {
 		}
 	}
 	const high = 1 << 30
-	for cnt := uint64(high); cnt < high+memoryHeaps*window; cnt++ {
+	n := uint64(memoryOf(window))
+	for cnt := uint64(high); cnt < high+n; cnt++ {
 		feed(cnt)
 	}
 	feed(1) // begins again, or is another sender
-	for cnt := uint64(high + memoryHeaps*window); cnt < high+2*memoryHeaps*window; cnt++ {
+	for cnt := high + n; cnt < high+2*n; cnt++ {
 		feed(cnt)
 		if cnt%100 == 0 {
 			feed(cnt / 100 % 50) // all but one of those remembered are ahead of it

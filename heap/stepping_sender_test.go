@@ -9,7 +9,7 @@ import "testing"
 func TestNewSenderRace(t *testing.T) {
 	defer unhook()
 	for _, at := range []string{"senders.load", "senders.take", "senders.cas"} {
-		s := newSenders(0x9e3779b97f4a7c15)
+		s := newSenders(nil, 0x9e3779b97f4a7c15)
 		var spares [2]uint32
 		var first uint32
 		loser := start(t, func() { first = s.number(senderNo(1), &spares[0]) }, point(at))

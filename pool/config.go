@@ -60,9 +60,10 @@ type ShareConfig struct {
 }
 
 // Slots returns how many slots of each class a share has, and how many bytes those of
-// both classes have; small is 0 if there are no small ones.
+// both classes have; small is 0 if there are no small ones. In a guarded pool slots can
+// have more, up to a page.
 func (c ShareConfig) Slots() (n, large, small int, err error) {
-	l, err := c.layout()
+	l, err := c.layout(slotAlign)
 	return l.slots, l.large, l.small, err
 }
 

@@ -357,6 +357,21 @@ type progress struct {
 	_     cpu.CacheLinePad
 }
 
+// newAssembler makes an assembler with a pool of its own.
+func newAssembler(cfg heap.Config, share pool.ShareConfig) (p *pool.Pool, a *heap.Assembler, err error) {
+	if share.Tables, err = cfg.TableBytes(share); err != nil {
+		return nil, nil, err
+	}
+	if p, err = pool.New(pool.Config{Shares: []pool.ShareConfig{share}, Node: -1}); err != nil {
+		return nil, nil, err
+	}
+	cfg.Share = p.Share(0)
+	if a, err = heap.New(cfg); err != nil {
+		return nil, nil, errors.Join(err, p.Close())
+	}
+	return p, a, nil
+}
+
 // newMemoryRig makes what is needed for so many threads, and warms up.
 func newMemoryRig(s *memorySource, threads int, same bool) (_ *memoryRig, err error) {
 	m := &memoryRig{source: s, threads: threads, same: same, work: s.split(threads, same), places: make([][]byte, s.heaps), allocs: math.MaxUint64}
@@ -365,14 +380,9 @@ func newMemoryRig(s *memorySource, threads int, same bool) (_ *memoryRig, err er
 			err = errors.Join(err, m.close())
 		}
 	}()
-	m.pool, err = pool.New(pool.Config{
-		Shares: []pool.ShareConfig{{Name: "bench", Live: memoryLive * threads, Ring: memoryLive * threads, Held: threads, Threads: threads, Largest: int(s.size)}},
-		Node:   -1,
+	m.pool, m.assembler, err = newAssembler(heap.Config{Name: "bench"}, pool.ShareConfig{
+		Name: "bench", Live: memoryLive * threads, Ring: memoryLive * threads, Held: threads, Threads: threads, Largest: int(s.size),
 	})
-	if err != nil {
-		return nil, err
-	}
-	m.assembler, err = heap.New(heap.Config{Name: "bench", Share: m.pool.Share(0)})
 	if err != nil {
 		return nil, err
 	}

@@ -306,19 +306,11 @@ type feeding struct {
 
 func newFeeding(w *wire) (_ *feeding, err error) {
 	f := &feeding{batch: source.NewBatch(feedingBatch)}
-	if f.pool, err = pool.New(pool.Config{
-		// There is nobody else to empty the ring: it takes all heaps that a batch can end.
-		Shares: []pool.ShareConfig{{
-			Name: "bench", Live: w.load.live(), Ring: feedingBatch/w.load.packets + w.load.live(), Held: 2, Threads: 1, Largest: int(w.load.heap),
-		}},
-		Node: -1,
-	}); err != nil {
-		return nil, err
-	}
-	if f.assembler, err = heap.New(heap.Config{Name: "bench", Share: f.pool.Share(0), IgnoreStop: true}); err != nil {
-		return nil, errors.Join(err, f.pool.Close())
-	}
-	return f, nil
+	// There is nobody else to empty the ring: it takes all heaps that a batch can end.
+	f.pool, f.assembler, err = newAssembler(heap.Config{Name: "bench", IgnoreStop: true}, pool.ShareConfig{
+		Name: "bench", Live: w.load.live(), Ring: feedingBatch/w.load.packets + w.load.live(), Held: 2, Threads: 1, Largest: int(w.load.heap),
+	})
+	return f, err
 }
 
 // feedingBatch is how many packets are received at once.
