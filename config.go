@@ -78,8 +78,8 @@ type Config struct {
 	Hugepages pool.Pages
 
 	// MaxItems is how many item pointers a heap may have, MaxRanges in how many
-	// separate pieces it may be while it is assembled. Both take memory besides
-	// the pool. Default: by heap size, at most 4096 and 1024.
+	// separate pieces it may be while it is assembled. Both take memory in the pool
+	// for each slot: see Info.TableBytes. Default: by heap size, at most 4096 and 1024.
 	MaxItems, MaxRanges int
 
 	// OnFull says what happens to a finished heap when the ring is full.

@@ -46,6 +46,9 @@ func TestDefaults(t *testing.T) {
 	if in.PoolSlots != 2*(4+4+2+1) || s.SlotSize < 4<<20+8192 || s.SmallSize < 16<<10+8192 || in.PoolBytes < 11*(s.SlotSize+s.SmallSize) {
 		t.Errorf("%d slots of %d and %d bytes in %d", in.PoolSlots, s.SlotSize, s.SmallSize, in.PoolBytes)
 	}
+	if in.TableBytes == 0 || in.TableBytes != s.Sum.Tables || in.GoBytes == 0 || in.PoolBytes < 11*(s.SlotSize+s.SmallSize)+in.TableBytes {
+		t.Errorf("%d bytes of tables and %d of Go memory, with a pool of %d bytes that is for %+v", in.TableBytes, in.GoBytes, in.PoolBytes, s.Sum)
+	}
 	if s.Blocks { // a file waits
 		t.Error("a full ring is said to lose packets of a file")
 	}

@@ -25,9 +25,14 @@ type Info struct {
 	// Listeners are the TCP sockets.
 	Listeners []ListenerInfo
 
-	// Pool is the memory for heaps.
-	PoolBytes  int
+	// Pool is the memory for heaps: PoolSlots slots, and tables of their item
+	// pointers, of the parts of them that came, and of the heaps that have left.
+	PoolBytes  int // as mapped, slots and tables together, in whole pages
+	TableBytes int // of these, what the tables take
 	PoolSlots  int
+	// GoBytes is Go memory besides, for the heaps' records and for what the
+	// consumer sees of as many heaps as it holds. It is touched, but not locked.
+	GoBytes    int
 	PoolPages  string   // size of the pages got: 1G, 2M, thp or 4K
 	PoolNode   int      // NUMA node it is bound to, -1: none
 	PoolNotes  []string // why not better pages, and the like
@@ -108,6 +113,8 @@ func (r *Receiver) Info() Info {
 	udp, tcp := 0, 0
 	for _, s := range r.streams {
 		in.PoolSlots += s.share.Slots()
+		in.TableBytes += s.assembler.TableBytes()
+		in.GoBytes += s.assembler.GoBytes()
 		in.Streams = append(in.Streams, StreamInfo{
 			Name: s.plan.name, Sum: s.share.Config(), SlotSize: s.share.SlotSize(), SmallSize: s.share.SmallSize(), Files: s.plan.files,
 			Blocks: r.cfg.OnFull == heap.Block && s.plan.live(), SharesThreads: r.sharesThreads(s),

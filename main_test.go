@@ -85,6 +85,7 @@ type childReport struct {
 	Heaps, Wrong  int
 	Memory        int // bytes resident at most, huge pages included
 	Pool, Packets int // bytes of both
+	Go            int // bytes of Go memory for heaps
 	Unaccounted   int64
 }
 
@@ -105,7 +106,7 @@ func runChild(config string) error {
 		return err
 	}
 	in := r.Info()
-	report := childReport{Pool: in.PoolBytes}
+	report := childReport{Pool: in.PoolBytes, Go: in.GoBytes}
 	for _, d := range in.Devices {
 		for _, q := range d.Queues {
 			report.Packets += q.UMEMBytes

@@ -113,7 +113,8 @@ func pagesByQueue(byPages map[string][]string, queues []xsk.Info) string {
 }
 
 func printPool(w io.Writer, in *speadx.Info) {
-	fmt.Fprintf(w, "pool: %s on %s%s\n", units.Size(in.PoolBytes), pagesOf(in.PoolPages), onNode(in.PoolNode))
+	fmt.Fprintf(w, "pool: %s on %s%s, %s of it tables, and %s of Go memory\n", units.Size(in.PoolBytes), pagesOf(in.PoolPages), onNode(in.PoolNode),
+		wholeKiB(in.TableBytes), wholeKiB(in.GoBytes))
 	for _, s := range in.Streams {
 		c := s.Sum
 		fmt.Fprintf(w, "  %s: %d slots of %s = %d live + %d in the ring + %d held + %d for threads", s.Name,
@@ -128,6 +129,9 @@ func printPool(w io.Writer, in *speadx.Info) {
 	}
 	indented(w, in.PoolNotes)
 }
+
+// wholeKiB rounds a size up.
+func wholeKiB(n int) units.Size { return units.Size((n + 1023) &^ 1023) }
 
 // hugePages is where the kernel keeps its pages of 2 MiB.
 const hugePages = "/sys/kernel/mm/hugepages/hugepages-2048kB/"

@@ -238,6 +238,7 @@ type jsonSlots struct {
 	HighHeld       int `json:"high_held"`
 	LeastFree      int `json:"least_free"`
 	LeastFreeSmall int `json:"least_free_small"`
+	TableBytes     int `json:"table_bytes"`
 }
 
 type jsonDevice struct {
@@ -289,6 +290,7 @@ func (o *jsonOutput) summary(s *speadx.Stats, c *reception) error {
 				Live: st.Sum.Live, Ring: st.Sum.Ring, Held: st.Sum.Held, Threads: st.Sum.Threads,
 				HighLive: highLive(st), HighRing: highRing(st), HighHeld: st.Slots.HighHeld,
 				LeastFree: st.Slots.LeastFree, LeastFreeSmall: st.Slots.LeastFreeSmall,
+				TableBytes: st.Sum.Tables,
 			},
 		})
 	}

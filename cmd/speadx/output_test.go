@@ -39,7 +39,7 @@ func TestPrintInfo(t *testing.T) {
 		}},
 		Sockets:   []speadx.SocketInfo{{Endpoints: []netip.AddrPort{ep("[::]:7150")}, Buffer: 4 << 20, GRO: true, Notes: []string{"the buffer is small"}}},
 		Listeners: []speadx.ListenerInfo{{Addr: ep("[::]:7151")}, {Addr: ep("10.0.0.2:7148"), Buffer: 1 << 20, Notes: []string{"that is small too"}}},
-		PoolBytes: 46 << 20, PoolPages: "thp", PoolNode: 0, PoolNotes: []string{"2M pages: 23 needed, 0 free (echo 23 > …)"},
+		PoolBytes: 46 << 20, TableBytes: 1<<20 + 1, GoBytes: 640 << 10, PoolPages: "thp", PoolNode: 0, PoolNotes: []string{"2M pages: 23 needed, 0 free (echo 23 > …)"},
 		Threads: 7, Notes: []string{"source :7150 uses a UDP socket", "eth1 has many queues:\n  ethtool -L eth1 combined 4"},
 		PinnedCPUs: []int{0, 2, 4, 6, 8, 10, 12},
 		Streams: []speadx.StreamInfo{
@@ -66,7 +66,7 @@ capture file a.pcap
 source :7150 uses a UDP socket
 eth1 has many queues:
     ethtool -L eth1 combined 4
-pool: 46MiB on transparent huge pages of NUMA node 0
+pool: 46MiB on transparent huge pages of NUMA node 0, 1025KiB of it tables, and 640KiB of Go memory
   239.1.2.3:7148: 16 slots of 4104KiB = 4 live + 4 in the ring + 2 held + 6 for threads, and as many of 24KiB for heaps below 16KiB
   a full ring makes the receiving thread wait, and with it the other streams of its queue (--on-full)
   a.pcap: 11 slots of 4104KiB = 4 live + 4 in the ring + 2 held + 1 for threads
