@@ -141,9 +141,8 @@ const (
 	numKinds
 )
 
-// memoryOf is how many heaps are remembered at least of a window of so many: 64 windows,
-// or 16 where that is many; a power of 2, rounded down. What lags behind is part of a
-// window, but a sender's count may go back by more.
+// memoryOf returns the number of heaps that a history remembers. It is a power of 2: up to
+// 64 windows, but 16 windows where 64 are more than 16384 heaps.
 func memoryOf(window int) int {
 	n := max(min(64*window, 1<<14), 16*window)
 	return 1 << (bits.Len(uint(n)) - 1)
@@ -278,9 +277,8 @@ func (t *tables) drop() {
 	t.senders.index, t.senders.list = nil, nil
 }
 
-// logStride is how many entries there are from one log of n entries to the next: an odd
-// number of three cache lines, so that the beginnings of logs are in different sets of a
-// cache.
+// logStride is the distance of two logs of n entries, in entries. It is an odd number of
+// cache lines, so that the logs begin in different sets of a cache.
 func logStride(n int) int {
 	const unit = 3 * cacheLine / loggedBytes
 	return ((n+unit-1)/unit | 1) * unit
@@ -481,7 +479,7 @@ func (a *Assembler) roomForItems(h *spead.Packet) int {
 	return a.cfg.MaxItems
 }
 
-// faded says whether what happened at a time is too long ago to be remembered. Time in
+// faded reports whether what happened at a time is too long ago to be remembered. Time in
 // which a thread was held up does not count: the packets that wait behind it are no
 // older for that.
 func (a *Assembler) faded(at, now int64) bool {

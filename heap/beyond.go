@@ -6,13 +6,13 @@ import (
 	"github.com/speadx/speadx/spead"
 )
 
-// beyond remembers heaps of unknown length of which a packet was refused before they
-// started: they reach further than what comes of them. Such a packet takes no slot, and
-// yet its heap must not be taken for complete.
+// beyond remembers refused packets of heaps of unknown length, for heaps that start later.
+// A refused packet takes no slot, but its heap reaches further than the other packets tell,
+// and must not be taken for complete.
 //
-// A feeder that refuses a packet makes the note first, and then looks for the heap; one
-// that starts a heap takes the note after that. So one of them sees the other. Heaps whose
-// counts meet in one place displace each other, so that no sender can make it grow.
+// A feeder that refuses a packet makes the note first, and then looks for the heap. A feeder
+// that starts a heap looks for the note afterwards. So one of them sees the other. Heaps
+// whose counts lead to one place displace each other, so that no sender can make it grow.
 type beyond struct {
 	notes [1 << beyondBits]struct {
 		key atomic.Uint64 // of the heap; 0: there is none

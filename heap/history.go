@@ -247,7 +247,7 @@ func (h *history) forget() {
 	}
 }
 
-// behind says whether cnt lies below everything remembered by more than depth: further
+// behind reports whether cnt lies below everything remembered by more than depth: further
 // than reordering reaches, as when a sender has begun again. What is looked at are the
 // heaps of this block and the last one, so at least as many as there are cells.
 func (h *history) behind(cnt, next, depth uint64) bool {

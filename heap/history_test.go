@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// A count is behind if it is so for the last heaps, as many as two times the cells, and is
-// not if it is near one of the last as many as there are cells. Those forgotten do not count.
+// With n cells, a count is behind if it is far below the last 2n heaps, and is not if it is
+// near one of the last n. Heaps that were forgotten do not count.
 func TestBehind(t *testing.T) {
 	const cells, depth = 16, 20
 	rng := rand.New(rand.NewPCG(1, 7))

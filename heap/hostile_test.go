@@ -98,7 +98,7 @@ func TestEveryPacketAnotherHeap(t *testing.T) {
 	r.wantFate(DiscardedIncomplete, n)
 }
 
-// many are so many different item pointers.
+// many returns n different item pointers.
 func many(n int) (ptrs []spead.Pointer) {
 	for i := range uint64(n) {
 		ptrs = append(ptrs, f48.Immediate(0x1000+i, i))
@@ -175,8 +175,8 @@ func TestPointersWithinARun(t *testing.T) {
 	r.wantFates(map[Fate]uint64{TooManyItems: 1, DeliveredIncomplete: 2})
 }
 
-// A heap without a length, the first packet of which was refused, is not taken for
-// complete. Nor is one of which the far part came first: see TestUnsizedHeapFarPartFirst.
+// A heap without a length is not taken for complete if its first packet was refused.
+// TestUnsizedHeapFarPartFirst is about one whose far part comes first.
 func TestUnsizedHeapRefusedAtFirst(t *testing.T) {
 	for _, bySender := range []bool{false, true} {
 		r := newRig(t, pool.ShareConfig{}, Config{MaxItems: 20, BySender: bySender})
@@ -193,8 +193,8 @@ func TestUnsizedHeapRefusedAtFirst(t *testing.T) {
 	wantCounts(t, r.end(), 1)
 }
 
-// A heap of which neither payload nor item pointers came is not handed over, whether its
-// length is known or not.
+// A heap without payload and item pointers is not handed over, whether its length is known
+// or not.
 func TestHeapOfNothing(t *testing.T) {
 	r := newRig(t, pool.ShareConfig{}, Config{Incomplete: true})
 	r.feed(0, raw(f48, 1, 100, 0, nil), raw(f48, 2, -1, 0, nil), raw(f48, 3, 100, 0, nil, f48.Immediate(itemTime, 1)))

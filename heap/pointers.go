@@ -11,11 +11,11 @@ import (
 
 // pointerLog holds the item pointers of one heap, packet by packet. Several threads may
 // add to it at a time: each takes as many entries as it needs by one compare-and-swap,
-// and then writes them. They are read when nobody adds any more.
+// and then writes them. They are read when no thread adds any more.
 //
-// Many senders repeat all pointers in each packet. So a pointer is left out that stands at
-// the same place of the first packet in the log; which entries that packet has is known
-// once they are written. Other repeats are logged, and dropped when the log is read.
+// Many senders repeat all pointers in each packet. So a pointer is left out if the first
+// packet in the log has it at the same place. Other repeats are logged, and dropped when the
+// log is read. The entries of the first packet are compared once they are written.
 //
 // Beside each pointer stands where in the heap its packet belongs. Pointers spill
 // over several packets, and those may come in any order; but of two items at the same
@@ -54,7 +54,7 @@ func (e *logged) lower(place uint32) {
 	}
 }
 
-// reset empties a log that nobody else uses.
+// reset empties a log that no other thread uses.
 func (l *pointerLog) reset() {
 	if l.n.Load() != 0 {
 		l.n.Store(0)
@@ -62,7 +62,7 @@ func (l *pointerLog) reset() {
 	}
 }
 
-// empty says whether there is none.
+// empty reports whether there are no pointers.
 func (l *pointerLog) empty() bool { return l.n.Load() == 0 }
 
 // kept says whether a heap keeps the pointer: all but the immediates that
@@ -116,8 +116,8 @@ func (l *pointerLog) addAll(h *spead.Packet) bool {
 	return true
 }
 
-// take takes n entries for the calling thread and returns the first; -1 if there are not
-// so many.
+// take takes n entries for the calling thread and returns the first; -1 if there are fewer
+// than n.
 func (l *pointerLog) take(n int) int {
 	for {
 		step("pointers.load")
@@ -136,8 +136,8 @@ func (l *pointerLog) take(n int) int {
 // repeats. More of them are sorted.
 const fewPointers = 64
 
-// appendTo appends the pointers, each once, in the sender's order, to dst. Nobody else uses
-// the log, whose entries are in another order afterwards.
+// appendTo appends the pointers, each once, in the sender's order, to dst. No other thread
+// may use the log, whose entries are in another order afterwards.
 func (l *pointerLog) appendTo(dst []spead.Pointer) []spead.Pointer {
 	byPlace := func(a, b logged) int { return cmp.Compare(a.place, b.place) }
 	list := l.list[:l.n.Load()]

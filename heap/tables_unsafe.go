@@ -16,8 +16,8 @@ type tableMemory struct {
 	used int
 }
 
-// newTable makes a table of n elements, all zero. T must have no pointers to Go memory, of
-// which the collector would not know. The table is valid as long as the memory is.
+// newTable makes a table of n elements, all zero. T must have no pointers to Go memory: the
+// garbage collector does not see them. The table is valid as long as the memory is.
 func newTable[T any](m *tableMemory, n int) []T {
 	if m == nil {
 		return make([]T, n)
@@ -35,7 +35,7 @@ func newTable[T any](m *tableMemory, n int) []T {
 
 const loggedBytes = int(unsafe.Sizeof(logged{}))
 
-// goMemory is how many bytes of Go memory there are for heaps, with so many views.
+// goMemory returns the number of bytes of Go memory for heaps, with that number of views.
 func (a *Assembler) goMemory(views int) int {
 	const (
 		ofItem  = unsafe.Sizeof(Item{}) + unsafe.Sizeof(spead.Pointer(0))

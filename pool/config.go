@@ -96,8 +96,8 @@ func (l layout) total() int {
 	return 2 * l.slots
 }
 
-// Size returns how many bytes New would need for c, tables and all, before they are
-// rounded up to the page size got, and how many slots that is. It maps nothing.
+// Size returns how many bytes New would need for c, and how many slots that is. The bytes
+// are those of slots and tables, not rounded up to whole pages. It maps nothing.
 func Size(c Config) (bytes, slots int, err error) {
 	_, bytes, slots, err = c.layouts()
 	return bytes, slots, err

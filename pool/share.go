@@ -99,8 +99,8 @@ func (s *Share) Bytes(slot int) []byte {
 	return s.mem[off : off+size : off+size]
 }
 
-// IsSmall says whether a heap of size bytes takes a small slot; a negative size is one
-// that is not known.
+// IsSmall reports whether a heap of size bytes takes a small slot. A negative size is not
+// known, and takes a large one.
 func (s *Share) IsSmall(size int64) bool {
 	return size >= 0 && size < int64(s.config.SmallBelow) && s.layout.small > 0
 }
