@@ -174,6 +174,9 @@ func writeCapture(t *testing.T, path string, heaps int) {
 // packet buffers and Go memory for heaps. That is so for small heaps too, of which many
 // more are remembered, and where the consumer may hold many.
 func TestMemory(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector has memory of its own, and the tables are in Go memory")
+	}
 	const heaps, rest = 30, 32 << 20
 	for _, tt := range []struct {
 		name string

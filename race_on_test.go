@@ -1,0 +1,5 @@
+//go:build race
+
+package speadx_test
+
+const raceEnabled = true
