@@ -336,6 +336,8 @@ func New(cfg Config) (*Assembler, error) {
 		beyond:    beyond{hash: hash},
 		done:      make(chan struct{}),
 	}
+	clear(a.records) // memory that the kernel makes when it is touched first is touched here
+	clear(a.feeders)
 	a.tableBytes, a.goBytes = need, a.goMemory(s.held)
 	for i := range a.records {
 		a.records[i].pointers.list = a.log(s, i)

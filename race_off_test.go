@@ -1,5 +1,0 @@
-//go:build !race
-
-package speadx_test
-
-const raceEnabled = false
