@@ -54,7 +54,7 @@ func main() {
 		cache = os.TempDir()
 	}
 	flag.StringVar(&o.cache, "cache", filepath.Join(cache, "speadx-vm"), "`folder` for packages that were downloaded")
-	flag.StringVar(&o.series, "kernels", strings.Join(matrix.Series, ","), "`series` of kernels to boot")
+	flag.StringVar(&o.series, "kernels", "", "`series` of kernels to boot, such as 6.1,newest (default all, or two with --short)")
 	flag.StringVar(&o.nics, "nics", "", "`names` of the cards that the guest has (default all, or two with --short)")
 	flag.StringVar(&o.run, "run", "", "run only tests that match this `regexp`, as with go test")
 	flag.StringVar(&o.skip, "skip", "", "skip tests that match this `regexp`, as with go test")
@@ -93,13 +93,15 @@ func run(o options, t *tally.Tally) error {
 	if err != nil {
 		return err
 	}
-	series := strings.Split(o.series, ",")
-	var nics []string
+	series, nics := matrix.Series, []string{}
 	for _, n := range matrix.NICs {
 		nics = append(nics, n.Name)
 	}
 	if o.short {
 		series, nics = matrix.ShortSeries, matrix.ShortNICs
+	}
+	if o.series != "" {
+		series = strings.Split(o.series, ",")
 	}
 	if o.nics != "" {
 		nics = strings.Split(o.nics, ",")
