@@ -33,7 +33,7 @@ type guest struct {
 }
 
 const (
-	memory = 3072 // MiB: a huge page of 1 GiB among them
+	memory = 5120 // MiB: a huge page of 1 GiB must find its place above 4 GiB
 	// The verifier must judge as it does on a server: no mitigations=off here, which
 	// would let programs pass that need CAP_PERFMON. What keeps a guest quick is that
 	// the console says little.

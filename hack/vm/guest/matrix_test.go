@@ -25,7 +25,9 @@ func TestMatrix(t *testing.T) {
 		if cell.Series != boot.Series || w == nil {
 			continue
 		}
-		seen++
+		if seen++; boot.Short && !cell.Short() {
+			continue
+		}
 		t.Run(fmt.Sprintf("%s/%d", cell.NIC, cell.MTU), func(t *testing.T) { w.cell(t, cell) })
 	}
 	if want := len(wires) * len(matrix.MTUs); seen != want {

@@ -37,6 +37,11 @@ func (c Cell) MultiBuffer(mode string) bool {
 // MTUs are the MTUs of the matrix.
 var MTUs = []int{1500, 9000}
 
+// Short reports whether a short run takes the cell.
+func (c Cell) Short() bool {
+	return c.NIC == "igb" && c.MTU == 9000 || c.NIC == "virtio-zerocopy" && c.MTU == 1500
+}
+
 // rule is the cells of some cards, for short.
 type rule struct {
 	series string
