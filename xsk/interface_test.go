@@ -121,6 +121,13 @@ func TestLadder(t *testing.T) {
 			log:   []string{"attach zerocopy"},
 		},
 		{
+			name:   "nfp, which redirects in zero-copy only",
+			change: func(c *InterfaceConfig) { c.MTU, c.Driver = 1500, "nfp" },
+			bind:   noZC,
+			rungs:  []tried{{zc, BindRefused}, {nativeMB, NoRedirect}, {genericMB, ""}},
+			log:    []string{"attach zerocopy", "detach", "attach generic"},
+		},
+		{
 			name:   "igb, whose zero-copy has a fault",
 			change: func(c *InterfaceConfig) { c.MTU, c.Driver = 1500, "igb" },
 			rungs:  []tried{{zc, DriverFault}, {nativeMB, ""}},

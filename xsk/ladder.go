@@ -145,7 +145,11 @@ func (c *InterfaceConfig) ladder(multiBuffer bool) []Rung {
 		zeroCopy = DriverFault
 	}
 	add(ModeZeroCopy, !fits, zeroCopy)
-	add(ModeNative, multiBuffer, cmp.Or(driver, copied))
+	native := driver
+	if c.Driver == "nfp" && native == "" { // nfd3/dp.c has no XDP_REDIRECT, only its zero-copy has
+		native = NoRedirect
+	}
+	add(ModeNative, multiBuffer, cmp.Or(native, copied))
 	add(ModeGeneric, multiBuffer, copied)
 	return rungs
 }
