@@ -42,7 +42,7 @@ These were run on the cards too:
 - several queues, busy polling, pages of 1 GiB and 2 MiB, a user with file capabilities
 - VLANs with the tag in the frame and out of it, a bond with one leg down, macvlan, a bridge and its port, IGMP, MLD, IPv6
 
-`+"`make test`"+` runs every mode but zero-copy on veth pairs and the loopback.
+` + "`make test`" + ` runs every mode but zero-copy on veth pairs and the loopback.
 
 What was found:
 
