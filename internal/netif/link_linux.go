@@ -34,6 +34,7 @@ type LinkState struct {
 	Present bool // it is there
 	Up      bool // switched on by the administrator
 	Carrier bool // the link is there
+	Running bool // the kernel has noticed, and sends
 }
 
 // State asks the kernel.
@@ -47,17 +48,19 @@ func (l *Link) State() (LinkState, error) {
 		return LinkState{}, fmt.Errorf("%s: %w", l.name, err)
 	}
 	a := link.Attrs()
-	return LinkState{Present: true, Up: a.Flags&net.FlagUp != 0, Carrier: a.RawFlags&unix.IFF_LOWER_UP != 0}, nil
+	return LinkState{Present: true, Up: a.Flags&net.FlagUp != 0, Carrier: a.RawFlags&unix.IFF_LOWER_UP != 0, Running: a.RawFlags&unix.IFF_RUNNING != 0}, nil
 }
 
-// AwaitCarrier waits until the interface has a carrier, or until the limit. It reports
-// whether there is one, and how long that took.
+// AwaitCarrier waits until the interface has a carrier and the kernel sends on it, or until
+// the limit. It reports whether there is one, and how long that took. The kernel notices a
+// carrier up to a second late, and until then drops what it is to send without an error:
+// the reports of groups that are joined.
 func (l *Link) AwaitCarrier(ctx context.Context, limit time.Duration) (up bool, waited time.Duration, err error) {
 	const interval = 10 * time.Millisecond
 	for began := time.Now(); ; {
 		state, err := l.State()
 		waited = time.Since(began)
-		if err != nil || !state.Present || state.Carrier || waited >= limit {
+		if err != nil || !state.Present || state.Carrier && state.Running || waited >= limit {
 			return state.Carrier, waited, err
 		}
 		select {
