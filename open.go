@@ -127,10 +127,10 @@ func (r *Receiver) giveBack() {
 	for _, t := range r.threads {
 		t.src.Close()
 	}
+	r.leaveGroups()
 	for _, d := range r.devices {
 		d.close()
 	}
-	r.leaveGroups()
 	for _, l := range r.links {
 		l.Close()
 	}

@@ -236,6 +236,10 @@ func (r *Receiver) awaitStreams(ended chan<- struct{}) {
 // when the program was told to leave them to the kernel.
 const drainTime = time.Second
 
+// reportTime is how long the kernel takes, at least, to send the report of a group that was
+// left: IGMP and MLD are sent by a timer of a few jiffies.
+const reportTime = 20 * time.Millisecond
+
 // shutdown stops in the order that keeps the accounts: no packets come any more,
 // what has come is read, then the threads end, then the sources are closed.
 func (r *Receiver) shutdown(alive int, threadDone <-chan *thread, failed error) {
@@ -243,6 +247,11 @@ func (r *Receiver) shutdown(alive int, threadDone <-chan *thread, failed error) 
 	var errs []error
 	for _, d := range r.devices {
 		errs = append(errs, d.disable())
+	}
+	if r.groups != nil {
+		// Detaching the program resets some NICs, and would lose the report of it.
+		errs = append(errs, r.leaveGroups())
+		time.Sleep(reportTime)
 	}
 	deadline := time.Now().Add(drainTime)
 	for !r.drained() && time.Now().Before(deadline) {
@@ -267,7 +276,6 @@ func (r *Receiver) shutdown(alive int, threadDone <-chan *thread, failed error) 
 		r.leftover.Add(d.unread())
 		errs = append(errs, d.close())
 	}
-	errs = append(errs, r.leaveGroups())
 	r.log.look(r)
 	r.closeErr = errors.Join(errs...)
 	r.err = failed

@@ -129,9 +129,17 @@ func TestLadder(t *testing.T) {
 		},
 		{
 			name:   "igb, whose zero-copy has a fault",
-			change: func(c *InterfaceConfig) { c.MTU, c.Driver = 1500, "igb" },
+			change: func(c *InterfaceConfig) { c.MTU, c.Driver, c.Features = 1500, "igb", &all },
 			rungs:  []tried{{zc, DriverFault}, {nativeMB, ""}},
 			log:    []string{"attach native"},
+		},
+		{
+			name:   "igb before it had zero-copy, on a kernel that tells nothing",
+			old:    true,
+			change: func(c *InterfaceConfig) { c.MTU, c.Driver = 1500, "igb" },
+			bind:   noZC,
+			rungs:  []tried{{zc, BindRefused}, {native, ""}},
+			log:    []string{"attach zerocopy", "detach", "attach native"},
 		},
 		{
 			name:   "igb, pinned zero-copy",

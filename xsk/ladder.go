@@ -141,7 +141,7 @@ func (c *InterfaceConfig) ladder(multiBuffer bool) []Rung {
 		zeroCopy = NoZeroCopy
 	case zeroCopy == "" && !fits && f.ZCMaxChain == 1:
 		zeroCopy = OneFrame
-	case zeroCopy == "" && c.Want == WantAuto && ZeroCopyFault(c.Driver):
+	case zeroCopy == "" && c.Want == WantAuto && c.Features != nil && ZeroCopyFault(c.Driver):
 		zeroCopy = DriverFault
 	}
 	add(ModeZeroCopy, !fits, zeroCopy)

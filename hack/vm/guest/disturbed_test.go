@@ -89,11 +89,13 @@ func TestCarrier(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
 		r := w.open(t, w.mode, nil)
 		w.part(t, 0, 5)
+		await(t, "5 heaps", func() bool { return r.count() == 5 })
 		setCarrier(t, w.Device, false)
 		await(t, "loss of the carrier", func() bool { return linkOf(t, w.rx).Attrs().RawFlags&unix.IFF_LOWER_UP == 0 })
 		setCarrier(t, w.Device, true)
 		awaitCarrier(t, w.rx)
 		w.part(t, 5, 5)
+		await(t, "10 heaps", func() bool { return r.count() == 10 })
 		w.sender.do(t, func() {
 			run(t, "ip", "link", "set", w.tx, "down")
 			run(t, "ip", "link", "set", w.tx, "up")
@@ -110,6 +112,7 @@ func TestChangedInFlight(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
 		r := w.open(t, w.mode, nil)
 		w.part(t, 0, 5)
+		await(t, "5 heaps", func() bool { return r.count() == 5 })
 		for _, args := range [][]string{
 			{"ethtool", "-G", w.rx, "rx", "128"},
 			{"ethtool", "-L", w.rx, "combined", "1"},
@@ -379,10 +382,10 @@ func TestQueues(t *testing.T) {
 		if w.nic.Queues < 2 {
 			return
 		}
-		const flows = 8
+		const flows = 16
 		r := w.open(t, w.mode, nil)
 		for i := range byte(flows) {
-			from := netip.AddrFrom4([4]byte{10, 9, w.rx4.As4()[2], 100 + i})
+			from := netip.AddrFrom4([4]byte{10, 9, w.rx4.As4()[2], 5 + 15*i}) // differ in all bits, of which a hash takes some
 			w.sender.do(t, func() { run(t, "ip", "addr", "replace", from.String()+"/24", "dev", w.tx) })
 			w.send(t, send.Config{Bind: from, First: 5 * uint64(i), Heaps: 5, NoStop: i < flows-1, NoDescriptors: i > 0})
 		}

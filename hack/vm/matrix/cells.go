@@ -1,8 +1,6 @@
 package matrix
 
 import (
-	"slices"
-
 	"github.com/speadx/speadx/xsk"
 )
 
@@ -60,9 +58,6 @@ func Cells() []Cell {
 			list = append(list, Cell{Series: r.series, NIC: nic, MTU: r.mtu, Mode: r.mode, Why: r.why})
 		}
 	}
-	// The large MTU comes first. When QEMU's vmxnet3 has received at an MTU of 1500, it loses
-	// jumbo packets after a change to 9000, with UDP sockets too, until its driver is bound anew.
-	slices.SortStableFunc(list, func(a, b Cell) int { return b.MTU - a.MTU })
 	return list
 }
 
