@@ -40,6 +40,7 @@ func Open(ctx context.Context, cfg Config) (*Receiver, error) {
 	}
 	threadDone := make(chan *thread, len(r.threads))
 	for _, t := range r.threads {
+		t.pulse.Begin(source.Now())
 		go func() { t.run(); threadDone <- t }()
 	}
 	if err := r.letIn(ctx); err != nil {
@@ -395,6 +396,7 @@ func (r *Receiver) addThread(src source.Source) *thread {
 // feed makes the thread one of those that feed stream i.
 func (t *thread) feed(i int, s *stream) {
 	t.streams[i], t.feeders[i] = s, s.assembler.Feeder(s.feeders)
+	t.feeders[i].OnWait(t.blocked)
 	s.feeders++
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/speadx/speadx/heap"
+	"github.com/speadx/speadx/internal/pulse"
 	"github.com/speadx/speadx/internal/sched"
 	"github.com/speadx/speadx/internal/source"
 )
@@ -68,6 +69,8 @@ type thread struct {
 	ticked int64  // when its streams last looked for old heaps
 	looked int64  // when it last looked for packets
 
+	pulse pulse.Pulse
+
 	quit atomic.Bool // stop when the source is worked off
 	done chan struct{}
 	err  error // why the source ended, after done; nil for its natural end
@@ -77,6 +80,7 @@ type thread struct {
 // its own.
 func (t *thread) run() {
 	defer close(t.done)
+	defer func() { t.pulse.Enter(pulse.Ended, source.Now) }()
 	runtime.LockOSThread() // never unlocked: the thread, with its affinity, ends with us
 	if len(t.cpus) > 0 {
 		if err := sched.Bind(t.cpus...); err != nil {
@@ -92,6 +96,7 @@ func (t *thread) run() {
 		defer sched.Receive()()
 	}
 	batch := source.NewBatch(batchPackets)
+	batch.Pulse = &t.pulse
 	var quit stop
 	working := false // a stop is being worked off
 	for {
@@ -100,6 +105,7 @@ func (t *thread) run() {
 			wait = 0 // what is not there yet came after the stop
 		}
 		n, err := t.src.Receive(batch, wait)
+		t.turn(batch, n)
 		if n > 0 && !t.file {
 			t.notice(batch.Now)
 		}
@@ -130,6 +136,15 @@ func (t *thread) run() {
 		}
 	}
 	t.finish()
+}
+
+// turn shows that the thread came round its loop. A batch from a network has the time.
+func (t *thread) turn(batch *source.Batch, n int) {
+	now := batch.Now
+	if n == 0 || t.file {
+		now = source.Now()
+	}
+	t.pulse.Turn(now)
 }
 
 // heedStops ends this thread's part in the streams whose stop has been seen and

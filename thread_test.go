@@ -44,7 +44,7 @@ func (s *ringSource) Receive(b *source.Batch, _ time.Duration) (int, error) {
 		b.Streams = append(b.Streams, 0)
 		s.next++
 	}
-	b.Now = time.Now().UnixNano()
+	b.Now, b.Wall = source.Clock()
 	return len(b.Packets), nil
 }
 func (s *ringSource) Release()              { s.pos = uint64(s.next) }

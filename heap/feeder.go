@@ -17,6 +17,8 @@ const batchSize = 32
 type Feeder struct {
 	a *Assembler
 
+	onWait func(waiting bool) // see OnWait
+
 	pins  pins
 	cur   *pin // of the run in hand
 	crowd crowd
@@ -65,6 +67,10 @@ func (f *Feeder) Feed(packets []Packet, now, wall int64) {
 	f.release(now)
 	f.board.publish(&f.count)
 }
+
+// OnWait makes Feed call f before and after it waits for room in the ring of finished
+// heaps, on the goroutine of Feed. It is set before the first Feed.
+func (f *Feeder) OnWait(onWait func(waiting bool)) { f.onWait = onWait }
 
 // Tick does what time asks for, whether packets come or not: it evicts heaps by
 // age. now is by the clock of Feed.

@@ -67,6 +67,10 @@ func (f *Feeder) enqueue(rec int) Fate {
 // was aborted instead.
 func (f *Feeder) waitForRoom() bool {
 	a := f.a
+	if f.onWait != nil {
+		f.onWait(true)
+		defer f.onWait(false)
+	}
 	began := time.Now()
 	f.count[cBlocked]++
 	f.board.publish(&f.count)

@@ -75,7 +75,7 @@ func (a *AFXDP) Receive(b *Batch, timeout time.Duration) (int, error) {
 	a.cutter.reset()
 	if !a.holds() {
 		a.Release() // of a batch that turned out to be empty
-		if err := a.take(timeout); err != nil {
+		if err := a.take(b, timeout); err != nil {
 			return 0, err
 		}
 		if len(a.frames) == 0 {
@@ -89,10 +89,13 @@ func (a *AFXDP) Receive(b *Batch, timeout time.Duration) (int, error) {
 }
 
 // take gets frames from the queue, waiting for the first.
-func (a *AFXDP) take(timeout time.Duration) error {
+func (a *AFXDP) take(b *Batch, timeout time.Duration) error {
 	n := a.queue.Receive(a.space[:])
 	if n == 0 && timeout > 0 {
-		if err := a.queue.Wait(timeout); err != nil {
+		b.wait()
+		err := a.queue.Wait(timeout)
+		b.work()
+		if err != nil {
 			return err
 		}
 		n = a.queue.Receive(a.space[:])

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/speadx/speadx/heap"
+	"github.com/speadx/speadx/internal/pulse"
 )
 
 // Source yields packets in batches. The methods say in [AFXDP], [UDP], [TCP] and
@@ -106,6 +107,9 @@ type Batch struct {
 	Now     int64   // when they were received, by Clock; of a file's, when they were captured
 	Wall    int64   // the same, ns since 1970
 	bytes   uint64
+
+	// Pulse shows when Receive waits for packets. Default: nil, which shows nothing.
+	Pulse *pulse.Pulse
 }
 
 // epoch is where Clock begins.
@@ -117,6 +121,9 @@ func Clock() (now, wall int64) {
 	t := time.Now()
 	return int64(t.Sub(epoch)), t.UnixNano()
 }
+
+// Now is the monotonic reading of Clock.
+func Now() int64 { return int64(time.Since(epoch)) }
 
 // NewBatch is a batch that holds up to n packets.
 func NewBatch(n int) *Batch {
@@ -137,6 +144,11 @@ func (b *Batch) add(p heap.Packet, stream int32) {
 	b.Streams = append(b.Streams, stream)
 	b.bytes += uint64(p.Len)
 }
+
+// wait and work say that the goroutine begins to wait for packets, and that it has ended
+// the wait.
+func (b *Batch) wait() { b.Pulse.Enter(pulse.Waiting, Now) }
+func (b *Batch) work() { b.Pulse.Enter(pulse.Working, Now) }
 
 // count adds the packets of a full batch to the totals.
 func (b *Batch) count(c *counters) {

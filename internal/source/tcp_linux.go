@@ -181,7 +181,10 @@ func (t *TCP) take(b *Batch, timeout time.Duration) error {
 		return err
 	}
 	var err error
-	if t.ready, err = t.poller.wait(timeout, t.ready[:0]); err != nil {
+	b.wait()
+	t.ready, err = t.poller.wait(timeout, t.ready[:0])
+	b.work()
+	if err != nil {
 		return fmt.Errorf("%s: %w", t.name, err)
 	}
 	for _, name := range t.ready {

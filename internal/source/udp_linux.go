@@ -179,7 +179,7 @@ func (u *UDP) Info() UDPInfo { return u.info }
 func (u *UDP) Receive(b *Batch, timeout time.Duration) (int, error) {
 	b.reset()
 	if u.next == u.read {
-		if err := u.take(b.room(), timeout); err != nil {
+		if err := u.take(b, timeout); err != nil {
 			return 0, err
 		}
 		if u.read == 0 {
@@ -206,19 +206,23 @@ func napTime(buffer int) time.Duration {
 	return d
 }
 
-// take reads up to limit messages, waiting for the first.
-func (u *UDP) take(limit int, timeout time.Duration) error {
+// take reads as many messages as the batch has room for, waiting for the first.
+func (u *UDP) take(b *Batch, timeout time.Duration) error {
+	limit := b.room()
 	u.read, u.next, u.offset = 0, 0, 0
 	if err := u.drain(limit); err != nil || u.read > 0 {
 		return err
 	}
+	b.wait()
 	if came := u.position != u.napped; came && !u.more && u.napTime > 0 && timeout >= 2*u.napTime {
 		u.nap(u.napTime)
 		timeout -= u.napTime
 	}
 	u.napped, u.more = u.position, false
 	var err error
-	if u.ready, err = u.poller.wait(timeout, u.ready); err != nil {
+	u.ready, err = u.poller.wait(timeout, u.ready)
+	b.work()
+	if err != nil {
 		return fmt.Errorf("%s: %w", u.name, err)
 	}
 	return u.drain(limit)
