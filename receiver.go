@@ -238,7 +238,7 @@ const drainTime = time.Second
 
 // reportTime is how long the kernel takes, at least, to send the report of a group that was
 // left: IGMP and MLD are sent by a timer of a few jiffies.
-const reportTime = 20 * time.Millisecond
+const reportTime = 50 * time.Millisecond
 
 // shutdown stops in the order that keeps the accounts: no packets come any more,
 // what has come is read, then the threads end, then the sources are closed.

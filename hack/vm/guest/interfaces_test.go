@@ -261,22 +261,25 @@ func TestGroups(t *testing.T) {
 				})
 				r := w.open(t, mode, on(tt.group, w.rx))
 				if tt.proto != 0 {
-					awaitReport(t, wiretap, tt.group)
+					awaitReport(t, wiretap, tt.group, joined)
 				}
 				w.sendTo(t, tt.group, w.tx, 0, 10, true)
 				r.came(t, 10)
 				if err := r.Close(); err != nil {
 					t.Fatal(err)
 				}
-				if tt.proto != 0 {
-					awaitReport(t, wiretap, tt.group) // it is left
+				// Detaching the program resets some cards, and the report may be lost with the link.
+				if tt.proto != 0 && mode != speadx.ModeNative {
+					awaitReport(t, wiretap, tt.group, left)
 				}
 			})
 		}
 	}
 }
 
-// openWiretap receives all frames of an interface, with a timeout for each read.
+// openWiretap receives all frames that come in on an interface, with a timeout for each
+// read. What the interface sends is left out: a stream would fill the socket's buffer, and
+// the report behind it would be dropped.
 func openWiretap(t *testing.T, name string) int {
 	t.Helper()
 	const all = unix.ETH_P_ALL<<8 | unix.ETH_P_ALL>>8 // in network byte order
@@ -285,6 +288,9 @@ func openWiretap(t *testing.T, name string) int {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { unix.Close(fd) })
+	if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1); err != nil {
+		t.Fatal(err)
+	}
 	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: all, Ifindex: linkOf(t, name).Attrs().Index}); err != nil {
 		t.Fatal(err)
 	}
@@ -295,9 +301,15 @@ func openWiretap(t *testing.T, name string) int {
 	return fd
 }
 
+// Types of records in membership reports (RFC 3376, 4.2.12; RFC 3810, 5.2.12).
+const (
+	left   = 3 // CHANGE_TO_INCLUDE_MODE, of no sources
+	joined = 4 // CHANGE_TO_EXCLUDE_MODE
+)
+
 // awaitReport waits for a membership report of a group: IGMPv3 (RFC 3376, 4.2) or MLDv2
-// (RFC 3810, 5.2), which name the group in a record.
-func awaitReport(t *testing.T, fd int, group netip.Addr) {
+// (RFC 3810, 5.2) with a record of that type.
+func awaitReport(t *testing.T, fd int, group netip.Addr, record byte) {
 	t.Helper()
 	frame := make([]byte, 2048)
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
@@ -305,23 +317,24 @@ func awaitReport(t *testing.T, fd int, group netip.Addr) {
 		if err != nil || n < 14 {
 			continue
 		}
-		if report(frame[:n], group) {
+		if report(frame[:n], group, record) {
 			return
 		}
 	}
-	t.Fatalf("no report of %v on the wire", group)
+	t.Fatalf("no report of %v with a record of type %d on the wire", group, record)
 }
 
-func report(frame []byte, group netip.Addr) bool {
+func report(frame []byte, group netip.Addr, record byte) bool {
+	want := append([]byte{record, 0, 0, 0}, group.AsSlice()...) // no auxiliary data, no sources
 	const v3, mldv2 = 0x22, 143
 	kind, body := uint16(frame[12])<<8|uint16(frame[13]), frame[14:]
 	switch {
 	case group.Is4() && kind == unix.ETH_P_IP && len(body) > 24 && body[9] == unix.IPPROTO_IGMP:
 		body = body[int(body[0]&0xf)*4:]
-		return len(body) > 8 && body[0] == v3 && bytes.Contains(body[8:], group.AsSlice())
+		return len(body) > 8 && body[0] == v3 && bytes.Contains(body[8:], want)
 	case group.Is6() && kind == unix.ETH_P_IPV6 && len(body) > 56 && body[6] == 0 && body[40] == unix.IPPROTO_ICMPV6:
 		body = body[48:] // behind the router alert
-		return body[0] == mldv2 && bytes.Contains(body[8:], group.AsSlice())
+		return body[0] == mldv2 && bytes.Contains(body[8:], want)
 	}
 	return false
 }
