@@ -113,6 +113,7 @@ func runRecv(ctx context.Context, cfg speadx.Config, f *recvFlags, stdout, stder
 	for _, note := range f.withoutEffect(&in) {
 		fmt.Fprintln(stderr, note)
 	}
+	defer startService(ctx, r, stderr).stop()
 	if f.duration > 0 {
 		defer time.AfterFunc(f.duration, r.Stop).Stop()
 	}
