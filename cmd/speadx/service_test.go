@@ -59,7 +59,7 @@ func (m *manager) await(t *testing.T, prefix string) string {
 	}
 }
 
-// TestService: a service manager is told when reception begins, while it goes on, and
+// TestService: a service manager hears when reception begins, while it goes on, and
 // when it ends, in this order.
 func TestService(t *testing.T) {
 	n := wire(t)
@@ -183,4 +183,3 @@ func TestStatusText(t *testing.T) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
-
