@@ -3,6 +3,7 @@
 package speadx
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -76,6 +77,7 @@ func TestAbsurdSettings(t *testing.T) {
 	add("Interfaces", "", func(c *Config) { c.Interfaces = []string{} })
 	add("Interfaces", "no interface ", func(c *Config) { c.Interfaces = []string{""} })
 	add("Logger", "", func(c *Config) { c.Logger = nil })
+	add("Progress", "", func(c *Config) { c.Progress = nil })
 	for _, f := range []string{"NoGRO", "IgnoreStop", "BySender", "Incomplete", "RefuseUnsized", "GuardReleased"} {
 		add(f, "", func(c *Config) { reflect.ValueOf(c).Elem().FieldByName(f).SetBool(true) })
 	}
@@ -129,7 +131,7 @@ func openMemory(c Config) error {
 	if err != nil {
 		return err
 	}
-	r := newReceiver(c, p)
+	r := newReceiver(context.Background(), c, p)
 	defer r.giveBack()
 	if err := r.checkCPUs(); err != nil {
 		return err

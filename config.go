@@ -109,6 +109,11 @@ type Config struct {
 	// a use: it costs system calls for each heap, and huge pages.
 	GuardReleased bool
 
+	// Progress is called while Open works: at the begin of each stage, and ten times a second
+	// while memory is touched, which takes seconds if there is much. It is called by several
+	// goroutines, but never by two at once, and it must not wait. Default: nobody is told.
+	Progress func(Progress) `json:"-"`
+
 	// Logger is told what somebody ought to know while packets flow, at most
 	// once a second of each kind. Default: nobody is.
 	Logger *slog.Logger

@@ -36,8 +36,8 @@ type device struct {
 }
 
 // openDevice opens the queues of a device in the best wanted mode. No packets
-// arrive before link.Enable.
-func openDevice(c *Config, p *planDevice) (_ *device, err error) {
+// arrive before link.Enable. touched is called while their memory is touched.
+func openDevice(c *Config, p *planDevice, touched func(bytes, of int) error) (_ *device, err error) {
 	d := &device{plan: p, steer: &steer{plan: p}}
 	defer func() {
 		if err != nil {
@@ -49,7 +49,7 @@ func openDevice(c *Config, p *planDevice) (_ *device, err error) {
 		Ifindex: f.Index, Ifname: f.Name, Driver: f.Driver, MTU: f.MTU,
 		Queues: p.asked, CountQueues: func() int { return min(netif.RxQueues(f.Name, f.Index), d.steer.queues()) },
 		Want:   map[Mode]xsk.Want{ModeAuto: xsk.WantAuto, ModeZeroCopy: xsk.WantZeroCopy, ModeNative: xsk.WantNative, ModeGeneric: xsk.WantGeneric}[c.Mode],
-		Frames: p.frames, Wait: c.Wait, Pages: c.Hugepages, Node: f.Node,
+		Frames: p.frames, Wait: c.Wait, Pages: c.Hugepages, Node: f.Node, Touched: touched,
 	}
 	if c.Hugepages == pool.Pages1G { // no UMEM fills such a page
 		ic.Pages = pool.PagesAuto
@@ -124,7 +124,7 @@ func (d *device) awaitCarrier(ctx context.Context, limit time.Duration, log *slo
 	}
 	defer l.Close()
 	if state, err := l.State(); err == nil && !state.Carrier && limit > 0 {
-		log.Info("waiting for the link", "device", d.plan.facts.Name, "limit", limit)
+		log.Info("waiting for the link", "stage", StageCarrier.String(), "device", d.plan.facts.Name, "limit", limit)
 	}
 	d.carrier, d.carrierTime, err = l.AwaitCarrier(ctx, limit)
 	return err

@@ -19,7 +19,8 @@ import (
 
 // Open starts to receive, in the network namespace of the calling thread. When it
 // returns, all memory is there and packets are being taken. When ctx is done
-// reception stops as by [Receiver.Stop].
+// reception stops as by [Receiver.Stop]. If ctx is done before Open returns, Open gives
+// everything back, and its error wraps that of ctx.
 //
 // Nothing on the machine is changed but what ends with the receiver, or with the
 // process however it ends: the program on the interfaces, memberships in
@@ -33,10 +34,10 @@ func Open(ctx context.Context, cfg Config) (*Receiver, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := newReceiver(cfg, p)
+	r := newReceiver(ctx, cfg, p)
 	if err := r.open(); err != nil {
 		r.giveBack()
-		return nil, err
+		return nil, r.opening.failed(err)
 	}
 	threadDone := make(chan *thread, len(r.threads))
 	for _, t := range r.threads {
@@ -52,15 +53,16 @@ func Open(ctx context.Context, cfg Config) (*Receiver, error) {
 			<-t.done
 		}
 		r.giveBack()
-		return nil, fmt.Errorf("speadx: %w", err)
+		return nil, r.opening.failed(fmt.Errorf("speadx: %w", err))
 	}
+	_ = r.opening.stage(StageReady, "") // from now on the context ends reception
 	go r.supervise(ctx, threadDone)
 	return r, nil
 }
 
-func newReceiver(cfg Config, p *plan) *Receiver {
+func newReceiver(ctx context.Context, cfg Config, p *plan) *Receiver {
 	return &Receiver{
-		cfg: cfg, plan: p, log: newWatch(cfg.Logger),
+		cfg: cfg, plan: p, opening: newOpening(ctx, &cfg), log: newWatch(cfg.Logger),
 		stopping: make(chan struct{}), overCh: make(chan struct{}),
 	}
 }
@@ -101,9 +103,15 @@ func (r *Receiver) openMemory() (err error) {
 // letIn lets packets come. Threads read by then.
 func (r *Receiver) letIn(ctx context.Context) (err error) {
 	for _, d := range r.devices {
+		if err := r.opening.stage(StageCarrier, d.plan.facts.Name); err != nil {
+			return err
+		}
 		if err := d.awaitCarrier(ctx, r.cfg.CarrierWait, r.cfg.Logger); err != nil {
 			return err
 		}
+	}
+	if err := r.opening.stage(StageJoin, ""); err != nil {
+		return err
 	}
 	for _, j := range r.plan.joins {
 		if r.groups == nil {
@@ -166,7 +174,10 @@ func (r *Receiver) closePool() error {
 // instead, for all of them, if that fails.
 func (r *Receiver) openDevices() error {
 	for _, pd := range r.plan.devices {
-		d, err := openDevice(&r.cfg, pd)
+		if err := r.opening.stage(StageAttach, pd.facts.Name); err != nil {
+			return fmt.Errorf("speadx: %w", err)
+		}
+		d, err := openDevice(&r.cfg, pd, r.opening.cancelled)
 		if err == nil {
 			r.devices = append(r.devices, d)
 			continue
@@ -242,7 +253,11 @@ func (r *Receiver) openPool() error {
 			return fmt.Errorf("speadx: %w", err)
 		}
 	}
+	if err := r.opening.stage(StageMemory, ""); err != nil {
+		return fmt.Errorf("speadx: %w", err)
+	}
 	r.sizes = pc
+	pc.Touched = r.opening.touched
 	var err error
 	if r.pool, err = pool.New(pc); err != nil {
 		return fmt.Errorf("speadx: %w", err)

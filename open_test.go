@@ -30,7 +30,7 @@ func TestOrderOfOpen(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return newReceiver(c, p)
+		return newReceiver(t.Context(), c, p)
 	}
 	member := func() bool {
 		text, err := os.ReadFile("/proc/thread-self/net/igmp")
@@ -86,7 +86,7 @@ func TestPoolFollowsQueues(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := newReceiver(c, p)
+	r := newReceiver(t.Context(), c, p)
 	defer r.giveBack()
 	if err := r.openMemory(); err != nil {
 		t.Fatal(err)

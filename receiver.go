@@ -40,6 +40,7 @@ type Receiver struct {
 	waiters   *bell.Queue       // those that wait for it
 	yields    sched.Yielder     // of them
 	log       *watch
+	opening   *opening // what Open tells
 
 	turn     atomic.Uint32 // of the stream that Next looks at first
 	leftover atomic.Uint64 // packets that shutting down did not wait for

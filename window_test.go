@@ -93,7 +93,7 @@ func TestLaggingQueue(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := newReceiver(c, p)
+	r := newReceiver(t.Context(), c, p)
 	defer r.giveBack()
 	if err := r.openMemory(); err != nil {
 		t.Fatal(err)

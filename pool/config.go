@@ -74,6 +74,12 @@ type Config struct {
 	Node   int   // NUMA node, that of the NIC; -1: do not bind
 	NoLock bool  // do not mlock
 
+	// Touched is called before the memory is touched and after each piece of it, with the
+	// number of bytes touched so far and in all. Several threads call it, also at the same
+	// time. If it returns an error, New gives the memory back and returns that error. May be
+	// nil.
+	Touched func(bytes, of int) error
+
 	// Guard makes the memory of each free slot inaccessible, so that whoever uses
 	// it after it was freed gets a fault at that very place, and not another's data.
 	// It costs two system calls for each slot taken, and ordinary pages: it is for

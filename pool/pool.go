@@ -31,7 +31,7 @@ func New(c Config) (*Pool, error) {
 			return nil, fmt.Errorf("pool: %d slots are too many to be guarded (%d at most)", slots, maxGuarded)
 		}
 	}
-	mapping, err := pages.Map(bytes, pages.Options{Choice: c.Pages, Node: c.Node, Lock: !c.NoLock, Name: "the pool"})
+	mapping, err := pages.Map(bytes, pages.Options{Choice: c.Pages, Node: c.Node, Lock: !c.NoLock, Name: "the pool", Touched: c.Touched})
 	if errors.Is(err, pages.ErrMemory) {
 		return nil, fmt.Errorf("pool: %d slots: %w (%s)", slots, err, remedy)
 	}

@@ -46,6 +46,10 @@ type Config struct {
 
 	Pages pages.Choice // of the UMEM; 1 GiB pages are not used for it
 	Node  int          // NUMA node of the UMEM, that of the NIC; -1: any
+
+	// Touched is called while the UMEM is touched, by several threads. Its error is that of
+	// Open. May be nil.
+	Touched func(bytes, of int) error
 }
 
 // check refuses what cannot work, before the first system call, and puts the

@@ -56,6 +56,7 @@ type InterfaceConfig struct {
 	Wait     Wait
 	Pages    pages.Choice
 	Node     int
+	Touched  func(bytes, of int) error
 }
 
 // Rung is one step of the ladder of modes.
@@ -189,6 +190,7 @@ func (c *InterfaceConfig) queue(queue int, r Rung) Config {
 		Wait:        c.Wait,
 		Pages:       c.Pages,
 		Node:        c.Node,
+		Touched:     c.Touched,
 	}
 }
 

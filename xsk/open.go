@@ -53,11 +53,12 @@ func (q *Queue) setUp() error {
 		return fail(StepSocket)
 	}
 	q.umem, err = sys.mapUMEM(c.Frames*chunkBytes, pages.Options{
-		Choice: c.Pages,
-		No1G:   true,
-		Node:   c.Node,
-		Lock:   false, // registering pins the pages
-		Name:   fmt.Sprintf("UMEM of %s queue %d", c.Ifname, c.Queue),
+		Choice:  c.Pages,
+		No1G:    true,
+		Node:    c.Node,
+		Lock:    false, // registering pins the pages
+		Touched: c.Touched,
+		Name:    fmt.Sprintf("UMEM of %s queue %d", c.Ifname, c.Queue),
 	})
 	if err != nil {
 		return fail(StepMemory)

@@ -3,6 +3,7 @@ package pages
 import (
 	"os"
 
+	"github.com/speadx/speadx/internal/sched"
 	"golang.org/x/sys/unix"
 )
 
@@ -16,6 +17,7 @@ type kernel struct {
 	mlock    func(b []byte) error
 	mbind    func(b []byte, mode, node int) error
 	readFile func(name string) ([]byte, error) // in /proc and /sys
+	cpus     func(node int) ([]int, error)     // that this process may use; -1: of all nodes
 	pageSize int
 }
 
@@ -30,5 +32,6 @@ var machine = kernel{
 	mlock:    unix.Mlock,
 	mbind:    mbind,
 	readFile: os.ReadFile,
+	cpus:     sched.NodeCPUs,
 	pageSize: os.Getpagesize(),
 }

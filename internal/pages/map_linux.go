@@ -58,6 +58,9 @@ func (k *kernel) climb(size int, o Options) (*Mapping, error) {
 			m.Notes = append(notes, m.Notes...)
 			return m, nil
 		}
+		if s := (*stopped)(nil); errors.As(err, &s) {
+			return nil, err
+		}
 		notes = append(notes, err.Error())
 	}
 	m, err := k.mapNormal(size, o)
@@ -101,9 +104,9 @@ func (k *kernel) mapHuge(size int, kind Kind, o Options) (*Mapping, error) {
 		region: region, munmap: k.munmap,
 	}
 	k.bind(m, region, o.Node)
-	if err := k.populate(region, page); err != nil {
-		return nil, errors.Join(fmt.Errorf("%v pages: touching %d pages, %d free%s: %w%s",
-			kind, need, have.usable, have.where, err, cgroupHint(err)), m.Unmap())
+	if err := k.populateAll(region, page, o); err != nil {
+		what := fmt.Sprintf("%v pages: touching %d pages, %d free%s%s", kind, need, have.usable, have.where, cgroupHint(err))
+		return nil, errors.Join(touchError(what, err), m.Unmap())
 	}
 	return m, nil
 }
@@ -198,12 +201,14 @@ func (k *kernel) settle(m *Mapping, b []byte, unit int, tryTHP bool, o Options) 
 	} else {
 		k.bind(m, b, o.Node)
 	}
-	if err := k.populate(b, k.pageSize); err != nil {
-		return fmt.Errorf("touching the pages: %w", err)
+	if err := k.populateAll(b, k.pageSize, o); err != nil {
+		return touchError("touching the pages", err)
 	}
 	if tryTHP {
-		if err := k.verifyTHP(b); err == nil {
+		if err := k.verifyTHP(b, unit, o); err == nil {
 			m.Kind, m.PageBytes = KindTHP, unit
+		} else if s := (*stopped)(nil); errors.As(err, &s) {
+			return err
 		} else if o.Choice == THP {
 			return fmt.Errorf("transparent huge pages: %w", err)
 		} else {

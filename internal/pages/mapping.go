@@ -18,6 +18,15 @@ type Options struct {
 	Node   int    // NUMA node to bind to; -1: no binding
 	Lock   bool   // mlock ordinary and transparent huge pages; hugetlb pages never leave memory anyway
 	Name   string // what it is for, as in "map 64 MiB for <name>"
+
+	// Threads bounds how many threads touch the memory. 0: as many as this process may use
+	// processors, of the node if there is one, and at most 16.
+	Threads int
+	// Touched is called before memory is touched and after each piece of it, with the number
+	// of bytes touched so far and in all. Several threads call it, also at the same time. If
+	// it returns an error, Map gives the memory back and returns that error. Where a better
+	// sort of pages fails half-way, touching begins again. May be nil.
+	Touched func(bytes, of int) error
 }
 
 // Mapping is memory from [Map]. Bytes may be used by any number of goroutines

@@ -32,7 +32,7 @@ func (k *kernel) prefer(m *Mapping, b []byte, node int, reason string) {
 	m.note("not bound to node %d, only preferred there: %s", node, reason)
 }
 
-// populate makes every page of b present and writable.
+// populate makes every page of b, which begins on a page, present and writable.
 func (k *kernel) populate(b []byte, page int) error {
 	err := k.madvise(b, unix.MADV_POPULATE_WRITE)
 	if errors.Is(err, unix.EINVAL) { // before Linux 5.14
@@ -67,12 +67,18 @@ func touch(b []byte, page int) (err error) {
 
 // verifyTHP returns nil if all of b lies on transparent huge pages. What the
 // faults did not get, on fragmented memory, it asks the kernel to collapse now
-// (Linux 6.1) rather than leave to khugepaged's leisure.
-func (k *kernel) verifyTHP(b []byte) error {
+// (Linux 6.1) rather than leave to khugepaged's leisure. The error is a [stopped] if
+// Touched of o ended that.
+func (k *kernel) verifyTHP(b []byte, page int, o Options) error {
 	got, err := k.anonHuge(b)
 	if err == nil && got < len(b) {
-		// Refused or too old: the count below decides.
-		_ = k.madvise(b, unix.MADV_COLLAPSE)
+		if err := k.inParts(b, page, o, func(part []byte) error {
+			// Refused or too old: the count below decides.
+			_ = k.madvise(part, unix.MADV_COLLAPSE)
+			return o.touched(len(b), len(b))
+		}); err != nil {
+			return err
+		}
 		got, err = k.anonHuge(b)
 	}
 	if err != nil {
