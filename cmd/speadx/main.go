@@ -77,8 +77,8 @@ of every packet what became of it.`,
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{flagError(err)} })
-	root.AddCommand(newRecvCommand(), newSendCommand(), newDemoCommand(), newBenchCommand())
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError{flagError(cmd.Flags(), err)} })
+	root.AddCommand(newRecvCommand(), newSendCommand(), newDemoCommand(), newBenchCommand(), newConfigCommand())
 	return root
 }
 

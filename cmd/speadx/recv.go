@@ -50,24 +50,10 @@ func newRecvCommand() *cobra.Command {
 		Long:  recvLong,
 		Example: `  speadx recv -H 64MiB -i eth1 239.1.2.3:7148
   speadx recv --format json --hash stream.pcap`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return usageError{errors.New("at least one source is required: an address and port, a port, or a capture file")}
-			}
-			return nil
-		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := f.config(cmd.Flags(), args)
-			if errors.Is(err, os.ErrPermission) {
-				return err // a file is there, and not for us to read
-			}
+			cfg, err := f.configured(cmd, args)
 			if err != nil {
-				return usageError{err}
-			}
-			if bound, err := f.spead2.interfaces(); err != nil {
 				return err
-			} else if bound != nil {
-				cfg.Interfaces = bound
 			}
 			for _, note := range f.spead2.notes(cmd.Flags()) {
 				fmt.Fprintln(cmd.ErrOrStderr(), note)

@@ -56,6 +56,7 @@ type recvFlags struct {
 
 	format  string
 	spead2  spead2Flags
+	operate operateFlags
 	changed func(flag string) bool // whether it was given
 }
 
@@ -114,7 +115,7 @@ func (f *recvFlags) groups() []flagGroup {
 	fs.StringVar(&f.wait, "wait", "poll", "wait for packets `HOW`: poll, by which they may be seen 0.4 ms late, spin or busy, which keep a core busy")
 	fs.BoolVar(&f.gro, "gro", true, "let the kernel join packets on UDP sockets: cheaper, but the losses it counts are then lower bounds")
 
-	return []flagGroup{what, until, out, heaps, machine, f.spead2.group()}
+	return []flagGroup{what, until, out, heaps, machine, f.operate.group(), f.spead2.group()}
 }
 
 // config checks the flags and makes a configuration of them.
@@ -145,7 +146,7 @@ func (f *recvFlags) config(fs *pflag.FlagSet, sources []string) (c speadx.Config
 		c.IgnoreStop = true
 	case fs.Changed("stop-after-stops"):
 		if c.Stops, err = strconv.Atoi(f.stops); err != nil || c.Stops < 1 {
-			return c, fmt.Errorf("--stop-after-stops %q is neither a number of stop heaps nor never", f.stops)
+			return c, wrongFlag("stop-after-stops", " %q is neither a number of stop heaps nor never", f.stops)
 		}
 	}
 	if fs.Changed("concurrent-heaps") {
@@ -168,11 +169,11 @@ func (f *recvFlags) config(fs *pflag.FlagSet, sources []string) (c speadx.Config
 		{"carrier-wait", int64(f.carrier), 0},
 	} {
 		if v.n < v.least {
-			return c, fmt.Errorf("--%s %v is too small (the least is %d)", v.flag, fs.Lookup(v.flag).Value, v.least)
+			return c, wrongFlag(v.flag, " %v is too small (the least is %d)", fs.Lookup(v.flag).Value, v.least)
 		}
 	}
 	if fs.Changed("frames") && f.frames == 0 {
-		return c, fmt.Errorf("--frames 0 is not a power of two from %d to %d", xsk.MinFrames, xsk.MaxFrames)
+		return c, wrongFlag("frames", " 0 is not a power of two from %d to %d", xsk.MinFrames, xsk.MaxFrames)
 	}
 	if c.PoolMin == 0 {
 		c.PoolMin = -1
@@ -184,35 +185,35 @@ func (f *recvFlags) config(fs *pflag.FlagSet, sources []string) (c speadx.Config
 		c.CarrierWait = -1
 	}
 	if c.Mode, err = speadx.ParseMode(f.mode); err != nil {
-		return c, fmt.Errorf("--%w", err)
+		return c, wrongFlag("mode", " %q is none of auto, zerocopy, native, generic, udp", f.mode)
 	}
 	if c.Wait, err = xsk.ParseWait(f.wait); err != nil {
-		return c, fmt.Errorf("--wait %q is none of poll, spin, busy", f.wait)
+		return c, wrongFlag("wait", " %q is none of poll, spin, busy", f.wait)
 	}
 	if c.OnFull, err = heap.ParsePolicy(f.onFull); err != nil {
-		return c, fmt.Errorf("--on-full: %w", err)
+		return c, wrongFlag("on-full", ": %v", err)
 	}
 	if c.Hugepages, err = pages.ParseChoice(f.hugepages); err != nil {
-		return c, fmt.Errorf("--hugepages: %w", err)
+		return c, wrongFlag("hugepages", ": %v", err)
 	}
 	if f.queues != "all" {
 		if c.Queues, err = netif.ParseCPUs(f.queues); err != nil {
-			return c, fmt.Errorf("--queues: %w", err)
+			return c, wrongFlag("queues", ": %v", err)
 		}
 	}
 	if f.cpus != "auto" {
 		if c.CPUs, err = netif.ParseCPUs(f.cpus); err != nil {
-			return c, fmt.Errorf("--cpus: %w", err)
+			return c, wrongFlag("cpus", ": %v", err)
 		}
 	}
 	if f.format != "text" && f.format != "json" {
-		return c, fmt.Errorf("--format %q is neither text nor json", f.format)
+		return c, wrongFlag("format", " %q is neither text nor json", f.format)
 	}
 	if f.tcp {
 		sources = tcpSources(sources)
 	}
 	if err := f.checkSources(fs, c.Mode, sources); err != nil {
-		return c, err
+		return c, &sourceError{err}
 	}
 	if f.joint {
 		c.Streams = []speadx.Stream{{Source: sources[0], Sources: sources[1:]}}
@@ -237,7 +238,7 @@ func explain(err error) error {
 	if !errors.As(err, &e) || settingFlags[e.Setting] == "" {
 		return err
 	}
-	return fmt.Errorf("--%s %v %s", settingFlags[e.Setting], e.Value, e.Reason)
+	return wrongFlag(settingFlags[e.Setting], " %v %s", e.Value, e.Reason)
 }
 
 // tcpSources makes all sources that are no files ones of TCP.

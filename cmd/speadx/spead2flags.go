@@ -92,7 +92,7 @@ func (s *spead2Flags) apply(f *recvFlags, fs *pflag.FlagSet) error {
 	}
 	if fs.Changed("bind") {
 		if _, err := netip.ParseAddr(s.bind); err != nil {
-			return fmt.Errorf("--bind %q is not an address (--interface takes a name)", s.bind)
+			return wrongFlag("bind", " %q is not an address (--interface takes a name)", s.bind)
 		}
 	}
 	if fs.Changed("affinity") {
