@@ -44,6 +44,9 @@ func Open(ctx context.Context, cfg Config) (*Receiver, error) {
 		t.pulse.Begin(source.Now())
 		go func() { t.run(); threadDone <- t }()
 	}
+	for _, t := range r.threads {
+		<-t.started // the caller may drop the privileges for it when Open has returned
+	}
 	if err := r.letIn(ctx); err != nil {
 		for _, s := range r.streams {
 			s.assembler.Abort() // nobody will make room in a ring that is full
@@ -402,7 +405,7 @@ func (r *Receiver) addThread(src source.Source) *thread {
 	t := &thread{
 		src: src, sleeps: !ring || r.cfg.Wait == WaitPoll, // nobody spins on a socket
 		feeders: make([]*heap.Feeder, n), streams: make([]*stream, n), stops: make([]stop, n),
-		done: make(chan struct{}),
+		started: make(chan struct{}), done: make(chan struct{}),
 	}
 	r.threads = append(r.threads, t)
 	return t

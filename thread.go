@@ -71,9 +71,10 @@ type thread struct {
 
 	pulse pulse.Pulse
 
-	quit atomic.Bool // stop when the source is worked off
-	done chan struct{}
-	err  error // why the source ended, after done; nil for its natural end
+	quit    atomic.Bool   // stop when the source is worked off
+	started chan struct{} // closed when the thread has its processors and its priority
+	done    chan struct{}
+	err     error // why the source ended, after done; nil for its natural end
 }
 
 // run reads until the source ends or it is told to quit. It runs on a thread of
@@ -85,6 +86,7 @@ func (t *thread) run() {
 	if len(t.cpus) > 0 {
 		if err := sched.Bind(t.cpus...); err != nil {
 			t.err = fmt.Errorf("cannot run on processors %v: %w (see taskset -p $$ for those allowed)", t.cpus, err)
+			close(t.started)
 			t.finish()
 			return
 		}
@@ -95,6 +97,7 @@ func (t *thread) run() {
 	if !t.file {
 		defer sched.Receive()()
 	}
+	close(t.started)
 	batch := source.NewBatch(batchPackets)
 	batch.Pulse = &t.pulse
 	var quit stop

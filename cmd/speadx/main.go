@@ -25,7 +25,14 @@ const (
 	exitUsage = 2 // the command line asks for something that cannot be
 )
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() {
+	ownProcess = true
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// ownProcess says that the process is the program's alone, and ends with it. A test that
+// runs the program within its own process must keep its privileges.
+var ownProcess bool
 
 // run is the program: it returns the exit status.
 func run(args []string, stdout, stderr io.Writer) int {

@@ -29,6 +29,7 @@ func TestMain(m *testing.M) {
 		if list := os.Getenv(without); list != "" {
 			dropCapabilities(list)
 		}
+		ownProcess = true
 		os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 	}
 	os.Exit(m.Run())
@@ -94,6 +95,7 @@ type options struct {
 	without []int       // capabilities
 	stdout  *os.File    // in place of the transcript
 	stderr  *os.File    // likewise
+	as      *syscall.SysProcAttr
 }
 
 // start starts the program. At the end of the test it is killed if it still runs.
@@ -112,6 +114,9 @@ func start(t *testing.T, o options, args ...string) *process {
 			list = append(list, strconv.Itoa(c))
 		}
 		p.cmd.Env = append(p.cmd.Env, without+"="+strings.Join(list, ","))
+	}
+	if o.as != nil { // another user cannot search the directory that the test is in
+		p.cmd.Path, p.cmd.SysProcAttr = "/proc/self/exe", o.as
 	}
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
 	if o.stdout != nil {

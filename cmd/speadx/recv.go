@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
 	"github.com/speadx/speadx"
@@ -80,6 +79,9 @@ func runRecv(ctx context.Context, cfg speadx.Config, f *recvFlags, stdout, stder
 	defer stop()
 	context.AfterFunc(ctx, stop)
 
+	if err := confine(); err != nil {
+		return err
+	}
 	r, err := speadx.Open(ctx, cfg)
 	if err != nil {
 		return err
@@ -91,6 +93,10 @@ func runRecv(ctx context.Context, cfg speadx.Config, f *recvFlags, stdout, stder
 	// all of these when it was stopped for the collector.
 	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), r.Info().Threads+2))
 	in := r.Info()
+	defer hastenConsumer()()
+	if err := f.operate.dropPrivileges(stderr, len(in.Devices) > 0); err != nil {
+		return err
+	}
 	if f.quiet {
 		printNotes(stderr, in)
 	} else {
@@ -160,11 +166,7 @@ func since(received, began, now time.Time) time.Time {
 }
 
 func (c *reception) run() error {
-	// The consumer comes right behind the receiving threads: if it is late the
-	// ring fills up. Without the privilege it stays as it is.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), consumerNice)
+	defer hastenConsumer()()
 
 	// Signals end the receiver, not the wait for its last heaps.
 	var failed error
