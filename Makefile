@@ -74,9 +74,9 @@ microbench: ## run the benchmarks of single functions, BENCHTIME each
 
 # Other versions of clang make other code of the same source.
 .PHONY: generate
-generate: ## rebuild the eBPF objects from their source, with clang 14, and docs/drivers.md
+generate: ## rebuild the eBPF objects from their source, with clang 14, and the tables in docs/
 	hack/need clang-14=clang-14 llvm-strip-14=llvm-14
-	BPF2GO_CC=clang-14 BPF2GO_STRIP=llvm-strip-14 $(GO) generate ./bpf ./hack/vm/matrix
+	BPF2GO_CC=clang-14 BPF2GO_STRIP=llvm-strip-14 $(GO) generate ./bpf ./hack/vm/matrix ./internal/report
 
 .PHONY: lint
 lint: ## gofmt, go vet and staticcheck

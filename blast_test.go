@@ -38,7 +38,7 @@ func TestBlast(t *testing.T) {
 			heaps := list()
 			s := settle(t, r)
 			if res.Heaps != 200 || res.StopHeaps != 1 || res.Refused != 0 || s.Packets != res.Packets {
-				t.Errorf("sent %+v\nreceived %s", res, ledger(s))
+				t.Errorf("sent %+v\nreceived %s", res, account(s))
 			}
 			if faults := c.Faults != (send.Faults{}); faults != (res.Dropped > 0) || faults != (res.Duplicated > 0) || faults != (res.Reordered > 0) {
 				t.Errorf("sent %+v", res)
@@ -80,7 +80,7 @@ func TestBlastCancelled(t *testing.T) {
 	heaps := list()
 	stats := settle(t, r)
 	if res.CutHeaps != 0 || res.StopHeaps != 1 || res.Packets+res.Refused < 100 || stats.Packets != res.Packets || uint64(len(heaps)) != res.Heaps {
-		t.Errorf("sent %+v; received %d heaps, %s", res, len(heaps), ledger(stats))
+		t.Errorf("sent %+v; received %d heaps, %s", res, len(heaps), account(stats))
 	}
 	if slices.ContainsFunc(heaps, func(h got) bool { return !h.complete }) {
 		t.Errorf("not all heaps are complete")

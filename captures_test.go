@@ -17,8 +17,8 @@ import (
 	"github.com/gopacket/gopacket/pcapgo"
 
 	"github.com/speadx/speadx"
-	"github.com/speadx/speadx/heap"
 	"github.com/speadx/speadx/internal/testnet"
+	"github.com/speadx/speadx/ledger"
 	"github.com/speadx/speadx/pool"
 	"github.com/speadx/speadx/spead"
 )
@@ -181,7 +181,7 @@ func receiveCapture(t *testing.T, r *speadx.Receiver) []capturedHeap {
 	var list []capturedHeap
 	for h, err := range r.Heaps(ctx) {
 		if err != nil {
-			t.Fatalf("after %d heaps: %v; %s", len(list), err, ledger(r.Stats()))
+			t.Fatalf("after %d heaps: %v; %s", len(list), err, account(r.Stats()))
 		}
 		c := capturedHeap{cnt: h.Cnt(), complete: h.Complete()}
 		for _, it := range h.Items() {
@@ -261,18 +261,18 @@ func (c *capture) checkStats(t *testing.T, s *speadx.Stats) {
 	if c.name == "two-senders" {
 		stops = 0 // it ends without
 	}
-	incomplete := s.Fates[heap.DeliveredIncomplete] // whatever there is of one
+	incomplete := s.Fates[ledger.DeliveredIncomplete] // whatever there is of one
 	if (incomplete > 0) != (len(c.Incomplete) > 0) {
 		t.Errorf("%d packets in incomplete heaps", incomplete)
 	}
-	checkFates(t, s, map[heap.Fate]uint64{
-		heap.Delivered:           s.Packets - c.Duplicates - stops - incomplete,
-		heap.DeliveredIncomplete: incomplete,
-		heap.Duplicate:           c.Duplicates,
-		heap.StreamControl:       stops,
+	checkFates(t, s, map[ledger.Fate]uint64{
+		ledger.Delivered:           s.Packets - c.Duplicates - stops - incomplete,
+		ledger.DeliveredIncomplete: incomplete,
+		ledger.Duplicate:           c.Duplicates,
+		ledger.StreamControl:       stops,
 	})
-	if st := &s.Streams[0]; st.StopHeaps != stops || st.CompleteHeaps != uint64(len(c.Heaps)) || st.IncompleteHeaps != uint64(len(c.Incomplete)) {
-		t.Errorf("%d stop heaps, %d complete, %d incomplete", st.StopHeaps, st.CompleteHeaps, st.IncompleteHeaps)
+	if st := &s.Streams[0]; st.Counts[ledger.HeapsStop] != stops || st.Counts[ledger.HeapsComplete] != uint64(len(c.Heaps)) || st.Counts[ledger.HeapsIncomplete] != uint64(len(c.Incomplete)) {
+		t.Errorf("%d stop heaps, %d complete, %d incomplete", st.Counts[ledger.HeapsStop], st.Counts[ledger.HeapsComplete], st.Counts[ledger.HeapsIncomplete])
 	}
 }
 
@@ -317,8 +317,8 @@ func TestCapturesFromWire(t *testing.T) {
 				c.check(t, receiveCapture(t, r))
 				s := settle(t, r)
 				c.checkStats(t, &s)
-				if d := s.Devices[0]; d.Matched != uint64(len(c.frames)) || d.NoSocket != 0 || d.Fragments != 0 {
-					t.Errorf("the program matched %d frames of %d, %d without a socket, %d fragments", d.Matched, len(c.frames), d.NoSocket, d.Fragments)
+				if d := s.Devices[0]; d.Counts[ledger.DeviceMatched] != uint64(len(c.frames)) || d.Counts[ledger.DeviceNoSocket] != 0 || d.Counts[ledger.DeviceFragments] != 0 {
+					t.Errorf("the program matched %d frames of %d, %d without a socket, %d fragments", d.Counts[ledger.DeviceMatched], len(c.frames), d.Counts[ledger.DeviceNoSocket], d.Counts[ledger.DeviceFragments])
 				}
 			})
 		}

@@ -24,6 +24,7 @@ import (
 	"github.com/speadx/speadx/heap"
 	"github.com/speadx/speadx/internal/send"
 	"github.com/speadx/speadx/internal/testnet"
+	"github.com/speadx/speadx/ledger"
 	"github.com/speadx/speadx/pool"
 )
 
@@ -49,7 +50,7 @@ func TestCloseIsIdempotent(t *testing.T) {
 		t.Error("a heap after Close")
 	}
 	s := settle(t, r)
-	checkFates(t, &s, map[heap.Fate]uint64{heap.Shutdown: 5 * heapPackets})
+	checkFates(t, &s, map[ledger.Fate]uint64{ledger.Shutdown: 5 * heapPackets})
 	if r.Info().PoolSlots == 0 || len(r.Info().Devices) != 1 {
 		t.Errorf("Info after Close: %+v", r.Info())
 	}

@@ -8,7 +8,7 @@ import (
 	"log"
 
 	"github.com/speadx/speadx"
-	"github.com/speadx/speadx/heap"
+	"github.com/speadx/speadx/ledger"
 )
 
 // A capture file is received like a network. With Source "239.1.2.3:7148" the
@@ -100,7 +100,7 @@ func ExampleReceiver_Stats() {
 	fmt.Println(s.Packets, "packets")
 	for fate, packets := range s.Fates {
 		if packets > 0 {
-			fmt.Println(packets, heap.Fate(fate))
+			fmt.Println(packets, ledger.Fate(fate))
 		}
 	}
 	fmt.Println(s.Unaccounted, "unaccounted")

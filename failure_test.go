@@ -19,9 +19,9 @@ import (
 
 	"github.com/speadx/speadx"
 	"github.com/speadx/speadx/bpf"
-	"github.com/speadx/speadx/heap"
 	"github.com/speadx/speadx/internal/send"
 	"github.com/speadx/speadx/internal/testnet"
+	"github.com/speadx/speadx/ledger"
 	"github.com/speadx/speadx/pool"
 	"github.com/speadx/speadx/xsk"
 )
@@ -49,7 +49,7 @@ func TestInterfaceFails(t *testing.T) {
 				}
 				defer r.Close()
 				sent := sendHeaps(t, n, send.Config{Heaps: heaps, HeapSize: heapBytes, MaxPacket: heapPacket, NoDescriptors: true, NoStop: true})
-				awaitStats(t, r, "finished heaps", func(s *speadx.Stats) bool { return s.Streams[0].CompleteHeaps == heaps })
+				awaitStats(t, r, "finished heaps", func(s *speadx.Stats) bool { return s.Streams[0].Counts[ledger.HeapsComplete] == heaps })
 				n.Do(func() {
 					link := linkByName(t, n.B.Name)
 					if gone {
@@ -471,7 +471,7 @@ func TestTruncatedCapture(t *testing.T) {
 		t.Errorf("the error does not tell: %v", failed)
 	}
 	s := settle(t, r)
-	if heaps != 2 || s.Fates[heap.DiscardedIncomplete] == 0 {
-		t.Errorf("%d heaps: %s", heaps, ledger(s))
+	if heaps != 2 || s.Fates[ledger.DiscardedIncomplete] == 0 {
+		t.Errorf("%d heaps: %s", heaps, account(s))
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/speadx/speadx/heap"
 	"github.com/speadx/speadx/internal/send"
 	"github.com/speadx/speadx/internal/testnet"
+	"github.com/speadx/speadx/ledger"
 )
 
 // A heap here is 8 packets, of 64 KiB together.
@@ -70,7 +71,7 @@ func TestStalledBlock(t *testing.T) {
 				result <- res
 			}()
 			awaitStats(t, r, "blocked thread and loss", func(s *speadx.Stats) bool {
-				return s.Streams[0].Blocked > 0 && s.Fates[heap.KernelDropped] > 0
+				return s.Streams[0].Counts[ledger.Blocked] > 0 && s.Fates[ledger.KernelDropped] > 0
 			})
 			stop()
 			sent := <-result
@@ -81,10 +82,10 @@ func TestStalledBlock(t *testing.T) {
 			list := receive(t, r)
 			st := settle(t, r)
 			if st.Packets != sent.Packets {
-				t.Errorf("%d packets of %d: %s", st.Packets, sent.Packets, ledger(st))
+				t.Errorf("%d packets of %d: %s", st.Packets, sent.Packets, account(st))
 			}
-			if len(list) == 0 || st.Fates[heap.KernelDropped] == 0 || st.Fates[heap.Delivered] == 0 || st.Streams[0].BlockedTime == 0 {
-				t.Errorf("%d heaps, blocked for %v: %s", len(list), st.Streams[0].BlockedTime, ledger(st))
+			if len(list) == 0 || st.Fates[ledger.KernelDropped] == 0 || st.Fates[ledger.Delivered] == 0 || st.Streams[0].Counts[ledger.BlockedTime] == 0 {
+				t.Errorf("%d heaps, blocked for %v: %s", len(list), st.Streams[0].Counts[ledger.BlockedTime], account(st))
 			}
 			if st.KernelDroppedAtLeast {
 				t.Error("an exact count is said to be a lower bound")
@@ -105,7 +106,7 @@ func TestStalledDrop(t *testing.T) {
 		t.Run(policy.String(), func(t *testing.T) {
 			r := open(t, n, stalled(n, policy))
 			sent := flood(t, n, r, heaps)
-			awaitStats(t, r, "heaps dropped", func(s *speadx.Stats) bool { return s.Streams[0].RingFullHeaps == heaps-2 })
+			awaitStats(t, r, "heaps dropped", func(s *speadx.Stats) bool { return s.Streams[0].Counts[ledger.HeapsRingFull] == heaps-2 })
 			r.Stop()
 			list := receive(t, r)
 			if len(list) != 2 || list[0].cnt != kept[0] || list[1].cnt != kept[1] {
@@ -115,9 +116,9 @@ func TestStalledDrop(t *testing.T) {
 			if s.Packets != sent.Packets {
 				t.Errorf("%d packets of %d", s.Packets, sent.Packets)
 			}
-			checkFates(t, &s, map[heap.Fate]uint64{
-				heap.Delivered: 2 * heapPackets,
-				heap.RingFull:  (heaps - 2) * heapPackets,
+			checkFates(t, &s, map[ledger.Fate]uint64{
+				ledger.Delivered: 2 * heapPackets,
+				ledger.RingFull:  (heaps - 2) * heapPackets,
 			})
 		})
 	}
@@ -160,14 +161,14 @@ func TestHoarder(t *testing.T) {
 		h.Release()
 	}
 	s := settle(t, r)
-	checkFates(t, &s, map[heap.Fate]uint64{
-		heap.Delivered: slots * heapPackets,
-		heap.NoSlot:    (heaps - slots) * heapPackets,
+	checkFates(t, &s, map[ledger.Fate]uint64{
+		ledger.Delivered: slots * heapPackets,
+		ledger.NoSlot:    (heaps - slots) * heapPackets,
 	})
 	if c := s.Streams[0].Slots; c.HighHeld != slots || c.LeastFree != 0 {
 		t.Errorf("%+v", c)
 	}
-	if !log.contains("raise --consumer-heaps by 5") {
+	if !log.contains("code=slots_held stream=10.77.0.2:7148 count=32 of=80") {
 		t.Errorf("the log says %q", log)
 	}
 }
@@ -207,7 +208,7 @@ func TestDroppedTrains(t *testing.T) {
 			cfg.Mode, cfg.Frames, cfg.SocketBuffer = mode, 64, 256<<10
 			r := open(t, n, cfg)
 			sent := sendHeaps(t, n, send.Config{Heaps: 100, HeapSize: heapBytes, MaxPacket: heapPacket, NoStop: true})
-			awaitStats(t, r, "loss", func(s *speadx.Stats) bool { return s.Fates[heap.KernelDropped] > 0 })
+			awaitStats(t, r, "loss", func(s *speadx.Stats) bool { return s.Fates[ledger.KernelDropped] > 0 })
 			r.Stop()
 			receive(t, r)
 			s := settle(t, r)
@@ -242,9 +243,9 @@ func TestTinyRings(t *testing.T) {
 			}
 			s := settle(t, r)
 			if s.Packets != sent.Packets {
-				t.Errorf("%d packets of %d: %s", s.Packets, sent.Packets, ledger(s))
+				t.Errorf("%d packets of %d: %s", s.Packets, sent.Packets, account(s))
 			}
-			if lost := s.Fates[heap.KernelDropped]; lost == 0 && incomplete > 0 {
+			if lost := s.Fates[ledger.KernelDropped]; lost == 0 && incomplete > 0 {
 				t.Errorf("%d incomplete heaps and nothing lost", incomplete)
 			}
 		})
@@ -267,21 +268,21 @@ func TestQueueWithoutSocket(t *testing.T) {
 	heaps := uint64(len(list()))
 	s := settle(t, r)
 	d := s.Devices[0]
-	if s.Packets != sent.Packets || d.Matched != sent.Packets {
-		t.Errorf("%d packets, %d matched, of %d", s.Packets, d.Matched, sent.Packets)
+	if s.Packets != sent.Packets || d.Counts[ledger.DeviceMatched] != sent.Packets {
+		t.Errorf("%d packets, %d matched, of %d", s.Packets, d.Counts[ledger.DeviceMatched], sent.Packets)
 	}
-	if s.Fates[heap.NoSocket] == 0 || s.Fates[heap.NoSocket] != d.NoSocket || heaps == 0 {
-		t.Errorf("%d heaps: %s", heaps, ledger(s))
+	if s.Fates[ledger.NoSocket] == 0 || s.Fates[ledger.NoSocket] != d.Counts[ledger.DeviceNoSocket] || heaps == 0 {
+		t.Errorf("%d heaps: %s", heaps, account(s))
 	}
-	checkFates(t, &s, map[heap.Fate]uint64{
+	checkFates(t, &s, map[ledger.Fate]uint64{
 		// A heap goes to one destination, and so to one queue.
-		heap.Delivered: sent.Packets - d.NoSocket,
-		heap.NoSocket:  d.NoSocket,
+		ledger.Delivered: sent.Packets - d.Counts[ledger.DeviceNoSocket],
+		ledger.NoSocket:  d.Counts[ledger.DeviceNoSocket],
 	})
-	if len(d.Queues) != 1 || d.Queues[0].Queue != 0 || d.Queues[0].Matched != sent.Packets-d.NoSocket {
+	if len(d.Queues) != 1 || d.Queues[0].Queue != 0 || d.Queues[0].Counts[ledger.QueueMatched] != sent.Packets-d.Counts[ledger.DeviceNoSocket] {
 		t.Errorf("queues %+v", d.Queues)
 	}
-	if !log.contains("queue 1, which has no socket") {
+	if !log.contains(fmt.Sprintf("code=queue_unserved device=%s queue=1 ", d.Name)) {
 		t.Errorf("the log says %q", log)
 	}
 }
@@ -323,25 +324,25 @@ func TestFaults(t *testing.T) {
 				}
 			}
 			s := settle(t, r)
-			if want := sent.Heaps - sent.DamagedHeaps - sent.MissingHeaps; complete != want || s.Streams[0].CompleteHeaps != want {
+			if want := sent.Heaps - sent.DamagedHeaps - sent.MissingHeaps; complete != want || s.Streams[0].Counts[ledger.HeapsComplete] != want {
 				t.Errorf("%d complete heaps, want %d", complete, want)
 			}
-			if tt.incomplete && incomplete != sent.DamagedHeaps || s.Streams[0].IncompleteHeaps != sent.DamagedHeaps {
-				t.Errorf("%d incomplete heaps, %d of them delivered; want %d", s.Streams[0].IncompleteHeaps, incomplete, sent.DamagedHeaps)
+			if tt.incomplete && incomplete != sent.DamagedHeaps || s.Streams[0].Counts[ledger.HeapsIncomplete] != sent.DamagedHeaps {
+				t.Errorf("%d incomplete heaps, %d of them delivered; want %d", s.Streams[0].Counts[ledger.HeapsIncomplete], incomplete, sent.DamagedHeaps)
 			}
 			if s.Packets != sent.Packets {
 				t.Errorf("%d packets of %d", s.Packets, sent.Packets)
 			}
-			in := s.Fates[heap.Delivered] + s.Fates[heap.DeliveredIncomplete] + s.Fates[heap.DiscardedIncomplete]
+			in := s.Fates[ledger.Delivered] + s.Fates[ledger.DeliveredIncomplete] + s.Fates[ledger.DiscardedIncomplete]
 			if want := sent.Packets - sent.StopHeaps - sent.Duplicated; in != want {
-				t.Errorf("%d packets in heaps, want %d: %s", in, want, ledger(s))
+				t.Errorf("%d packets in heaps, want %d: %s", in, want, account(s))
 			}
 			// A repetition of a packet of a heap that left incomplete is late.
-			if again := s.Fates[heap.Duplicate] + s.Fates[heap.Late]; again != sent.Duplicated {
-				t.Errorf("%d repetitions of %d: %s", again, sent.Duplicated, ledger(s))
+			if again := s.Fates[ledger.Duplicate] + s.Fates[ledger.Late]; again != sent.Duplicated {
+				t.Errorf("%d repetitions of %d: %s", again, sent.Duplicated, account(s))
 			}
-			if s.Fates[heap.StreamControl] != sent.StopHeaps || in+sent.Duplicated+sent.StopHeaps != s.Packets {
-				t.Errorf("%s", ledger(s))
+			if s.Fates[ledger.StreamControl] != sent.StopHeaps || in+sent.Duplicated+sent.StopHeaps != s.Packets {
+				t.Errorf("%s", account(s))
 			}
 		})
 	}
@@ -390,9 +391,9 @@ func TestEndsInFullFlow(t *testing.T) {
 				}()
 				awaitStats(t, r, "full flow", func(s *speadx.Stats) bool {
 					if how == "Close blocked" {
-						return s.Streams[0].Blocked > 0
+						return s.Streams[0].Counts[ledger.Blocked] > 0
 					}
-					return s.Streams[0].DeliveredHeaps > 50
+					return s.Streams[0].Counts[ledger.HeapsDelivered] > 50
 				})
 				switch how {
 				case "Stop":
@@ -413,7 +414,7 @@ func TestEndsInFullFlow(t *testing.T) {
 				flowing.Wait()
 				checkEnd(t, r)
 				if late := r.Stats(); late.Packets != st.Packets || late.Fates != st.Fates {
-					t.Errorf("counted after the end: %s; before: %s", ledger(late), ledger(st))
+					t.Errorf("counted after the end: %s; before: %s", account(late), account(st))
 				}
 			})
 		}
@@ -436,7 +437,7 @@ func watchCounters(t *testing.T, r *speadx.Receiver) {
 			back = back || s.Fates[f] < last.Fates[f]
 		}
 		if back {
-			t.Errorf("counters went back, from %s to %s", ledger(last), ledger(s))
+			t.Errorf("counters went back, from %s to %s", account(last), account(s))
 			return
 		}
 		last = s

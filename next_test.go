@@ -17,6 +17,7 @@ import (
 	"github.com/speadx/speadx"
 	"github.com/speadx/speadx/heap"
 	"github.com/speadx/speadx/internal/testnet"
+	"github.com/speadx/speadx/ledger"
 )
 
 // TestManyNext: hundreds of goroutines in Next have one thread, not hundreds. Those
@@ -51,7 +52,7 @@ func TestManyNext(t *testing.T) {
 		t.Errorf("%d goroutines wait in Next, and there are %d threads more", waiters, more)
 	}
 	flood(t, n, r, heaps)
-	awaitStats(t, r, "heaps", func(s *speadx.Stats) bool { return s.Streams[0].DeliveredHeaps == heaps })
+	awaitStats(t, r, "heaps", func(s *speadx.Stats) bool { return s.Streams[0].Counts[ledger.HeapsDelivered] == heaps })
 	awaitInNext(t, waiters-heaps)
 	if err := r.Close(); err != nil {
 		t.Error(err)

@@ -16,10 +16,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/speadx/speadx"
-	"github.com/speadx/speadx/heap"
 	"github.com/speadx/speadx/internal/netif"
 	"github.com/speadx/speadx/internal/send"
 	"github.com/speadx/speadx/internal/testnet"
+	"github.com/speadx/speadx/ledger"
 	"github.com/speadx/speadx/spead"
 	"github.com/speadx/speadx/xsk"
 )
@@ -62,9 +62,9 @@ func TestModes(t *testing.T) {
 					if s.Packets != sent.Packets || s.Bytes != sent.Bytes {
 						t.Errorf("%d packets of %d bytes were sent: %d of %d received", sent.Packets, sent.Bytes, s.Packets, s.Bytes)
 					}
-					checkFates(t, &s, map[heap.Fate]uint64{
-						heap.Delivered:     sent.Packets - sent.StopHeaps,
-						heap.StreamControl: sent.StopHeaps,
+					checkFates(t, &s, map[ledger.Fate]uint64{
+						ledger.Delivered:     sent.Packets - sent.StopHeaps,
+						ledger.StreamControl: sent.StopHeaps,
 					})
 					if noGSO && s.SuperFrames > 0 && way.noGRO {
 						t.Errorf("%d packets came in frames of others", s.SuperFrames)
@@ -160,7 +160,7 @@ func TestPinned(t *testing.T) {
 	}
 	list := receiveAside(t, r)
 	sendHeaps(t, n, send.Config{Heaps: 3, HeapSize: 100_000, NoStop: true})
-	awaitStats(t, r, "heaps", func(s *speadx.Stats) bool { return s.Streams[0].DeliveredHeaps == 3 })
+	awaitStats(t, r, "heaps", func(s *speadx.Stats) bool { return s.Streams[0].Counts[ledger.HeapsDelivered] == 3 })
 	if pinned := threadsOn(t, last); len(all) > 1 && pinned != 1 {
 		t.Errorf("%d threads are pinned", pinned)
 	}
@@ -320,7 +320,7 @@ func TestSeveralStreams(t *testing.T) {
 			}
 			// What goes to a stream that has ended, as the second stop of the joint
 			// one does, came after its stop.
-			if stops := s.Fates[heap.StreamControl] + s.Fates[heap.AfterStop]; stops != total.StopHeaps {
+			if stops := s.Fates[ledger.StreamControl] + s.Fates[ledger.AfterStop]; stops != total.StopHeaps {
 				t.Errorf("%d stop heaps of %d", stops, total.StopHeaps)
 			}
 		})
@@ -354,11 +354,11 @@ func TestSeveralQueues(t *testing.T) {
 			}
 			used := 0
 			for _, q := range s.Devices[0].Queues {
-				if q.Matched > 0 {
+				if q.Counts[ledger.QueueMatched] > 0 {
 					used++
 				}
-				if q.Matched != q.Packets {
-					t.Errorf("queue %d: %d of %d packets", q.Queue, q.Packets, q.Matched)
+				if q.Counts[ledger.QueueMatched] != q.Counts[ledger.QueuePackets] {
+					t.Errorf("queue %d: %d of %d packets", q.Queue, q.Counts[ledger.QueuePackets], q.Counts[ledger.QueueMatched])
 				}
 			}
 			if used < 2 || mode == speadx.ModeNative && used < 3 {
@@ -416,8 +416,8 @@ func TestSeveralInterfaces(t *testing.T) {
 			})
 			checkHeaps(t, list(), heaps)
 			s := settle(t, r)
-			checkFates(t, &s, map[heap.Fate]uint64{
-				heap.Delivered: second.Packets - 1, heap.Duplicate: first.Packets, heap.StreamControl: 1,
+			checkFates(t, &s, map[ledger.Fate]uint64{
+				ledger.Delivered: second.Packets - 1, ledger.Duplicate: first.Packets, ledger.StreamControl: 1,
 			})
 			if mode == speadx.ModeUDP {
 				return
@@ -426,8 +426,8 @@ func TestSeveralInterfaces(t *testing.T) {
 				t.Fatalf("%d devices", len(s.Devices))
 			}
 			for i, want := range []uint64{first.Packets, second.Packets} {
-				if d := s.Devices[i]; d.Matched != want {
-					t.Errorf("%s: %d packets, want %d", d.Name, d.Matched, want)
+				if d := s.Devices[i]; d.Counts[ledger.DeviceMatched] != want {
+					t.Errorf("%s: %d packets, want %d", d.Name, d.Counts[ledger.DeviceMatched], want)
 				}
 			}
 		})

@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"github.com/speadx/speadx"
-	"github.com/speadx/speadx/heap"
 	"github.com/speadx/speadx/internal/send"
 	"github.com/speadx/speadx/internal/testnet"
+	"github.com/speadx/speadx/ledger"
 )
 
 // TestSpin: a thread that does not sleep receives, and ends, like the others.
@@ -53,9 +53,9 @@ func TestMaxAge(t *testing.T) {
 			h.Release()
 			r.Stop()
 			s := settle(t, r)
-			checkFates(t, &s, map[heap.Fate]uint64{heap.DeliveredIncomplete: sent.Packets})
-			if s.Streams[0].AgedHeaps != 1 {
-				t.Errorf("%d heaps left by age", s.Streams[0].AgedHeaps)
+			checkFates(t, &s, map[ledger.Fate]uint64{ledger.DeliveredIncomplete: sent.Packets})
+			if s.Streams[0].Counts[ledger.HeapsAged] != 1 {
+				t.Errorf("%d heaps left by age", s.Streams[0].Counts[ledger.HeapsAged])
 			}
 		})
 	}
@@ -69,7 +69,7 @@ func TestIgnoreStop(t *testing.T) {
 	r := open(t, n, cfg)
 	list := receiveAside(t, r)
 	sendHeaps(t, n, send.Config{Heaps: 2, HeapSize: heapBytes})
-	awaitStats(t, r, "heaps", func(s *speadx.Stats) bool { return s.Streams[0].DeliveredHeaps == 3 })
+	awaitStats(t, r, "heaps", func(s *speadx.Stats) bool { return s.Streams[0].Counts[ledger.HeapsDelivered] == 3 })
 	select {
 	case <-r.Done():
 		t.Error("the stream has ended")
@@ -117,8 +117,8 @@ func TestOversizeHeap(t *testing.T) {
 		t.Errorf("%d heaps", len(got))
 	}
 	s := settle(t, r)
-	checkFates(t, &s, map[heap.Fate]uint64{heap.OversizeHeap: sent.Packets - 1, heap.StreamControl: 1})
-	if s.Streams[0].Oversize != size || !log.contains(fmt.Sprintf("--heap-size %d", size)) {
+	checkFates(t, &s, map[ledger.Fate]uint64{ledger.OversizeHeap: sent.Packets - 1, ledger.StreamControl: 1})
+	if s.Streams[0].Oversize != size || !log.contains(fmt.Sprintf("suggested=%d", size)) {
 		t.Errorf("the first had %d bytes, and the log says %q", s.Streams[0].Oversize, log)
 	}
 }

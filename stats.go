@@ -5,6 +5,7 @@ package speadx
 import (
 	"github.com/speadx/speadx/heap"
 	"github.com/speadx/speadx/internal/source"
+	"github.com/speadx/speadx/ledger"
 	"github.com/speadx/speadx/pool"
 	"github.com/speadx/speadx/xsk"
 )
@@ -20,12 +21,12 @@ import (
 // in a file its datagrams; on a TCP connection the packets in it. So Unaccounted, which is 0 once the receiver is done,
 // would show a packet that was lost between the two.
 type Stats struct {
-	Packets     uint64                // packets that were there for us
-	Bytes       uint64                // UDP or TCP payload of those that were read
-	Payload     uint64                // heap payload placed
-	Fates       [heap.NumFates]uint64 // packets, by what became of them
-	InFlight    uint64                // packets on the rings, in live heaps and in heaps not yet taken
-	Unaccounted int64                 // Packets − Σ Fates − InFlight
+	Packets     uint64       // packets that were there for us
+	Bytes       uint64       // UDP or TCP payload of those that were read
+	Payload     uint64       // heap payload placed
+	Fates       ledger.Fates // packets, by what became of them
+	InFlight    uint64       // packets on the rings, in live heaps and in heaps not yet taken
+	Unaccounted int64        // Packets − Σ Fates − InFlight
 
 	// SkippedBytes are the bytes of TCP connections in which no packet began. Each
 	// stretch of them is one packet, whose fate says why.
@@ -55,23 +56,24 @@ type StreamStats struct {
 
 // DeviceStats are the counters of one network device.
 type DeviceStats struct {
-	Name      string
-	Passed    uint64 // frames that are not for us; the kernel got them
-	Matched   uint64 // frames for our endpoints
-	NoSocket  uint64 // of those, frames on a queue without a socket; the kernel got them
-	Fragments uint64 // IP fragments for our endpoints; the kernel got them
-	// Missed are frames that the NIC dropped, its ring being full
-	// (rx_missed_errors). They may have been anybody's.
-	Missed uint64
+	Name   string
+	Counts ledger.DeviceCounts
 	Queues []QueueStats
 }
 
 // QueueStats are the counters of one receive queue.
 type QueueStats struct {
-	Queue    int
-	Matched  uint64
-	NoSocket uint64
-	xsk.Stats
+	Queue  int
+	Counts ledger.QueueCounts
+}
+
+// Heaps are the counters of all streams together.
+func (s *Stats) Heaps() ledger.StreamCounts {
+	var sum ledger.StreamCounts
+	for i := range s.Streams {
+		sum.Add(&s.Streams[i].Counts)
+	}
+	return sum
 }
 
 // Stats may be called at any time, also after Close. While packets flow its
@@ -81,27 +83,25 @@ func (r *Receiver) Stats() Stats {
 	var fed, handed uint64 // packets that assemblers have counted, and that sources have handed on
 	for _, st := range r.streams {
 		h := st.assembler.Stats()
-		fed += h.Packets
+		fed += h.Counts[ledger.PacketsFed]
 		s.Streams = append(s.Streams, StreamStats{Name: st.plan.name, Stats: h, Sum: st.share.Config(), Slots: st.share.Counts()})
-		s.Bytes += h.Bytes
-		s.Payload += h.Payload
+		s.Bytes += h.Counts[ledger.BytesFed]
+		s.Payload += h.Counts[ledger.PayloadPlaced]
 		s.InFlight += h.InFlight
-		for f, n := range h.Fates {
-			s.Fates[f] += n
-		}
+		s.Fates.Add(&h.Fates)
 	}
 	for _, t := range r.threads {
 		c := t.src.Counts()
 		handed += c.Packets
 		s.SuperFrames += c.SuperFrames
 		s.SkippedBytes += c.SkippedBytes
-		s.Fates[heap.NotIPUDP] += c.NotIPUDP
-		s.Fates[heap.OtherEndpoint] += c.OtherEndpoint
-		s.Fates[heap.Fragment] += c.Fragment
-		s.Fates[heap.ChainTooLong] += c.TooLong
+		s.Fates[ledger.NotIPUDP] += c.NotIPUDP
+		s.Fates[ledger.OtherEndpoint] += c.OtherEndpoint
+		s.Fates[ledger.Fragment] += c.Fragment
+		s.Fates[ledger.ChainTooLong] += c.TooLong
 		// The datagram, or the connection, ends before the packet in it does.
-		s.Fates[heap.PayloadOverflow] += c.Truncated
-		s.Fates[heap.KernelDropped] += c.KernelDropped
+		s.Fates[ledger.PayloadOverflow] += c.Truncated
+		s.Fates[ledger.KernelDropped] += c.KernelDropped
 		s.KernelDroppedAtLeast = s.KernelDroppedAtLeast || c.KernelDroppedAtLeast && c.KernelDropped > 0
 		if _, queue := t.src.(*source.AFXDP); queue {
 			// Each of its frames is counted where the program saw it, below, and
@@ -119,16 +119,17 @@ func (r *Receiver) Stats() Stats {
 		ds := d.stats()
 		var dropped, tooLong uint64
 		for i := range ds.Queues {
-			q := &ds.Queues[i]
-			dropped += q.Kernel.RxDropped + q.Kernel.RxRingFull + q.InvalidPackets
-			tooLong += q.ChainTooLong
+			c := &ds.Queues[i].Counts
+			dropped += c[ledger.QueueRxDropped] + c[ledger.QueueRxRingFull] + c[ledger.QueueInvalidPackets]
+			tooLong += c[ledger.QueueChainTooLong]
 		}
-		s.Packets += ds.Matched + ds.Fragments + ds.Missed
-		s.Fates[heap.NICDropped] += ds.Missed
-		s.Fates[heap.NoSocket] += ds.NoSocket
-		s.Fates[heap.Fragment] += ds.Fragments
-		s.Fates[heap.KernelDropped] += dropped
-		s.Fates[heap.ChainTooLong] += tooLong
+		c := &ds.Counts
+		s.Packets += c[ledger.DeviceMatched] + c[ledger.DeviceFragments] + c[ledger.DeviceMissed]
+		s.Fates[ledger.NICDropped] += c[ledger.DeviceMissed]
+		s.Fates[ledger.NoSocket] += c[ledger.DeviceNoSocket]
+		s.Fates[ledger.Fragment] += c[ledger.DeviceFragments]
+		s.Fates[ledger.KernelDropped] += dropped
+		s.Fates[ledger.ChainTooLong] += tooLong
 		if dropped > 0 && s.SuperFrames > 0 && d.link.Mode() == xsk.ModeGeneric {
 			s.KernelDroppedAtLeast = true
 		}
@@ -137,36 +138,54 @@ func (r *Receiver) Stats() Stats {
 		}
 		s.Devices = append(s.Devices, ds)
 	}
-	s.Fates[heap.Shutdown] += r.leftover.Load()
-	s.Unaccounted = int64(s.Packets - s.InFlight)
-	for _, n := range s.Fates {
-		s.Unaccounted -= int64(n)
-	}
+	s.Fates[ledger.Shutdown] += r.leftover.Load()
+	s.Unaccounted = int64(s.Packets - s.InFlight - s.Fates.Settled())
 	return s
 }
 
 func (d *device) stats() DeviceStats {
-	ds := DeviceStats{Name: d.plan.facts.Name, Missed: d.missed.Count()}
+	ds := DeviceStats{Name: d.plan.facts.Name}
 	for _, q := range d.queues {
 		n := q.Info().Queue
 		// What was read is read before what was seen, which is so never less.
-		qs := QueueStats{Queue: n, Stats: q.Stats()}
-		c := d.steer.program.Counters(n)
-		qs.Matched, qs.NoSocket = c.Matched, c.NoSocket
-		ds.Queues = append(ds.Queues, qs)
+		read, seen := q.Stats(), d.steer.program.Counters(n)
+		ds.Queues = append(ds.Queues, QueueStats{Queue: n, Counts: ledger.QueueCounts{
+			ledger.QueueMatched:            seen.Matched,
+			ledger.QueueNoSocket:           seen.NoSocket,
+			ledger.QueuePackets:            read.Packets,
+			ledger.QueueChunks:             read.Chunks,
+			ledger.QueueBatches:            read.Batches,
+			ledger.QueueChainTooLong:       read.ChainTooLong,
+			ledger.QueueInvalidPackets:     read.InvalidPackets,
+			ledger.QueueInvalidDescriptors: read.InvalidDesc,
+			ledger.QueueLostFrames:         read.LostFrames,
+			ledger.QueueKicks:              read.Kicks,
+			ledger.QueueRingHigh:           read.RingHigh,
+			ledger.QueueRxDropped:          read.Kernel.RxDropped,
+			ledger.QueueRxRingFull:         read.Kernel.RxRingFull,
+			ledger.QueueRxInvalidDescs:     read.Kernel.RxInvalidDescs,
+			ledger.QueueRxFillRingEmpty:    read.Kernel.RxFillRingEmpty,
+		}})
 	}
 	t := d.steer.program.Total()
-	ds.Passed, ds.Matched, ds.NoSocket, ds.Fragments = t.Other, t.Matched, t.NoSocket, t.Fragments
+	ds.Counts = ledger.DeviceCounts{
+		ledger.DeviceMatched:   t.Matched,
+		ledger.DeviceNoSocket:  t.NoSocket,
+		ledger.DeviceFragments: t.Fragments,
+		ledger.DeviceMissed:    d.missed.Count(),
+		ledger.DevicePassed:    t.Other,
+	}
 	return ds
 }
 
 // unread is how many packets were redirected to a socket and neither read from
 // it nor dropped.
 func (d *DeviceStats) unread() uint64 {
-	n := int64(d.Matched - d.NoSocket)
+	n := int64(d.Counts[ledger.DeviceMatched] - d.Counts[ledger.DeviceNoSocket])
 	for i := range d.Queues {
-		q := &d.Queues[i]
-		n -= int64(q.Packets + q.ChainTooLong + q.InvalidPackets + q.Kernel.RxDropped + q.Kernel.RxRingFull)
+		c := &d.Queues[i].Counts
+		n -= int64(c[ledger.QueuePackets] + c[ledger.QueueChainTooLong] + c[ledger.QueueInvalidPackets] +
+			c[ledger.QueueRxDropped] + c[ledger.QueueRxRingFull])
 	}
 	return uint64(max(n, 0))
 }

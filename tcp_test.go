@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/speadx/speadx"
-	"github.com/speadx/speadx/heap"
 	"github.com/speadx/speadx/internal/send"
+	"github.com/speadx/speadx/ledger"
 	"github.com/speadx/speadx/pool"
 	"github.com/speadx/speadx/spead"
 )
@@ -95,9 +95,9 @@ func TestTCP(t *testing.T) {
 					if s.Packets != sent.Packets || s.Bytes != sent.Bytes || s.SkippedBytes != 0 {
 						t.Errorf("%d packets of %d bytes were sent: %d of %d received, %d bytes skipped", sent.Packets, sent.Bytes, s.Packets, s.Bytes, s.SkippedBytes)
 					}
-					checkFates(t, &s, map[heap.Fate]uint64{
-						heap.Delivered:     sent.Packets - sent.StopHeaps,
-						heap.StreamControl: sent.StopHeaps,
+					checkFates(t, &s, map[ledger.Fate]uint64{
+						ledger.Delivered:     sent.Packets - sent.StopHeaps,
+						ledger.StreamControl: sent.StopHeaps,
 					})
 				})
 			}
@@ -130,8 +130,8 @@ func TestTCPFaults(t *testing.T) {
 		}
 	}
 	s := settle(t, r)
-	if s.Packets != sent.Packets || complete != sent.Heaps-sent.DamagedHeaps-sent.MissingHeaps || sent.DamagedHeaps == 0 || s.Fates[heap.Duplicate] == 0 {
-		t.Errorf("%d complete heaps of %+v; %s", complete, sent, ledger(s))
+	if s.Packets != sent.Packets || complete != sent.Heaps-sent.DamagedHeaps-sent.MissingHeaps || sent.DamagedHeaps == 0 || s.Fates[ledger.Duplicate] == 0 {
+		t.Errorf("%d complete heaps of %+v; %s", complete, sent, account(s))
 	}
 }
 
@@ -152,14 +152,14 @@ func TestTCPSlowConsumer(t *testing.T) {
 		res, err := sendOverTCP(t, send.Config{Heaps: heaps, HeapSize: 1 << 20, MaxPacket: 8972}, addr)
 		done <- outcome{res, err}
 	}()
-	awaitStats(t, r, "blocked thread", func(s *speadx.Stats) bool { return s.Streams[0].Blocked > 0 })
+	awaitStats(t, r, "blocked thread", func(s *speadx.Stats) bool { return s.Streams[0].Counts[ledger.Blocked] > 0 })
 	select {
 	case o := <-done:
 		t.Fatalf("all was sent, and nothing taken: %+v, %v", o.Result, o.err)
 	default:
 	}
 	if s := r.Stats(); s.Unaccounted != 0 {
-		t.Errorf("%d packets are unaccounted for while the thread waits: %s", s.Unaccounted, ledger(s))
+		t.Errorf("%d packets are unaccounted for while the thread waits: %s", s.Unaccounted, account(s))
 	}
 	checkHeaps(t, receive(t, r), heaps)
 	o := <-done
@@ -167,7 +167,7 @@ func TestTCPSlowConsumer(t *testing.T) {
 		t.Fatal(o.err)
 	}
 	s := settle(t, r)
-	checkFates(t, &s, map[heap.Fate]uint64{heap.Delivered: o.Packets - 1, heap.StreamControl: 1})
+	checkFates(t, &s, map[ledger.Fate]uint64{ledger.Delivered: o.Packets - 1, ledger.StreamControl: 1})
 	if s.Packets != o.Packets {
 		t.Errorf("%d packets of %d", s.Packets, o.Packets)
 	}
@@ -187,7 +187,7 @@ func TestTCPEnds(t *testing.T) {
 				defer cancel()
 				addr := freeTCPPort(t, "127.0.0.1")
 				r := openHere(t, ctx, overTCP(addr))
-				want := map[heap.Fate]uint64{}
+				want := map[ledger.Fate]uint64{}
 				if connected {
 					s, err := send.Open(send.Config{Engine: send.TCP, Destinations: []netip.AddrPort{addr}, HeapSize: 1000, Heaps: 1, NoStop: true, Verify: true, NoDescriptors: true})
 					if err != nil {
@@ -202,7 +202,7 @@ func TestTCPEnds(t *testing.T) {
 						t.Fatal(err)
 					}
 					h.Release()
-					want[heap.Delivered] = 1
+					want[ledger.Delivered] = 1
 				}
 				end(r, cancel)
 				checkEnd(t, r)
@@ -268,9 +268,9 @@ func TestTCPLostSync(t *testing.T) {
 	}
 	each := uint64(len(packets(t, 1, 10_000)))
 	s := settle(t, r)
-	checkFates(t, &s, map[heap.Fate]uint64{
-		heap.Delivered: 3 * each, heap.DeliveredIncomplete: each - 1,
-		heap.BadMagic: 1, heap.BadFlavour: 1, heap.MissingItems: 1, heap.ChainTooLong: 1, heap.PayloadOverflow: 1,
+	checkFates(t, &s, map[ledger.Fate]uint64{
+		ledger.Delivered: 3 * each, ledger.DeliveredIncomplete: each - 1,
+		ledger.BadMagic: 1, ledger.BadFlavour: 1, ledger.MissingItems: 1, ledger.ChainTooLong: 1, ledger.PayloadOverflow: 1,
 	})
 	if want := uint64(800 + 88 + 16); s.SkippedBytes != want {
 		t.Errorf("%d bytes were skipped, want %d", s.SkippedBytes, want)
@@ -309,8 +309,8 @@ func TestTCPReset(t *testing.T) {
 		t.Errorf("the end is %v", err)
 	}
 	s := settle(t, r)
-	if s.Fates[heap.PayloadOverflow] != 1 || s.Fates[heap.Delivered] != s.Packets-1 {
-		t.Errorf("%s", ledger(s))
+	if s.Fates[ledger.PayloadOverflow] != 1 || s.Fates[ledger.Delivered] != s.Packets-1 {
+		t.Errorf("%s", account(s))
 	}
 }
 
@@ -334,11 +334,11 @@ func TestTCPBesideUDP(t *testing.T) {
 	}
 	// The end of both connections is that of the first stream. The other one's is not
 	// to come.
-	awaitStats(t, r, "delivered heaps", func(s *speadx.Stats) bool { return s.Streams[0].DeliveredHeaps == 10 })
+	awaitStats(t, r, "delivered heaps", func(s *speadx.Stats) bool { return s.Streams[0].Counts[ledger.HeapsDelivered] == 10 })
 	r.Stop()
 	checkHeaps(t, list(), 10)
 	s := settle(t, r)
-	checkFates(t, &s, map[heap.Fate]uint64{heap.Delivered: sent.Packets})
+	checkFates(t, &s, map[ledger.Fate]uint64{ledger.Delivered: sent.Packets})
 
 	cfg.Streams[1].Source = "tcp://" + first.String()
 	if r, err := speadx.Open(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "is received by source tcp://"+first.String()+" already") {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/speadx/speadx/heap"
 	"github.com/speadx/speadx/internal/source"
+	"github.com/speadx/speadx/ledger"
 	"github.com/speadx/speadx/pool"
 	"github.com/speadx/speadx/spead"
 )
@@ -120,8 +121,8 @@ func TestStopSeenWhileQueueIsEmpty(t *testing.T) {
 	<-th.done
 	other.Finish()
 	st := s.assembler.Stats()
-	if st.Fates[heap.AfterStop] != 0 || st.CompleteHeaps != 1 {
-		t.Errorf("after_stop %d, complete heaps %d", st.Fates[heap.AfterStop], st.CompleteHeaps)
+	if st.Fates[ledger.AfterStop] != 0 || st.Counts[ledger.HeapsComplete] != 1 {
+		t.Errorf("after_stop %d, complete heaps %d", st.Fates[ledger.AfterStop], st.Counts[ledger.HeapsComplete])
 	}
 }
 
@@ -152,8 +153,8 @@ func TestStopBehindForeignPackets(t *testing.T) {
 	th.stop() // Receiver.Stop: what is on the ring is to be worked off
 	go th.run()
 	<-th.done
-	if st := s.assembler.Stats(); st.CompleteHeaps != 6 {
-		t.Errorf("%d of the 6 heaps on the ring", st.CompleteHeaps)
+	if st := s.assembler.Stats(); st.Counts[ledger.HeapsComplete] != 6 {
+		t.Errorf("%d of the 6 heaps on the ring", st.Counts[ledger.HeapsComplete])
 	}
 }
 

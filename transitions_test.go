@@ -18,9 +18,9 @@ import (
 
 	"github.com/speadx/speadx"
 	"github.com/speadx/speadx/bpf"
-	"github.com/speadx/speadx/heap"
 	"github.com/speadx/speadx/internal/send"
 	"github.com/speadx/speadx/internal/testnet"
+	"github.com/speadx/speadx/ledger"
 )
 
 // transitions is how often [TestTransitions] goes from idle to full, unless
@@ -75,10 +75,10 @@ func releaseAll(r *speadx.Receiver, pause func(heaps uint64) time.Duration) (sto
 func delivered(t *testing.T, r *speadx.Receiver, packets uint64) speadx.Stats {
 	t.Helper()
 	s := r.Stats()
-	for moved := time.Now(); s.Fates[heap.Delivered] < packets && time.Since(moved) < time.Second; {
+	for moved := time.Now(); s.Fates[ledger.Delivered] < packets && time.Since(moved) < time.Second; {
 		time.Sleep(time.Millisecond)
 		now := r.Stats()
-		if now.Fates[heap.Delivered] != s.Fates[heap.Delivered] {
+		if now.Fates[ledger.Delivered] != s.Fates[ledger.Delivered] {
 			moved = time.Now()
 		}
 		s = now
@@ -89,7 +89,7 @@ func delivered(t *testing.T, r *speadx.Receiver, packets uint64) speadx.Stats {
 // lost is how many packets have any fate but to be delivered.
 func lost(s speadx.Stats) (packets uint64) {
 	for f, n := range s.Fates {
-		if heap.Fate(f) != heap.Delivered {
+		if ledger.Fate(f) != ledger.Delivered {
 			packets += n
 		}
 	}
@@ -98,11 +98,11 @@ func lost(s speadx.Stats) (packets uint64) {
 
 // losses is the ledger, and what the rings say about where packets were lost.
 func losses(s speadx.Stats) string {
-	text := ledger(s)
+	text := account(s)
 	for _, d := range s.Devices {
-		text += fmt.Sprintf("\n%s: missed %d", d.Name, d.Missed)
+		text += fmt.Sprintf("\n%s: missed %d", d.Name, d.Counts[ledger.DeviceMissed])
 		for _, q := range d.Queues {
-			text += fmt.Sprintf("\nqueue %d: matched %d, read %d, at most %d at once, no socket %d, kernel %+v", q.Queue, q.Matched, q.Packets, q.RingHigh, q.NoSocket, q.Kernel)
+			text += fmt.Sprintf("\nqueue %d: %v", q.Queue, q.Counts)
 		}
 	}
 	return text
@@ -158,10 +158,10 @@ func TestTransitions(t *testing.T) {
 		for {
 			s := r.Stats()
 			if took := time.Since(began); lost(s) > 0 || took > settling {
-				t.Errorf("of %d packets %d were delivered and %d lost after %v", packets, s.Fates[heap.Delivered], lost(s), took)
+				t.Errorf("of %d packets %d were delivered and %d lost after %v", packets, s.Fates[ledger.Delivered], lost(s), took)
 				return
 			}
-			if s.Fates[heap.Delivered] >= packets-packets%64 { // the rest is no whole heap
+			if s.Fates[ledger.Delivered] >= packets-packets%64 { // the rest is no whole heap
 				return
 			}
 			runtime.Gosched()
@@ -181,7 +181,7 @@ func TestTransitions(t *testing.T) {
 	b.SetRate(0) // for the rest of the last heap
 	c := <-sent
 	s := delivered(t, r, c.Attempted)
-	if c.Refused != 0 || s.Packets != c.Attempted || s.Fates[heap.Delivered] != c.Attempted {
+	if c.Refused != 0 || s.Packets != c.Attempted || s.Fates[ledger.Delivered] != c.Attempted {
 		t.Errorf("%d transitions, sent %+v\nreceived %s", done, c, losses(s))
 	}
 	if err := r.Close(); err != nil {
@@ -232,7 +232,7 @@ func TestDisturbed(t *testing.T) {
 	noise.Wait()
 	debug.ReadGCStats(&after)
 	s := delivered(t, r, sent.Attempted)
-	if s.Fates[heap.Delivered] != sent.Attempted || sent.Refused != 0 {
+	if s.Fates[ledger.Delivered] != sent.Attempted || sent.Refused != 0 {
 		t.Errorf("sent %+v\nreceived %s", sent, losses(s))
 	}
 	if after.NumGC == before.NumGC {

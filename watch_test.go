@@ -11,17 +11,16 @@ import (
 	"testing"
 	"time"
 
-	"github.com/speadx/speadx/heap"
 	"github.com/speadx/speadx/internal/send"
 	"github.com/speadx/speadx/internal/testnet"
+	"github.com/speadx/speadx/ledger"
 	"github.com/speadx/speadx/pool"
-	"github.com/speadx/speadx/xsk"
 )
 
 // codes is a logger's handler that keeps the code of each warning.
 type codes struct {
 	mu   sync.Mutex
-	list []string
+	list []ledger.Code
 }
 
 func (*codes) Enabled(context.Context, slog.Level) bool { return true }
@@ -32,15 +31,15 @@ func (c *codes) Handle(_ context.Context, r slog.Record) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r.Attrs(func(a slog.Attr) bool {
-		if a.Key == "code" {
-			c.list = append(c.list, a.Value.String())
+		if d, ok := a.Value.Any().(ledger.Diagnosis); ok {
+			c.list = append(c.list, d.Code)
 		}
 		return true
 	})
 	return nil
 }
 
-func (c *codes) count(code string) int {
+func (c *codes) count(code ledger.Code) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := 0
@@ -93,20 +92,20 @@ func TestRedirectLost(t *testing.T) {
 		}
 	}
 	send1000()
-	for deadline := time.Now().Add(time.Minute); log.count("redirect_lost") == 0; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); log.count(ledger.RedirectLost) == 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			s := r.Stats()
 			t.Fatalf("no warning: %d packets in flight, %v", s.InFlight, s.Devices)
 		}
 	}
 	s := r.Stats()
-	if lost := s.Devices[0].vanished(2 * frames); lost == 0 || s.Packets < 1000 || s.Fates[heap.Delivered] != 0 {
+	if lost := s.Devices[0].vanished(2 * frames); lost == 0 || s.Packets < 1000 || s.Fates[ledger.Delivered] != 0 {
 		t.Errorf("%d of %d packets vanished", lost, s.Packets)
 	}
 	if err := r.Close(); err != nil { // it looks once more
 		t.Fatal(err)
 	}
-	if got := log.count("redirect_lost"); got != 1 {
+	if got := log.count(ledger.RedirectLost); got != 1 {
 		t.Errorf("%d warnings, want 1", got)
 	}
 }
@@ -115,8 +114,8 @@ func TestRedirectLost(t *testing.T) {
 // from one that found no frame.
 func TestDeviceLosses(t *testing.T) {
 	stats := func(matched, read, dropped, empty uint64) DeviceStats {
-		q := QueueStats{Stats: xsk.Stats{Packets: read, Kernel: xsk.KernelStats{RxDropped: dropped, RxFillRingEmpty: empty}}}
-		return DeviceStats{Matched: matched, Queues: []QueueStats{q}}
+		q := QueueStats{Counts: ledger.QueueCounts{ledger.QueuePackets: read, ledger.QueueRxDropped: dropped, ledger.QueueRxFillRingEmpty: empty}}
+		return DeviceStats{Counts: ledger.DeviceCounts{ledger.DeviceMatched: matched}, Queues: []QueueStats{q}}
 	}
 	for _, tt := range []struct {
 		matched, read, dropped, empty uint64

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/speadx/speadx/heap"
+	"github.com/speadx/speadx/ledger"
 	"github.com/speadx/speadx/pool"
 	"github.com/speadx/speadx/spead"
 )
@@ -125,7 +126,7 @@ func TestLaggingQueue(t *testing.T) {
 		}
 	}
 	a.Feeder(0).Feed(full, 1, 1)
-	if s := a.Stats(); s.CompleteHeaps != uint64(heaps) || s.OvertakenHeaps != 0 || s.EvictedHeaps != 0 {
-		t.Errorf("of %d heaps %d are complete, %d were evicted, %d overtaken", heaps, s.CompleteHeaps, s.EvictedHeaps, s.OvertakenHeaps)
+	if s := a.Stats(); s.Counts[ledger.HeapsComplete] != uint64(heaps) || s.Counts[ledger.HeapsOvertaken] != 0 || s.Counts[ledger.HeapsEvicted] != 0 {
+		t.Errorf("of %d heaps %d are complete, %d were evicted, %d overtaken", heaps, s.Counts[ledger.HeapsComplete], s.Counts[ledger.HeapsEvicted], s.Counts[ledger.HeapsOvertaken])
 	}
 }

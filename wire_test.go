@@ -17,6 +17,7 @@ import (
 	"github.com/speadx/speadx/internal/pattern"
 	"github.com/speadx/speadx/internal/send"
 	"github.com/speadx/speadx/internal/testnet"
+	"github.com/speadx/speadx/ledger"
 	"github.com/speadx/speadx/pool"
 	"github.com/vishvananda/netlink"
 )
@@ -154,7 +155,7 @@ func receive(t testing.TB, r *speadx.Receiver) []got {
 	var list []got
 	for h, err := range r.Heaps(ctx) {
 		if err != nil {
-			t.Fatalf("after %d heaps: %v; %s", len(list), err, ledger(r.Stats()))
+			t.Fatalf("after %d heaps: %v; %s", len(list), err, account(r.Stats()))
 		}
 		list = append(list, inspect(h))
 		h.Release()
@@ -231,7 +232,7 @@ func awaitStats(t testing.TB, r *speadx.Receiver, what string, cond func(*speadx
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("no %s after %v: %s", what, patience, ledger(s))
+			t.Fatalf("no %s after %v: %s", what, patience, account(s))
 		}
 	}
 }
@@ -248,12 +249,12 @@ func settle(t testing.TB, r *speadx.Receiver) speadx.Stats {
 	select {
 	case <-r.Done():
 	case <-time.After(patience):
-		t.Fatalf("not done after %v: %s", patience, ledger(r.Stats()))
+		t.Fatalf("not done after %v: %s", patience, account(r.Stats()))
 	}
 	s := r.Stats()
 	checkLedger(t, &s)
 	if s.InFlight != 0 {
-		t.Errorf("%d packets are in flight: %s", s.InFlight, ledger(s))
+		t.Errorf("%d packets are in flight: %s", s.InFlight, account(s))
 	}
 	for i := range s.Streams {
 		if c := s.Streams[i].Slots; c.Filling != 0 || c.Ready != 0 || c.Held != 0 {
@@ -272,15 +273,15 @@ func checkLedger(t testing.TB, s *speadx.Stats) {
 		sum += n
 	}
 	if sum != s.Packets || s.Unaccounted != 0 {
-		t.Errorf("the ledger does not close: %d packets, %d with a fate or in flight, unaccounted %d: %s", s.Packets, sum, s.Unaccounted, ledger(*s))
+		t.Errorf("the ledger does not close: %d packets, %d with a fate or in flight, unaccounted %d: %s", s.Packets, sum, s.Unaccounted, account(*s))
 	}
 	var fed, settled uint64
 	for i := range s.Streams {
 		st := &s.Streams[i]
-		fed += st.Packets
-		settled += st.Settled() + st.InFlight
-		out := st.DeliveredHeaps + st.DiscardedHeaps + st.RingFullHeaps + st.ShutdownHeaps
-		if in := st.CompleteHeaps + st.IncompleteHeaps; in != out+uint64(st.Slots.Ready) {
+		fed += st.Counts[ledger.PacketsFed]
+		settled += st.Fates.Settled() + st.InFlight
+		out := st.Counts[ledger.HeapsDelivered] + st.Counts[ledger.HeapsDiscarded] + st.Counts[ledger.HeapsRingFull] + st.Counts[ledger.HeapsShutdown]
+		if in := st.Counts[ledger.HeapsComplete] + st.Counts[ledger.HeapsIncomplete]; in != out+uint64(st.Slots.Ready) {
 			t.Errorf("stream %s: %d heaps left the assembler, %d went somewhere", st.Name, in, out)
 		}
 	}
@@ -291,31 +292,31 @@ func checkLedger(t testing.TB, s *speadx.Stats) {
 		d := &s.Devices[i]
 		var matched, noSocket uint64
 		for _, q := range d.Queues {
-			matched += q.Matched
-			noSocket += q.NoSocket
+			matched += q.Counts[ledger.QueueMatched]
+			noSocket += q.Counts[ledger.QueueNoSocket]
 		}
-		if matched > d.Matched || noSocket > d.NoSocket || d.NoSocket > d.Matched {
-			t.Errorf("device %s: queues matched %d of %d packets, %d of %d without a socket", d.Name, matched, d.Matched, noSocket, d.NoSocket)
+		if matched > d.Counts[ledger.DeviceMatched] || noSocket > d.Counts[ledger.DeviceNoSocket] || d.Counts[ledger.DeviceNoSocket] > d.Counts[ledger.DeviceMatched] {
+			t.Errorf("device %s: queues matched %d of %d packets, %d of %d without a socket", d.Name, matched, d.Counts[ledger.DeviceMatched], noSocket, d.Counts[ledger.DeviceNoSocket])
 		}
 	}
 }
 
 // checkFates checks the fates that are named; all others have to be 0.
-func checkFates(t testing.TB, s *speadx.Stats, want map[heap.Fate]uint64) {
+func checkFates(t testing.TB, s *speadx.Stats, want map[ledger.Fate]uint64) {
 	t.Helper()
-	for f := range heap.NumFates {
+	for f := range ledger.NumFates {
 		if s.Fates[f] != want[f] {
-			t.Errorf("%d packets are %v, want %d: %s", s.Fates[f], f, want[f], ledger(*s))
+			t.Errorf("%d packets are %v, want %d: %s", s.Fates[f], f, want[f], account(*s))
 		}
 	}
 }
 
-// ledger is the part of the statistics that is not zero, for messages.
-func ledger(s speadx.Stats) string {
+// account is the part of the statistics that is not zero, for messages.
+func account(s speadx.Stats) string {
 	text := fmt.Sprintf("%d packets, %d in flight", s.Packets, s.InFlight)
 	for f, n := range s.Fates {
 		if n > 0 {
-			text += fmt.Sprintf(", %d %v", n, heap.Fate(f))
+			text += fmt.Sprintf(", %d %v", n, ledger.Fate(f))
 		}
 	}
 	return text

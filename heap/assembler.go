@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/speadx/speadx/internal/bell"
+	"github.com/speadx/speadx/ledger"
 	"github.com/speadx/speadx/pool"
 	"github.com/speadx/speadx/spead"
 )
@@ -382,22 +383,22 @@ func (a *Assembler) TryNext() *Heap {
 	r := &a.records[rec]
 	a.cfg.Share.MarkHeld(r.slot)
 	h := &r.heap
-	fate := Delivered
+	fate := ledger.Delivered
 	if !h.complete {
-		fate = DeliveredIncomplete
+		fate = ledger.DeliveredIncomplete
 	}
-	h.open(r, a.consume(r, fate, cDelivered))
+	h.open(r, a.consume(r, fate, ledger.HeapsDelivered))
 	a.room.Ring()
 	return h
 }
 
 // consume settles a heap in the consumers' counters, and lends it a view.
-func (a *Assembler) consume(r *record, fate Fate, heaps int) *view {
+func (a *Assembler) consume(r *record, fate ledger.Fate, heaps ledger.StreamCounter) *view {
 	c := &a.consumed
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.count[fate] += uint64(r.packets.Swap(0))
-	c.count[heaps]++
+	c.count.fates[fate] += uint64(r.packets.Swap(0))
+	c.count.stream[heaps]++
 	c.board.publish(&c.count)
 	n := len(c.views)
 	if n == 0 { // the consumer holds more heaps than it said
@@ -435,7 +436,7 @@ func (a *Assembler) Abort() {
 // stay valid until their Release.
 func (a *Assembler) Close() error {
 	for rec := a.ring.pop(); rec >= 0; rec = a.ring.pop() {
-		a.takeBack(a.consume(&a.records[rec], Shutdown, cShutdownHeaps))
+		a.takeBack(a.consume(&a.records[rec], ledger.Shutdown, ledger.HeapsShutdown))
 		a.giveBack(rec)
 	}
 	a.tables.drop()

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/speadx/speadx/ledger"
 	"github.com/speadx/speadx/pool"
 	"github.com/speadx/speadx/spead"
 )
@@ -43,7 +44,7 @@ func TestOrderOfPacketsDoesNotMatter(t *testing.T) {
 		}
 		wantCounts(t, r.take(), 1)
 		r.end()
-		if s := r.Stats(); s.Fates[Delivered] != 6 {
+		if s := r.Stats(); s.Fates[ledger.Delivered] != 6 {
 			t.Errorf("%s: %s", name, fates(s))
 		}
 	}
@@ -58,8 +59,8 @@ func TestDuplicates(t *testing.T) {
 	r.feed(0, single, single)
 	r.feed(0, single)
 	wantCounts(t, r.end(), 1, 2)
-	r.wantFate(Duplicate, 7)
-	r.wantFate(Delivered, 4)
+	r.wantFate(ledger.Duplicate, 7)
+	r.wantFate(ledger.Delivered, 4)
 }
 
 func TestOverlapNeverCompletesAHeapWithAHole(t *testing.T) {
@@ -80,8 +81,8 @@ func TestOverlapNeverCompletesAHeapWithAHole(t *testing.T) {
 		t.Fatalf("%+v", h)
 	}
 	h.Release()
-	r.wantFate(Overlap, 2)
-	r.wantFate(DeliveredIncomplete, 2)
+	r.wantFate(ledger.Overlap, 2)
+	r.wantFate(ledger.DeliveredIncomplete, 2)
 	r.end()
 }
 
@@ -94,10 +95,10 @@ func TestLatePacketsStartNoGhost(t *testing.T) {
 	r.feed(0, parts(1, 2, 100)[0])
 	r.feed(0, parts(2, 2, 100)[1], parts(3, 2, 100)[1])
 	wantCounts(t, r.end(), 2, 3)
-	r.wantFate(Late, 2)
-	r.wantFate(DiscardedIncomplete, 1)
-	if s := r.Stats(); s.OvertakenHeaps != 1 || s.EvictedHeaps != 1 {
-		t.Errorf("%d heaps overtaken, %d evicted; want 1 and 1", s.OvertakenHeaps, s.EvictedHeaps)
+	r.wantFate(ledger.Late, 2)
+	r.wantFate(ledger.DiscardedIncomplete, 1)
+	if s := r.Stats(); s.Counts[ledger.HeapsOvertaken] != 1 || s.Counts[ledger.HeapsEvicted] != 1 {
+		t.Errorf("%d heaps overtaken, %d evicted; want 1 and 1", s.Counts[ledger.HeapsOvertaken], s.Counts[ledger.HeapsEvicted])
 	}
 }
 
@@ -110,7 +111,7 @@ func TestMemoryLastsTwoSeconds(t *testing.T) {
 	r.now += 2e6
 	r.feed(0, parts(1, 2, 100)...)
 	wantCounts(t, r.end(), 1)
-	r.wantFate(Duplicate, 2)
+	r.wantFate(ledger.Duplicate, 2)
 }
 
 // A thread that is held up for long makes nothing be forgotten: the packets behind it
@@ -130,16 +131,16 @@ func TestStallMakesNothingForgotten(t *testing.T) {
 	r.now += second
 	r.feed(0, half(0, 1, 8)...)
 	wantCounts(t, r.take(), 5, 6, 7, 8)
-	if s := r.Stats(); s.EvictedHeaps != 4 || s.OvertakenHeaps != 4 {
-		t.Errorf("%d heaps evicted, %d overtaken; want 4 and 4", s.EvictedHeaps, s.OvertakenHeaps)
+	if s := r.Stats(); s.Counts[ledger.HeapsEvicted] != 4 || s.Counts[ledger.HeapsOvertaken] != 4 {
+		t.Errorf("%d heaps evicted, %d overtaken; want 4 and 4", s.Counts[ledger.HeapsEvicted], s.Counts[ledger.HeapsOvertaken])
 	}
 	r.now += 3 * second // a second stall, behind the first
 	r.Feeder(0).Stalled(r.now)
 	r.feed(0, half(0, 1, 4)...)
-	r.wantFate(Late, 8)
+	r.wantFate(ledger.Late, 8)
 	r.now += 2 * second
 	r.feed(0, half(0, 1, 1)...) // it is forgotten now
-	r.wantFate(Late, 8)
+	r.wantFate(ledger.Late, 8)
 	r.end()
 }
 
@@ -192,7 +193,7 @@ func TestRecordedTimesOfTwoFeeders(t *testing.T) {
 	wantCounts(t, r.take(), 1)
 	r.now += 1000 * second
 	r.feed(1, p...)
-	r.wantFate(Duplicate, 2)
+	r.wantFate(ledger.Duplicate, 2)
 	r.feed(1, parts(2, 2, 100)[0])
 	r.Feeder(1).Tick(r.now + 1000*second)
 	r.feed(0, parts(2, 2, 100)[1])
@@ -309,10 +310,10 @@ func TestAge(t *testing.T) {
 	r.Feeder(0).Tick(r.now)
 	wantCounts(t, r.take(), 1)
 	r.feed(0, parts(1, 2, 100)[1])
-	r.wantFate(Late, 1)
+	r.wantFate(ledger.Late, 1)
 	r.end()
-	if s := r.Stats(); s.AgedHeaps != 1 {
-		t.Errorf("%d heaps aged", s.AgedHeaps)
+	if s := r.Stats(); s.Counts[ledger.HeapsAged] != 1 {
+		t.Errorf("%d heaps aged", s.Counts[ledger.HeapsAged])
 	}
 }
 
@@ -327,7 +328,7 @@ func TestUnsizedHeaps(t *testing.T) {
 			t.Errorf("heaps %v complete before the end", got)
 		}
 		wantCounts(t, r.end(), 1)
-		r.wantFate(Delivered, 2)
+		r.wantFate(ledger.Delivered, 2)
 	})
 	t.Run("length told later", func(t *testing.T) {
 		r := newRig(t, pool.ShareConfig{}, Config{})
@@ -339,18 +340,18 @@ func TestUnsizedHeaps(t *testing.T) {
 		r := newRig(t, pool.ShareConfig{}, Config{})
 		r.feed(0, raw(f, 1, -1, 100, data[100:]))
 		wantCounts(t, r.end())
-		r.wantFate(DiscardedIncomplete, 1)
+		r.wantFate(ledger.DiscardedIncomplete, 1)
 	})
 	t.Run("refused", func(t *testing.T) {
 		r := newRig(t, pool.ShareConfig{}, Config{RefuseUnsized: true})
 		r.feed(0, raw(f, 1, -1, 0, data))
-		r.wantFate(UnsizedRefused, 1)
+		r.wantFate(ledger.UnsizedRefused, 1)
 		r.end()
 	})
 	t.Run("larger than any slot", func(t *testing.T) {
 		r := newRig(t, pool.ShareConfig{}, Config{})
 		r.feed(0, raw(f, 1, -1, 1<<20, data), raw(f, 1, -1, 1<<47, data))
-		r.wantFate(OversizeHeap, 2)
+		r.wantFate(ledger.OversizeHeap, 2)
 		r.end()
 	})
 }
@@ -367,9 +368,9 @@ func TestLengthsAndFlavoursThatDisagree(t *testing.T) {
 		raw(f, 2, 400, 100, make([]byte, 100)), // shorter than its item pointer says
 		raw(f, 3, 1<<30, 0, make([]byte, 100)),
 	)
-	r.wantFate(LengthConflict, 3)
-	r.wantFate(FlavourDiffers, 1)
-	r.wantFate(OversizeHeap, 1)
+	r.wantFate(ledger.LengthConflict, 3)
+	r.wantFate(ledger.FlavourDiffers, 1)
+	r.wantFate(ledger.OversizeHeap, 1)
 	if s := r.Stats(); s.Oversize != 1<<30 {
 		t.Errorf("the heap refused had %d bytes", s.Oversize)
 	}
@@ -387,7 +388,7 @@ func TestUnsizedPacketsOfASizedHeap(t *testing.T) {
 	}
 	r.feed(0, raw(f, 1, -1, 10, make([]byte, 10)), raw(f, 1, -1, 20, make([]byte, 15000)), raw(f, 1, -1, 15020, make([]byte, 15000)))
 	r.feed(0, long...)
-	if s := r.Stats(); s.Fates[LengthConflict] == 0 {
+	if s := r.Stats(); s.Fates[ledger.LengthConflict] == 0 {
 		t.Error(fates(s))
 	}
 	r.end()
@@ -430,7 +431,7 @@ func TestEmptyPacketsAndHeaps(t *testing.T) {
 		t.Fatalf("heap of length 0: %+v", h)
 	}
 	h.Release()
-	r.wantFate(Empty, 1)
+	r.wantFate(ledger.Empty, 1)
 	r.end()
 }
 
@@ -444,13 +445,13 @@ func TestRingFull(t *testing.T) {
 		r := newRig(t, pool.ShareConfig{Ring: 3}, Config{OnFull: DropNewest})
 		fill(t, DropNewest, r)
 		wantCounts(t, r.end(), 1, 2, 3)
-		r.wantFate(RingFull, 4)
+		r.wantFate(ledger.RingFull, 4)
 	})
 	t.Run("drop-oldest", func(t *testing.T) {
 		r := newRig(t, pool.ShareConfig{Ring: 3}, Config{OnFull: DropOldest})
 		fill(t, DropOldest, r)
 		wantCounts(t, r.end(), 3, 4, 5)
-		r.wantFate(RingFull, 4)
+		r.wantFate(ledger.RingFull, 4)
 	})
 	t.Run("block", func(t *testing.T) {
 		r := newRig(t, pool.ShareConfig{Ring: 3}, Config{})
@@ -458,7 +459,7 @@ func TestRingFull(t *testing.T) {
 		go func() { fill(t, Block, r); close(done) }()
 		var got []uint64
 		for len(got) < 5 {
-			if r.Stats().Blocked == 0 { // not before the feeder waits
+			if r.Stats().Counts[ledger.Blocked] == 0 { // not before the feeder waits
 				time.Sleep(time.Millisecond)
 				continue
 			}
@@ -467,21 +468,21 @@ func TestRingFull(t *testing.T) {
 		<-done
 		wantCounts(t, got, 1, 2, 3, 4, 5)
 		r.end()
-		if s := r.Stats(); s.BlockedTime <= 0 || s.Fates[Delivered] != 10 {
-			t.Errorf("blocked for %v\n%s", s.BlockedTime, fates(s))
+		if s := r.Stats(); s.Counts[ledger.BlockedTime] <= 0 || s.Fates[ledger.Delivered] != 10 {
+			t.Errorf("blocked for %v\n%s", s.Counts[ledger.BlockedTime], fates(s))
 		}
 	})
 	t.Run("block and close", func(t *testing.T) {
 		r := newRig(t, pool.ShareConfig{Ring: 3}, Config{})
 		done := make(chan bool)
 		go func() { fill(t, Block, r); r.Feeder(0).Finish(); close(done) }()
-		for r.Stats().Blocked == 0 {
+		for r.Stats().Counts[ledger.Blocked] == 0 {
 			time.Sleep(time.Millisecond)
 		}
 		r.Abort()
 		<-done
 		r.Close()
-		r.wantFate(Shutdown, 10)
+		r.wantFate(ledger.Shutdown, 10)
 		r.balance()
 	})
 }
@@ -504,8 +505,8 @@ func TestStopOverSeveralQueues(t *testing.T) {
 	wantCounts(t, r.take(), 1)
 	r.Feeder(1).Finish()
 	wantCounts(t, r.end())
-	r.wantFate(StreamControl, 2)
-	r.wantFate(AfterStop, 1)
+	r.wantFate(ledger.StreamControl, 2)
+	r.wantFate(ledger.AfterStop, 1)
 }
 
 func TestStopHeapOfSeveralPackets(t *testing.T) {
@@ -552,8 +553,8 @@ func TestConsumerHoldsTooMuch(t *testing.T) {
 		}
 	}
 	r.feed(0, parts(5, 2, 100)...)
-	if s := r.Stats(); s.Fates[NoSlot] != 2 || len(held) != 4 {
-		t.Errorf("%d heaps held, %d packets without a slot", len(held), s.Fates[NoSlot])
+	if s := r.Stats(); s.Fates[ledger.NoSlot] != 2 || len(held) != 4 {
+		t.Errorf("%d heaps held, %d packets without a slot", len(held), s.Fates[ledger.NoSlot])
 	}
 	if c := r.cfg.Share.Counts(); c.HighHeld != 4 || c.LeastFree != 0 {
 		t.Errorf("%+v", c)

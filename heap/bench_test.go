@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/speadx/speadx/ledger"
 	"github.com/speadx/speadx/pool"
 	"github.com/speadx/speadx/spead"
 )
@@ -73,8 +74,8 @@ func benchmarkFeed(b *testing.B, size, packet int) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(packets), "ns/packet")
 	b.ReportMetric(float64(copyTime(all, r).Nanoseconds())/float64(packets), "copy-ns/packet")
-	if s := r.Stats(); s.CompleteHeaps != uint64(heaps)*(s.CompleteHeaps/uint64(heaps)) || s.IncompleteHeaps > 0 {
-		b.Fatalf("%d complete heaps, %d incomplete", s.CompleteHeaps, s.IncompleteHeaps)
+	if s := r.Stats(); s.Counts[ledger.HeapsComplete] != uint64(heaps)*(s.Counts[ledger.HeapsComplete]/uint64(heaps)) || s.Counts[ledger.HeapsIncomplete] > 0 {
+		b.Fatalf("%d complete heaps, %d incomplete", s.Counts[ledger.HeapsComplete], s.Counts[ledger.HeapsIncomplete])
 	}
 }
 

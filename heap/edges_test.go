@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/speadx/speadx/ledger"
 	"github.com/speadx/speadx/pool"
 	"github.com/speadx/speadx/spead"
 )
@@ -153,7 +154,7 @@ func TestUnsizedHeapFarPartFirst(t *testing.T) {
 		r.feed(0, raw(f, 1, -1, off, make([]byte, 200)))
 	}
 	wantCounts(t, r.end())
-	r.wantFate(OversizeHeap, 1)
+	r.wantFate(ledger.OversizeHeap, 1)
 }
 
 // A consumer that makes a thread wait for long does not make heaps old.

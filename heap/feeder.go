@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/speadx/speadx/internal/cache"
+	"github.com/speadx/speadx/ledger"
 	"github.com/speadx/speadx/spead"
 )
 
@@ -52,8 +53,8 @@ type Feeder struct {
 func (f *Feeder) Feed(packets []Packet, now, wall int64) {
 	f.wall = wall
 	f.lastNow = now
-	f.count[cBatches]++
-	f.count[cMaxBatch] = max(f.count[cMaxBatch], uint64(len(packets)))
+	f.count.stream[ledger.BatchesFed]++
+	f.count.stream[ledger.BatchMax] = max(f.count.stream[ledger.BatchMax], uint64(len(packets)))
 	for i := range packets[:min(len(packets), batchSize)] {
 		cache.PrefetchHeaders(packets[i].First)
 	}
@@ -133,7 +134,7 @@ func (f *Feeder) decode(packets []Packet, headers []spead.Packet) {
 			start = i
 		}
 	}
-	f.count[cBytes] += uint64(bytes)
+	f.count.stream[ledger.BytesFed] += uint64(bytes)
 }
 
 // continues says whether h belongs to the run that begins with first and ends,
@@ -149,7 +150,7 @@ func (f *Feeder) run(packets []Packet, headers []spead.Packet, now int64) {
 	h, last := &headers[0], &headers[len(headers)-1]
 	f.inRun = len(headers)
 	fate := f.admit(h, last.PayloadOffset+last.PayloadLength, now)
-	if fate == OversizeHeap && len(headers) > 1 && h.HeapLength < 0 {
+	if fate == ledger.OversizeHeap && len(headers) > 1 && h.HeapLength < 0 {
 		for i := range packets { // those that still fit
 			f.run(packets[i:i+1], headers[i:i+1], now)
 		}
@@ -170,28 +171,28 @@ func (f *Feeder) run(packets []Packet, headers []spead.Packet, now int64) {
 // judge gives packets a fate of their own. A packet is counted together with its
 // fate, or with its heap's packets, so that the accounts close also while a thread
 // waits in the middle of a batch.
-func (f *Feeder) judge(fate Fate, packets int) {
-	f.count[fate] += uint64(packets)
-	f.count[cPackets] += uint64(packets)
+func (f *Feeder) judge(fate ledger.Fate, packets int) {
+	f.count.fates[fate] += uint64(packets)
+	f.count.stream[ledger.PacketsFed] += uint64(packets)
 }
 
 // placed stands for the fate of the heap, which is not yet known.
-const placed = NumFates
+const placed = ledger.NumFates
 
 // admit checks what needs no heap. end is where the run's payload ends.
-func (f *Feeder) admit(h *spead.Packet, end, now int64) Fate {
+func (f *Feeder) admit(h *spead.Packet, end, now int64) ledger.Fate {
 	a := f.a
 	switch {
 	case f.finished:
-		return AfterStop
+		return ledger.AfterStop
 	case h.HeapLength < 0 && a.cfg.RefuseUnsized:
-		return UnsizedRefused
+		return ledger.UnsizedRefused
 	case max(h.HeapLength, end) > a.placement.largest():
 		a.oversize.CompareAndSwap(0, max(h.HeapLength, end))
 		if h.HeapLength < 0 && end <= 1<<claimedBits {
 			f.extend(h, end, now)
 		}
-		return OversizeHeap
+		return ledger.OversizeHeap
 	}
 	return placed
 }
@@ -241,13 +242,13 @@ func (f *Feeder) seeStop(cnt uint64, now int64) bool {
 
 // stopHeap takes a stop heap of one packet. It is not delivered; its count and sender
 // are remembered, so that a repeat of it is not the stop of another sender.
-func (f *Feeder) stopHeap(h *spead.Packet, now int64) Fate {
+func (f *Feeder) stopHeap(h *spead.Packet, now int64) ledger.Fate {
 	hist, spare := f.historyOf(h.Cnt, kindWhole)
 	for {
 		e, found, next := hist.find(h.Cnt, f.from)
 		again := found && e.left&leftStop != 0 && f.remembered(hist, e, next, h, now)
 		if again && e.from == f.from {
-			return StreamControl
+			return ledger.StreamControl
 		}
 		f.beginAgain(hist, h, found, next)
 		if hist.start(next, h.Cnt, f.who(), 0, leftAt(now, true)|leftStop, spare) {
@@ -259,15 +260,15 @@ func (f *Feeder) stopHeap(h *spead.Packet, now int64) Fate {
 	}
 	f.noteStart(h.Cnt)
 	if f.seeStop(h.Cnt, now) {
-		f.count[cStopHeaps]++
+		f.count.stream[ledger.HeapsStop]++
 	}
-	return StreamControl
+	return ledger.StreamControl
 }
 
 // whole places a packet that is a heap by itself. Such a heap takes no place in
 // the window of live heaps and is never visible to other threads half-made: it
 // is copied first and then started and finished at once.
-func (f *Feeder) whole(p *Packet, h *spead.Packet, now int64) Fate {
+func (f *Feeder) whole(p *Packet, h *spead.Packet, now int64) ledger.Fate {
 	a := f.a
 	f.release(now)
 	if h.Control == spead.CtrlStop && !a.cfg.IgnoreStop {
@@ -286,11 +287,11 @@ func (f *Feeder) whole(p *Packet, h *spead.Packet, now int64) Fate {
 		}
 		if r == nil {
 			if h.Extra > a.roomForItems(h) {
-				return TooManyItems
+				return ledger.TooManyItems
 			}
 			var ok bool
 			if r, rec, ok = f.prepare(h, now, complete); !ok {
-				return NoSlot
+				return ledger.NoSlot
 			}
 			r.pointers.addAll(h) // there is room
 			f.raise(r, h)
@@ -309,19 +310,19 @@ func (f *Feeder) whole(p *Packet, h *spead.Packet, now int64) Fate {
 			break
 		}
 	}
-	f.count[cPackets]++
-	f.count[cSinglePacket]++
-	f.count[cPayload] += uint64(h.PayloadLength)
+	f.count.stream[ledger.PacketsFed]++
+	f.count.stream[ledger.HeapsSinglePacket]++
+	f.count.stream[ledger.PayloadPlaced] += uint64(h.PayloadLength)
 	f.finish(r, rec, now)
 	return placed
 }
 
 // part places a run of packets of a heap that has more than one.
-func (f *Feeder) part(packets []Packet, headers []spead.Packet, now int64) Fate {
+func (f *Feeder) part(packets []Packet, headers []spead.Packet, now int64) ledger.Fate {
 	a, h := f.a, &headers[0]
 	if !f.has(h) {
 		fate := f.acquire(h, now)
-		if fate == TooManyItems && len(headers) > 1 {
+		if fate == ledger.TooManyItems && len(headers) > 1 {
 			for i := range packets { // those that have fewer
 				f.run(packets[i:i+1], headers[i:i+1], now)
 			}
@@ -334,7 +335,7 @@ func (f *Feeder) part(packets []Packet, headers []spead.Packet, now int64) Fate 
 	r := f.cur.r
 	last := &headers[len(headers)-1]
 	agreed := f.agree(r, h, last.PayloadOffset+last.PayloadLength)
-	if agreed == LengthConflict && len(headers) > 1 && h.HeapLength < 0 {
+	if agreed == ledger.LengthConflict && len(headers) > 1 && h.HeapLength < 0 {
 		for i := range packets { // those that still fit
 			f.run(packets[i:i+1], headers[i:i+1], now)
 		}
@@ -350,7 +351,7 @@ func (f *Feeder) part(packets []Packet, headers []spead.Packet, now int64) Fate 
 	} else {
 		fate = f.placeRun(r, packets, headers)
 	}
-	if h.Control == spead.CtrlStop && !a.cfg.IgnoreStop && (fate == placed || fate == Empty || fate == Duplicate) {
+	if h.Control == spead.CtrlStop && !a.cfg.IgnoreStop && (fate == placed || fate == ledger.Empty || fate == ledger.Duplicate) {
 		if !r.stop.Swap(true) {
 			f.seeStop(h.Cnt, now)
 		}
@@ -363,7 +364,7 @@ func (f *Feeder) part(packets []Packet, headers []spead.Packet, now int64) Fate 
 }
 
 // placeRun places a run at once or, if that cannot be, packet by packet.
-func (f *Feeder) placeRun(r *record, packets []Packet, headers []spead.Packet) Fate {
+func (f *Feeder) placeRun(r *record, packets []Packet, headers []spead.Packet) ledger.Fate {
 	v := f.place(r, packets, headers)
 	if v == claimed {
 		return placed
@@ -385,20 +386,20 @@ func (f *Feeder) placeRun(r *record, packets []Packet, headers []spead.Packet) F
 
 // agree checks a run, which begins with h and ends at offset end, against its
 // heap, and tells the heap the length if it did not know it.
-func (f *Feeder) agree(r *record, h *spead.Packet, end int64) Fate {
+func (f *Feeder) agree(r *record, h *spead.Packet, end int64) ledger.Fate {
 	n := r.length.Load()
 	switch {
 	case h.Flavour != r.flavour:
-		return FlavourDiffers
+		return ledger.FlavourDiffers
 	case h.HeapLength >= 0 && n >= 0 && n != h.HeapLength:
-		return LengthConflict
+		return ledger.LengthConflict
 	case h.HeapLength >= 0 && h.HeapLength < r.reach.Load():
-		return LengthConflict
+		return ledger.LengthConflict
 	case h.HeapLength < 0 && n >= 0 && end > n:
-		return LengthConflict
+		return ledger.LengthConflict
 	}
 	if h.HeapLength >= 0 && n < 0 && !r.length.CompareAndSwap(-1, h.HeapLength) && r.length.Load() != h.HeapLength {
-		return LengthConflict
+		return ledger.LengthConflict
 	}
 	return placed
 }
@@ -427,11 +428,11 @@ func (f *Feeder) place(r *record, packets []Packet, headers []spead.Packet) clai
 			}
 		} else {
 			r.refused.Store(true)
-			f.judge(TooManyItems, 1)
+			f.judge(ledger.TooManyItems, 1)
 		}
 	}
-	f.count[cPackets] += uint64(n)
-	f.count[cPayload] += uint64(bytes)
+	f.count.stream[ledger.PacketsFed] += uint64(n)
+	f.count.stream[ledger.PayloadPlaced] += uint64(bytes)
 	f.cur.packets += int64(n)
 	f.cur.bytes += bytes
 	return claimed
@@ -441,16 +442,16 @@ func (f *Feeder) place(r *record, packets []Packet, headers []spead.Packet) clai
 // pointers, in bytes: more of it shows that the sender had no pointers left.
 const fullPayload = 8
 
-var refusal = [...]Fate{claimDuplicate: Duplicate, claimOverlap: Overlap, claimFull: TooManyRanges}
+var refusal = [...]ledger.Fate{claimDuplicate: ledger.Duplicate, claimOverlap: ledger.Overlap, claimFull: ledger.TooManyRanges}
 
 // empty takes the item pointers of a packet without payload.
-func (f *Feeder) empty(r *record, h *spead.Packet) Fate {
+func (f *Feeder) empty(r *record, h *spead.Packet) ledger.Fate {
 	if !r.pointers.addAll(h) {
 		r.refused.Store(true)
-		return TooManyItems
+		return ledger.TooManyItems
 	}
 	f.raise(r, h)
-	return Empty
+	return ledger.Empty
 }
 
 // raise notes how far the heap reaches, beyond what its length says.
@@ -469,7 +470,7 @@ func (f *Feeder) raise(r *record, h *spead.Packet) {
 }
 
 // acquire pins the heap that h belongs to, starting it if need be.
-func (f *Feeder) acquire(h *spead.Packet, now int64) Fate {
+func (f *Feeder) acquire(h *spead.Packet, now int64) ledger.Fate {
 	a := f.a
 	f.makeRoom(h, now)
 	hist, spare := f.historyOf(h.Cnt, kindParts)
@@ -500,7 +501,7 @@ func (f *Feeder) acquire(h *spead.Packet, now int64) Fate {
 				if h.HeapLength < 0 {
 					a.beyond.note(f.beyondKey(h), now)
 				}
-				return TooManyItems
+				return ledger.TooManyItems
 			}
 			f.release(now)
 			// Room is made before it is needed, by whoever starts heap number
@@ -508,11 +509,11 @@ func (f *Feeder) acquire(h *spead.Packet, now int64) Fate {
 			// window are live, and a thread never has two slots in hand.
 			f.evict(hist, next, now)
 			if f.a.aborted.Load() {
-				return Shutdown
+				return ledger.Shutdown
 			}
 			var ok bool
 			if r, rec, ok = f.prepare(h, now, open); !ok {
-				return NoSlot
+				return ledger.NoSlot
 			}
 			continue // looking again: evict may have waited for the consumer
 		}
@@ -570,14 +571,14 @@ func (f *Feeder) closeHeap(e entry, why how, now int64) {
 	rec := int(e.ref & recordMask)
 	r := &f.a.records[rec]
 	if closed, finisher := r.close(e.ref, why); closed {
-		f.count[counterOf[why]]++
+		f.count.stream[counterOf[why]]++
 		if finisher {
 			f.finish(r, rec, now)
 		}
 	}
 }
 
-var counterOf = [...]int{evicted: cEvicted, aged: cAged, flushed: cFlushed}
+var counterOf = [...]ledger.StreamCounter{evicted: ledger.HeapsEvicted, aged: ledger.HeapsAged, flushed: ledger.HeapsFlushed}
 
 // prepare takes a slot for a new heap and makes its record ready, to be
 // published or given back.
@@ -664,24 +665,24 @@ func (f *Feeder) noteStart(cnt uint64) {
 }
 
 // repeat is the fate of packets whose heap has left.
-func (f *Feeder) repeat(hist *history, e entry) Fate {
+func (f *Feeder) repeat(hist *history, e entry) ledger.Fate {
 	f.checkOwner(e.cnt, e.from)
 	if e.left == 0 { // when it was looked up: it was closed, and is perhaps gone by now
 		s := f.a.records[e.ref&recordMask].state.Load()
 		if s>>genShift == e.ref>>recordBits && howOf(s) == complete {
-			return Duplicate
+			return ledger.Duplicate
 		}
 		if now, ok := hist.at(e.seq); ok {
 			e = now
 		}
 	}
 	if e.left&leftComplete != 0 {
-		return Duplicate // every byte of the heap was there
+		return ledger.Duplicate // every byte of the heap was there
 	}
 	if hist.overtaken(e) {
-		f.count[cOvertaken]++
+		f.count.stream[ledger.HeapsOvertaken]++
 	}
-	return Late
+	return ledger.Late
 }
 
 // beginAgain forgets the heaps that have left when h, the first packet of a new

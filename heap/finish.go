@@ -1,6 +1,10 @@
 package heap
 
-import "time"
+import (
+	"time"
+
+	"github.com/speadx/speadx/ledger"
+)
 
 // finish hands on a heap that the calling thread alone owns: to the ring, or
 // its slot back to the pool. The thread holds no pin, so it may wait.
@@ -17,17 +21,17 @@ func (f *Feeder) finish(r *record, rec int, now int64) {
 	bare := r.packets.Load() == 0 && r.pointers.empty() // there is nothing to hand over
 	switch {
 	case stopHeap && whole:
-		f.count[cStopHeaps]++
-		f.settle(r, StreamControl)
+		f.count.stream[ledger.HeapsStop]++
+		f.settle(r, ledger.StreamControl)
 		a.giveBack(rec)
 		return
 	case whole && !bare:
-		f.count[cComplete]++
+		f.count.stream[ledger.HeapsComplete]++
 	default:
-		f.count[cIncomplete]++
+		f.count.stream[ledger.HeapsIncomplete]++
 		if !a.cfg.Incomplete || bare {
-			f.count[cDiscarded]++
-			f.settle(r, DiscardedIncomplete)
+			f.count.stream[ledger.HeapsDiscarded]++
+			f.settle(r, ledger.DiscardedIncomplete)
 			a.giveBack(rec)
 			return
 		}
@@ -41,21 +45,21 @@ func (f *Feeder) finish(r *record, rec int, now int64) {
 
 // enqueue puts a finished heap into the ring, as the policy says; placed, or
 // the fate of its packets if it could not.
-func (f *Feeder) enqueue(rec int) Fate {
+func (f *Feeder) enqueue(rec int) ledger.Fate {
 	a := f.a
 	for !a.ring.push(rec) {
 		switch a.cfg.OnFull {
 		case DropNewest:
-			return RingFull
+			return ledger.RingFull
 		case DropOldest:
 			if old := a.ring.exchange(rec); old >= 0 {
-				f.drop(old, RingFull)
+				f.drop(old, ledger.RingFull)
 				a.cfg.Notify()
 				return placed
 			}
 		default:
 			if !f.waitForRoom() {
-				return Shutdown
+				return ledger.Shutdown
 			}
 		}
 	}
@@ -72,7 +76,7 @@ func (f *Feeder) waitForRoom() bool {
 		defer f.onWait(false)
 	}
 	began := time.Now()
-	f.count[cBlocked]++
+	f.count.stream[ledger.Blocked]++
 	f.board.publish(&f.count)
 	a.blocked.Add(1)
 	a.room.Wait(func() bool { return a.aborted.Load() || !a.ring.full() })
@@ -80,22 +84,22 @@ func (f *Feeder) waitForRoom() bool {
 		f.Stalled(f.lastNow + int64(time.Since(began)))
 	}
 	a.blocked.Add(-1)
-	f.count[cBlockedNs] += uint64(time.Since(began))
+	f.count.stream[ledger.BlockedTime] += uint64(time.Since(began))
 	return !a.aborted.Load()
 }
 
 // drop gives back a ready heap that the calling thread owns.
-func (f *Feeder) drop(rec int, fate Fate) {
-	if fate == RingFull {
-		f.count[cRingFullHeaps]++
+func (f *Feeder) drop(rec int, fate ledger.Fate) {
+	if fate == ledger.RingFull {
+		f.count.stream[ledger.HeapsRingFull]++
 	} else {
-		f.count[cShutdownHeaps]++
+		f.count.stream[ledger.HeapsShutdown]++
 	}
 	f.settle(&f.a.records[rec], fate)
 	f.a.giveBack(rec)
 }
 
 // settle gives a heap's packets their fate.
-func (f *Feeder) settle(r *record, fate Fate) {
-	f.count[fate] += uint64(r.packets.Swap(0))
+func (f *Feeder) settle(r *record, fate ledger.Fate) {
+	f.count.fates[fate] += uint64(r.packets.Swap(0))
 }

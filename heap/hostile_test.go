@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"testing"
 
+	"github.com/speadx/speadx/ledger"
 	"github.com/speadx/speadx/pool"
 	"github.com/speadx/speadx/spead"
 )
@@ -49,7 +50,7 @@ func TestHeapInPacketsOfOneByte(t *testing.T) {
 	grow(t, func() {
 		// With a hole after each byte, until there is no room for more pieces.
 		feed(func(i int64) int64 { return 2 * i }, 1<<16)
-		r.wantFate(TooManyRanges, 1<<16-DefaultMaxRanges)
+		r.wantFate(ledger.TooManyRanges, 1<<16-DefaultMaxRanges)
 		// The rest in order: the pieces grow together and the heap is complete.
 		feed(func(i int64) int64 { return i }, size)
 	})
@@ -58,7 +59,7 @@ func TestHeapInPacketsOfOneByte(t *testing.T) {
 		t.Fatalf("no complete heap\n%s", fates(r.Stats()))
 	}
 	h.Release()
-	r.wantFate(Duplicate, DefaultMaxRanges)
+	r.wantFate(ledger.Duplicate, DefaultMaxRanges)
 	r.end()
 }
 
@@ -77,9 +78,9 @@ func TestThousandsOfPointers(t *testing.T) {
 		}
 	})
 	r.end()
-	r.wantFate(TooManyItems, 80)
-	if s := r.Stats(); s.CompleteHeaps != 0 {
-		t.Errorf("%d heaps without their items are complete", s.CompleteHeaps)
+	r.wantFate(ledger.TooManyItems, 80)
+	if s := r.Stats(); s.Counts[ledger.HeapsComplete] != 0 {
+		t.Errorf("%d heaps without their items are complete", s.Counts[ledger.HeapsComplete])
 	}
 }
 
@@ -95,7 +96,7 @@ func TestEveryPacketAnotherHeap(t *testing.T) {
 		}
 	})
 	r.end()
-	r.wantFate(DiscardedIncomplete, n)
+	r.wantFate(ledger.DiscardedIncomplete, n)
 }
 
 // many returns n different item pointers.
@@ -113,18 +114,18 @@ func TestRefusedPacketChangesNothing(t *testing.T) {
 	few := []spead.Pointer{f48.Immediate(itemTime, 1)}
 	for name, tt := range map[string]struct {
 		packets [][]byte
-		want    Fate
+		want    ledger.Fate
 	}{
-		"beyond a slot, without a length": {[][]byte{raw(f48, 10, -1, 1<<40, make([]byte, 8)), raw(f48, 11, -1, 1<<40, nil, few...)}, OversizeHeap},
-		"beyond a slot, a run":            {[][]byte{raw(f48, 10, -1, 1<<40, make([]byte, 8)), raw(f48, 10, -1, 1<<40+8, make([]byte, 8))}, OversizeHeap},
-		"beyond a slot, with a length":    {[][]byte{raw(f48, 10, 1<<40, 0, make([]byte, 8))}, OversizeHeap},
-		"pointers":                        {[][]byte{raw(f48, 10, 100, 0, make([]byte, 8), many(room+1)...), raw(f48, 11, 100, 0, nil, many(room+1)...)}, TooManyItems},
-		"pointers, without a length":      {[][]byte{raw(f48, 10, -1, 0, make([]byte, 8), many(room+1)...), raw(f48, 11, -1, 0, nil, many(room+1)...)}, TooManyItems},
-		"pointers, a heap by itself":      {[][]byte{raw(f48, 1<<30, 8, 0, make([]byte, 8), many(room+1)...), raw(f48, 10, 8, 0, make([]byte, 8), many(room+1)...)}, TooManyItems},
+		"beyond a slot, without a length": {[][]byte{raw(f48, 10, -1, 1<<40, make([]byte, 8)), raw(f48, 11, -1, 1<<40, nil, few...)}, ledger.OversizeHeap},
+		"beyond a slot, a run":            {[][]byte{raw(f48, 10, -1, 1<<40, make([]byte, 8)), raw(f48, 10, -1, 1<<40+8, make([]byte, 8))}, ledger.OversizeHeap},
+		"beyond a slot, with a length":    {[][]byte{raw(f48, 10, 1<<40, 0, make([]byte, 8))}, ledger.OversizeHeap},
+		"pointers":                        {[][]byte{raw(f48, 10, 100, 0, make([]byte, 8), many(room+1)...), raw(f48, 11, 100, 0, nil, many(room+1)...)}, ledger.TooManyItems},
+		"pointers, without a length":      {[][]byte{raw(f48, 10, -1, 0, make([]byte, 8), many(room+1)...), raw(f48, 11, -1, 0, nil, many(room+1)...)}, ledger.TooManyItems},
+		"pointers, a heap by itself":      {[][]byte{raw(f48, 1<<30, 8, 0, make([]byte, 8), many(room+1)...), raw(f48, 10, 8, 0, make([]byte, 8), many(room+1)...)}, ledger.TooManyItems},
 		"pointers, a start": {[][]byte{
 			raw(f48, 10, 8, 0, make([]byte, 8), append(many(room), f48.Immediate(spead.IDStreamCtrl, spead.CtrlStart))...),
 			raw(f48, 11, 100, 0, make([]byte, 8), append(many(room), f48.Immediate(spead.IDStreamCtrl, spead.CtrlStart))...),
-		}, TooManyItems},
+		}, ledger.TooManyItems},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, pool.ShareConfig{Live: 2, Ring: 8}, Config{Incomplete: true, MaxItems: room})
@@ -137,12 +138,12 @@ func TestRefusedPacketChangesNothing(t *testing.T) {
 			r.feed(0, tt.packets...)
 			r.wantFate(tt.want, uint64(len(tt.packets)))
 			r.feed(0, left...) // remembered still
-			r.wantFate(Duplicate, 2)
+			r.wantFate(ledger.Duplicate, 2)
 			r.feed(0, p[1], q[1])
 			wantCounts(t, r.take(), far+1, far+2)
 			wantCounts(t, r.end())
-			if s := r.Stats(); s.EvictedHeaps != 0 || s.IncompleteHeaps != 0 || s.CompleteHeaps != 3 {
-				t.Errorf("%d heaps evicted, %d incomplete, %d complete; want 0, 0, 3", s.EvictedHeaps, s.IncompleteHeaps, s.CompleteHeaps)
+			if s := r.Stats(); s.Counts[ledger.HeapsEvicted] != 0 || s.Counts[ledger.HeapsIncomplete] != 0 || s.Counts[ledger.HeapsComplete] != 3 {
+				t.Errorf("%d heaps evicted, %d incomplete, %d complete; want 0, 0, 3", s.Counts[ledger.HeapsEvicted], s.Counts[ledger.HeapsIncomplete], s.Counts[ledger.HeapsComplete])
 			}
 		})
 	}
@@ -159,9 +160,9 @@ func TestNoSlotForgetsNothing(t *testing.T) {
 	}
 	r.feed(0, parts(1, 1, 50)[0])
 	r.feed(0, parts(2, 2, 50)[0])
-	r.wantFate(NoSlot, 2)
+	r.wantFate(ledger.NoSlot, 2)
 	r.feed(0, parts(far, 1, 50)[0])
-	r.wantFate(Duplicate, 1)
+	r.wantFate(ledger.Duplicate, 1)
 	for _, h := range held {
 		h.Release()
 	}
@@ -172,7 +173,7 @@ func TestPointersWithinARun(t *testing.T) {
 	r := newRig(t, pool.ShareConfig{}, Config{MaxItems: 20, Incomplete: true})
 	r.feed(0, raw(f48, 1, 300, 0, make([]byte, 100), many(21)...), raw(f48, 1, 300, 100, make([]byte, 100)), raw(f48, 1, 300, 200, make([]byte, 100)))
 	wantCounts(t, r.end(), 1)
-	r.wantFates(map[Fate]uint64{TooManyItems: 1, DeliveredIncomplete: 2})
+	r.wantFates(map[ledger.Fate]uint64{ledger.TooManyItems: 1, ledger.DeliveredIncomplete: 2})
 }
 
 // A heap without a length is not taken for complete if its first packet was refused.
@@ -199,8 +200,8 @@ func TestHeapOfNothing(t *testing.T) {
 	r := newRig(t, pool.ShareConfig{}, Config{Incomplete: true})
 	r.feed(0, raw(f48, 1, 100, 0, nil), raw(f48, 2, -1, 0, nil), raw(f48, 3, 100, 0, nil, f48.Immediate(itemTime, 1)))
 	wantCounts(t, r.end(), 3)
-	if s := r.Stats(); s.CompleteHeaps != 0 || s.IncompleteHeaps != 3 || s.DiscardedHeaps != 2 || s.DeliveredHeaps != 1 {
-		t.Errorf("%d heaps complete, %d incomplete, %d discarded, %d delivered; want 0, 3, 2, 1", s.CompleteHeaps, s.IncompleteHeaps, s.DiscardedHeaps, s.DeliveredHeaps)
+	if s := r.Stats(); s.Counts[ledger.HeapsComplete] != 0 || s.Counts[ledger.HeapsIncomplete] != 3 || s.Counts[ledger.HeapsDiscarded] != 2 || s.Counts[ledger.HeapsDelivered] != 1 {
+		t.Errorf("%d heaps complete, %d incomplete, %d discarded, %d delivered; want 0, 3, 2, 1", s.Counts[ledger.HeapsComplete], s.Counts[ledger.HeapsIncomplete], s.Counts[ledger.HeapsDiscarded], s.Counts[ledger.HeapsDelivered])
 	}
 }
 
@@ -230,8 +231,8 @@ func FuzzFeed(f *testing.F) {
 			}
 			h.Release()
 		}
-		if s := r.Stats(); s.Packets != n || s.InFlight != 0 {
-			t.Errorf("%d packets fed, %d counted, %d in flight", n, s.Packets, s.InFlight)
+		if s := r.Stats(); s.Counts[ledger.PacketsFed] != n || s.InFlight != 0 {
+			t.Errorf("%d packets fed, %d counted, %d in flight", n, s.Counts[ledger.PacketsFed], s.InFlight)
 		}
 		r.balance()
 	})

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/speadx/speadx/ledger"
 	"github.com/speadx/speadx/pool"
 	"github.com/speadx/speadx/spead"
 )
@@ -194,7 +195,7 @@ func TestMissingForWantOfRoom(t *testing.T) {
 		r := newRig(t, pool.ShareConfig{}, Config{Incomplete: true, MaxItems: 20})
 		r.feed(0, raw(f48, 1, 300, 0, make([]byte, 200), f48.Addressed(0x20, 0), f48.Addressed(0x21, 100)))
 		r.feed(0, second)
-		r.wantFate(TooManyItems, 1)
+		r.wantFate(ledger.TooManyItems, 1)
 		r.Feeder(0).Finish()
 		h := r.heap()
 		if got := described(h); got != "[0x20[0:100]? 0x21[100:300]?]" {
@@ -257,7 +258,7 @@ func TestRepeatedPointersTakeNoRoom(t *testing.T) {
 	}
 	h.Release()
 	r.end()
-	r.wantFates(map[Fate]uint64{Delivered: n})
+	r.wantFates(map[ledger.Fate]uint64{ledger.Delivered: n})
 }
 
 // All of the room can be used, and no more.
@@ -265,9 +266,9 @@ func TestRoomForPointers(t *testing.T) {
 	r := newRig(t, pool.ShareConfig{}, Config{MaxItems: 20, Incomplete: true})
 	p := many(21)
 	r.feed(0, raw(f48, 1, 300, 0, make([]byte, 100), p[:12]...), raw(f48, 1, 300, 100, make([]byte, 100), p[12:20]...))
-	r.wantFate(TooManyItems, 0)
+	r.wantFate(ledger.TooManyItems, 0)
 	r.feed(0, raw(f48, 1, 300, 200, make([]byte, 100), p[20]))
-	r.wantFate(TooManyItems, 1)
+	r.wantFate(ledger.TooManyItems, 1)
 	r.Feeder(0).Finish()
 	h := r.heap()
 	if len(h.Items()) != 20 {

@@ -10,6 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/speadx/speadx/ledger"
 	"github.com/speadx/speadx/pool"
 	"github.com/speadx/speadx/spead"
 )
@@ -176,7 +177,7 @@ func (o *oracle) compare(t *rapid.T, c *collector, s Stats) {
 	if fmt.Sprint(c.incomplete) != fmt.Sprint(o.incomplete) {
 		t.Errorf("incomplete: %v\nwant        %v", c.incomplete, o.incomplete)
 	}
-	if s.Fates[Delivered] != o.delivered || s.Fates[DeliveredIncomplete] != o.partial || s.Fates[Duplicate] != o.repeats {
+	if s.Fates[ledger.Delivered] != o.delivered || s.Fates[ledger.DeliveredIncomplete] != o.partial || s.Fates[ledger.Duplicate] != o.repeats {
 		t.Errorf("want delivered %d, delivered_incomplete %d, duplicate %d\n%s", o.delivered, o.partial, o.repeats, fates(s))
 	}
 }
@@ -316,8 +317,8 @@ func TestSmallWindow(t *testing.T) {
 			rt.Errorf("a heap came twice: %v", c.complete)
 		}
 		s := r.Stats()
-		if s.InFlight != 0 || uint64(len(c.complete)) > s.CompleteHeaps {
-			rt.Errorf("%d packets in flight, %d complete heaps of %d", s.InFlight, len(c.complete), s.CompleteHeaps)
+		if s.InFlight != 0 || uint64(len(c.complete)) > s.Counts[ledger.HeapsComplete] {
+			rt.Errorf("%d packets in flight, %d complete heaps of %d", s.InFlight, len(c.complete), s.Counts[ledger.HeapsComplete])
 		}
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/speadx/speadx/ledger"
 	"github.com/speadx/speadx/pool"
 	"github.com/speadx/speadx/spead"
 )
@@ -171,20 +172,20 @@ func (r *rig) end() []uint64 {
 func (r *rig) balance() {
 	r.tb.Helper()
 	s := r.Stats()
-	if s.Packets != s.Settled()+s.InFlight {
+	if s.Counts[ledger.PacketsFed] != s.Fates.Settled()+s.InFlight {
 		r.tb.Errorf("%d packets, %d settled and %d in flight: %d unaccounted for\n%s",
-			s.Packets, s.Settled(), s.InFlight, int64(s.Packets-s.Settled()-s.InFlight), fates(s))
+			s.Counts[ledger.PacketsFed], s.Fates.Settled(), s.InFlight, int64(s.Counts[ledger.PacketsFed]-s.Fates.Settled()-s.InFlight), fates(s))
 	}
 	c := r.cfg.Share.Counts()
 	if s.InFlight == 0 && (c.Filling != 0 || c.Ready != 0 || c.Held != 0 || c.Free != r.cfg.Share.Slots()) {
 		r.tb.Errorf("nothing is in flight and slots are %+v of %d", c, r.cfg.Share.Slots())
 	}
-	if s.Fates[NoSlot] != 0 {
-		r.tb.Errorf("%d packets found no slot", s.Fates[NoSlot])
+	if s.Fates[ledger.NoSlot] != 0 {
+		r.tb.Errorf("%d packets found no slot", s.Fates[ledger.NoSlot])
 	}
 }
 
-func (r *rig) wantFate(f Fate, n uint64) {
+func (r *rig) wantFate(f ledger.Fate, n uint64) {
 	r.tb.Helper()
 	if s := r.Stats(); s.Fates[f] != n {
 		r.tb.Errorf("%d packets %v, want %d\n%s", s.Fates[f], f, n, fates(s))
@@ -192,10 +193,10 @@ func (r *rig) wantFate(f Fate, n uint64) {
 }
 
 // wantFates checks all fates but those of heaps: each must be as wanted, the others 0.
-func (r *rig) wantFates(want map[Fate]uint64) {
+func (r *rig) wantFates(want map[ledger.Fate]uint64) {
 	r.tb.Helper()
 	s := r.Stats()
-	for f := range NumFates {
+	for f := range ledger.NumFates {
 		if s.Fates[f] != want[f] {
 			r.tb.Errorf("%d packets %v, want %d\n%s", s.Fates[f], f, want[f], fates(s))
 		}
@@ -206,7 +207,7 @@ func fates(s Stats) string {
 	var b bytes.Buffer
 	for f, n := range s.Fates {
 		if n != 0 {
-			fmt.Fprintf(&b, "  %v %d", Fate(f), n)
+			fmt.Fprintf(&b, "  %v %d", ledger.Fate(f), n)
 		}
 	}
 	return b.String()

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"sync/atomic"
+
+	"github.com/speadx/speadx/ledger"
 )
 
 // Sender is the address and port that a packet came from. It can be compared, and
@@ -165,7 +167,7 @@ func (f *Feeder) checkOwner(cnt uint64, owner uint32) {
 		return
 	}
 	a := f.a
-	f.count[cConflicts] += uint64(f.inRun)
+	f.count.stream[ledger.SourceConflicts] += uint64(f.inRun)
 	if a.conflict.Load() == nil {
 		a.conflict.CompareAndSwap(nil, &Conflict{cnt, [2]netip.AddrPort{a.senders.list[owner].AddrPort(), a.senders.list[f.from].AddrPort()}})
 	}

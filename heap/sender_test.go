@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/speadx/speadx/ledger"
 	"github.com/speadx/speadx/pool"
 	"github.com/speadx/speadx/spead"
 )
@@ -39,35 +40,35 @@ func TestConflicts(t *testing.T) {
 		feed      func(r *rig)
 		conflicts uint64
 		cnt       uint64 // of the first conflict
-		fates     map[Fate]uint64
+		fates     map[ledger.Fate]uint64
 	}{
 		{"none", func(r *rig) {
 			r.feedFrom(0, a, parts(1, 2, 100)...)
 			r.feedFrom(0, b, parts(2, 2, 100)...)
-		}, 0, 0, map[Fate]uint64{Delivered: 4}},
+		}, 0, 0, map[ledger.Fate]uint64{ledger.Delivered: 4}},
 		{"halves", func(r *rig) {
 			r.feedFrom(0, a, parts(7, 2, 100)[0])
 			r.feedFrom(0, b, parts(7, 2, 100)[1])
-		}, 1, 7, map[Fate]uint64{Delivered: 2}},
+		}, 1, 7, map[ledger.Fate]uint64{ledger.Delivered: 2}},
 		{"another length", func(r *rig) {
 			r.feedFrom(0, a, parts(7, 2, 100)[0])
 			r.feedFrom(0, b, parts(7, 3, 100)...)
 			r.feedFrom(0, a, parts(7, 2, 100)[1])
-		}, 3, 7, map[Fate]uint64{Delivered: 2, LengthConflict: 3}},
+		}, 3, 7, map[ledger.Fate]uint64{ledger.Delivered: 2, ledger.LengthConflict: 3}},
 		{"late", func(r *rig) {
 			r.feedFrom(0, a, parts(7, 2, 100)...)
 			r.feedFrom(0, b, parts(7, 2, 100)...)
 			r.feedFrom(0, c, parts(8, 2, 100)...)
 			r.feedFrom(0, b, parts(8, 2, 100)...)
-		}, 4, 7, map[Fate]uint64{Delivered: 4, Duplicate: 4}},
+		}, 4, 7, map[ledger.Fate]uint64{ledger.Delivered: 4, ledger.Duplicate: 4}},
 		{"heaps of one packet", func(r *rig) {
 			r.feedFrom(0, a, parts(7, 1, 100)...)
 			r.feedFrom(0, b, parts(7, 1, 100)...)
-		}, 1, 7, map[Fate]uint64{Delivered: 1, Duplicate: 1}},
+		}, 1, 7, map[ledger.Fate]uint64{ledger.Delivered: 1, ledger.Duplicate: 1}},
 		{"stop heaps", func(r *rig) {
 			r.feedFrom(0, a, control(spead.CtrlStop, 7))
 			r.feedFrom(0, b, control(spead.CtrlStop, 7))
-		}, 1, 7, map[Fate]uint64{StreamControl: 2}},
+		}, 1, 7, map[ledger.Fate]uint64{ledger.StreamControl: 2}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := newRig(t, pool.ShareConfig{Ring: 8}, Config{})
@@ -75,8 +76,8 @@ func TestConflicts(t *testing.T) {
 			r.end()
 			r.wantFates(tt.fates)
 			s := r.Stats()
-			if s.Conflicts != tt.conflicts {
-				t.Errorf("%d conflicts, want %d", s.Conflicts, tt.conflicts)
+			if s.Counts[ledger.SourceConflicts] != tt.conflicts {
+				t.Errorf("%d conflicts, want %d", s.Counts[ledger.SourceConflicts], tt.conflicts)
 			}
 			want := Conflict{}
 			if tt.conflicts > 0 {
@@ -112,9 +113,9 @@ func TestBySender(t *testing.T) {
 		if got[fmt.Sprintf("%v %d", a.AddrPort(), tt.n*100)] != 399 || got[fmt.Sprintf("%v %d", b.AddrPort(), tt.n*60)] != 399 || len(got) != 2 {
 			t.Errorf("heaps of %d packets: %v", tt.n, got)
 		}
-		r.wantFates(map[Fate]uint64{Delivered: 2 * 399 * uint64(tt.n), Duplicate: 399 * uint64(tt.n)})
-		if s := r.Stats(); s.Conflicts != 0 || s.Conflict != (Conflict{}) || s.Senders != 2 {
-			t.Errorf("%d conflicts, %v, %d senders", s.Conflicts, s.Conflict, s.Senders)
+		r.wantFates(map[ledger.Fate]uint64{ledger.Delivered: 2 * 399 * uint64(tt.n), ledger.Duplicate: 399 * uint64(tt.n)})
+		if s := r.Stats(); s.Counts[ledger.SourceConflicts] != 0 || s.Conflict != (Conflict{}) || s.Senders != 2 {
+			t.Errorf("%d conflicts, %v, %d senders", s.Counts[ledger.SourceConflicts], s.Conflict, s.Senders)
 		}
 	}
 }
@@ -170,8 +171,8 @@ func TestManySenders(t *testing.T) {
 		if known != 2*maxSenders || unknown != 2*(senders-maxSenders) {
 			t.Errorf("by sender %v: %d heaps of known senders, %d of others\n%s", bySender, known, unknown, fates(r.Stats()))
 		}
-		if s := r.Stats(); s.Senders != maxSenders+1 || s.Conflicts != 0 || s.Fates[Delivered] != 3*senders {
-			t.Errorf("by sender %v: %d senders, %d conflicts\n%s", bySender, s.Senders, s.Conflicts, fates(s))
+		if s := r.Stats(); s.Senders != maxSenders+1 || s.Counts[ledger.SourceConflicts] != 0 || s.Fates[ledger.Delivered] != 3*senders {
+			t.Errorf("by sender %v: %d senders, %d conflicts\n%s", bySender, s.Senders, s.Counts[ledger.SourceConflicts], fates(s))
 		}
 	}
 }
@@ -308,9 +309,9 @@ func TestNewSendersByAllFeeders(t *testing.T) {
 		}
 	}
 	r.end()
-	r.wantFates(map[Fate]uint64{Delivered: feeders * senders})
-	if s := r.Stats(); s.Senders != senders || s.Conflicts != 0 {
-		t.Errorf("%d senders, want %d; %d conflicts", s.Senders, senders, s.Conflicts)
+	r.wantFates(map[ledger.Fate]uint64{ledger.Delivered: feeders * senders})
+	if s := r.Stats(); s.Senders != senders || s.Counts[ledger.SourceConflicts] != 0 {
+		t.Errorf("%d senders, want %d; %d conflicts", s.Senders, senders, s.Counts[ledger.SourceConflicts])
 	}
 }
 
@@ -441,8 +442,8 @@ func TestStopsRepeatedByTurns(t *testing.T) {
 				t.Error("a's second stop is not the third")
 			}
 			r.end()
-			if s := r.Stats(); s.StopHeaps != 3 && tt.name != "two packets" {
-				t.Errorf("%d stop heaps, want 3", s.StopHeaps)
+			if s := r.Stats(); s.Counts[ledger.HeapsStop] != 3 && tt.name != "two packets" {
+				t.Errorf("%d stop heaps, want 3", s.Counts[ledger.HeapsStop])
 			}
 		})
 	}
@@ -510,8 +511,8 @@ func TestStops(t *testing.T) {
 			t.Errorf("Stops %d: not stopping after so many", n)
 		}
 		r.end()
-		if s := r.Stats(); s.StopHeaps != uint64(max(n, 1)) {
-			t.Errorf("Stops %d: %d stop heaps", n, s.StopHeaps)
+		if s := r.Stats(); s.Counts[ledger.HeapsStop] != uint64(max(n, 1)) {
+			t.Errorf("Stops %d: %d stop heaps", n, s.Counts[ledger.HeapsStop])
 		}
 	}
 	if _, err := New(Config{Share: newRig(t, pool.ShareConfig{}, Config{}).cfg.Share, Stops: -1}); err == nil {
@@ -529,7 +530,7 @@ func TestStrangersEndNoStream(t *testing.T) {
 		t.Error("the stream waits for the stop of a sender of nothing")
 	}
 	wantCounts(t, r.end(), 1)
-	r.wantFate(OversizeHeap, 1)
+	r.wantFate(ledger.OversizeHeap, 1)
 }
 
 // What one sender begins or ends is no reason to forget what the others have sent.
@@ -547,7 +548,7 @@ func TestMemoryOfEachSender(t *testing.T) {
 		if again := len(r.take()); again != 0 || n < 3 {
 			t.Errorf("control %d of another sender: %d heaps, and %d once more", code, n, again)
 		}
-		r.wantFate(Duplicate, 3)
+		r.wantFate(ledger.Duplicate, 3)
 		r.feedFrom(0, a, parts(1, 1, 50)...) // which has begun again
 		if len(r.take()) != 1 {
 			t.Errorf("control %d: the sender's own heaps are still remembered", code)
@@ -566,6 +567,6 @@ func TestRepeatsBehindTheStop(t *testing.T) {
 		r.feed(0, control(spead.CtrlStop, 8))
 		r.feed(1, p...)
 		wantCounts(t, r.end(), 7)
-		r.wantFate(Duplicate, uint64(n+1))
+		r.wantFate(ledger.Duplicate, uint64(n+1))
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/speadx/speadx/ledger"
 	"github.com/speadx/speadx/pool"
 	"github.com/speadx/speadx/spead"
 )
@@ -41,16 +42,16 @@ func (m *liveHeap) complete() bool {
 }
 
 // take says what becomes of a packet; placed if the heap takes it.
-func (m *liveHeap) take(p modelPacket) Fate {
+func (m *liveHeap) take(p modelPacket) ledger.Fate {
 	switch {
 	case p.flavour != m.flavour: // a difference: before the lengths
-		return FlavourDiffers
+		return ledger.FlavourDiffers
 	case p.length >= 0 && m.length >= 0 && p.length != m.length:
-		return LengthConflict
+		return ledger.LengthConflict
 	case p.length >= 0 && p.length < m.reach:
-		return LengthConflict
+		return ledger.LengthConflict
 	case p.length < 0 && m.length >= 0 && p.end > m.length: // a difference: spead2 takes it
-		return LengthConflict
+		return ledger.LengthConflict
 	}
 	if m.length < 0 { // a difference: also of a packet that is refused below
 		m.length = p.length
@@ -64,12 +65,12 @@ func (m *liveHeap) take(p modelPacket) Fate {
 	switch {
 	case p.start == p.end: // a difference: it has no place among the ranges
 	case had == int(p.end-p.start):
-		return Duplicate
+		return ledger.Duplicate
 	case had > 0:
 		if p.length < 0 { // a difference: what it would have brought is missing
 			m.reach = max(m.reach, p.end)
 		}
-		return Overlap
+		return ledger.Overlap
 	}
 	for i := p.start; i < p.end; i++ {
 		m.there[i] = true
@@ -84,7 +85,7 @@ func (m *liveHeap) take(p modelPacket) Fate {
 		}
 	}
 	if p.start == p.end {
-		return Empty
+		return ledger.Empty
 	}
 	return placed
 }
@@ -150,13 +151,13 @@ func (p modelPacket) bytes() []byte {
 // otherwise the model says so.
 func TestSpead2LiveHeap(t *testing.T) {
 	rng := rand.New(rand.NewPCG(4, 4))
-	seen := [NumFates + 1]int{}
+	seen := [ledger.NumFates + 1]int{}
 	completed, contiguous := 0, 0
 	for round := range 1500 {
 		packets := drawPackets(rng, round%2 == 0)
 		r := newRig(t, pool.ShareConfig{Largest: 4096}, Config{Incomplete: true})
 		m := &liveHeap{flavour: packets[0].flavour, length: -1, items: map[spead.Pointer]bool{}}
-		want := map[Fate]uint64{}
+		want := map[ledger.Fate]uint64{}
 		took := uint64(0)
 		for i, p := range packets {
 			fate := m.take(p)
@@ -170,7 +171,7 @@ func TestSpead2LiveHeap(t *testing.T) {
 			if s := r.Stats(); fate != placed && s.Fates[fate] != want[fate] {
 				t.Fatalf("round %d: packet %d of %+v is not %v\n%s", round, i, packets[:i+1], fate, fates(s))
 			}
-			if done := r.Stats().CompleteHeaps == 1; done != m.complete() {
+			if done := r.Stats().Counts[ledger.HeapsComplete] == 1; done != m.complete() {
 				t.Fatalf("round %d: after packet %d of %+v the heap is complete: %v", round, i, packets[:i+1], done)
 			}
 			if m.complete() {
@@ -214,9 +215,9 @@ func TestSpead2LiveHeap(t *testing.T) {
 			t.Errorf("round %d: items %v, want %v", round, itemsOf(h), m.itemsBySize(int64(len(h.Payload()))))
 		}
 		h.Release()
-		fate := DeliveredIncomplete
+		fate := ledger.DeliveredIncomplete
 		if whole {
-			fate = Delivered
+			fate = ledger.Delivered
 		}
 		want[fate] = took
 		r.wantFates(want)
@@ -226,7 +227,7 @@ func TestSpead2LiveHeap(t *testing.T) {
 			return
 		}
 	}
-	for _, f := range []Fate{FlavourDiffers, LengthConflict, Duplicate, Overlap, Empty, placed} {
+	for _, f := range []ledger.Fate{ledger.FlavourDiffers, ledger.LengthConflict, ledger.Duplicate, ledger.Overlap, ledger.Empty, placed} {
 		if seen[f] < 500 {
 			t.Errorf("only %d packets with fate number %d: this tests too little", seen[f], f)
 		}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/speadx/speadx/ledger"
 	"github.com/speadx/speadx/pool"
 	"github.com/speadx/speadx/spead"
 )
@@ -24,7 +25,7 @@ func TestSpead2DatagramSize(t *testing.T) {
 	reserved[4], reserved[5] = 0xff, 0xff
 	r.feed(0, append(slices.Clone(p), 0), p[:len(p)-1], nil, reserved)
 	wantCounts(t, r.end(), 1)
-	r.wantFates(map[Fate]uint64{SizeMismatch: 1, PayloadOverflow: 1, TooShort: 1, Delivered: 1})
+	r.wantFates(map[ledger.Fate]uint64{ledger.SizeMismatch: 1, ledger.PayloadOverflow: 1, ledger.TooShort: 1, ledger.Delivered: 1})
 }
 
 // §1.4: as in spead2 with allow_unsized_heaps off, a packet without a heap length is
@@ -38,7 +39,7 @@ func TestSpead2UnsizedPacketsRefused(t *testing.T) {
 		raw(f48, 2, 200, 100, make([]byte, 100)),
 	)
 	wantCounts(t, r.end(), 2)
-	r.wantFates(map[Fate]uint64{UnsizedRefused: 2, Delivered: 2})
+	r.wantFates(map[ledger.Fate]uint64{ledger.UnsizedRefused: 2, ledger.Delivered: 2})
 }
 
 // §1.4: a difference to spead2's default, where a packet that does not begin its heap
@@ -67,7 +68,7 @@ func TestSpead2PacketsInAnyOrder(t *testing.T) {
 		}
 		wantCounts(t, r.take(), 1)
 		r.end()
-		r.wantFates(map[Fate]uint64{Delivered: 4})
+		r.wantFates(map[ledger.Fate]uint64{ledger.Delivered: 4})
 	}
 }
 
@@ -81,7 +82,7 @@ func TestSpead2HeapLengthDiffers(t *testing.T) {
 	}
 	r.feed(0, p[1])
 	wantCounts(t, r.end(), 1)
-	r.wantFates(map[Fate]uint64{LengthConflict: 3, Duplicate: 2, Delivered: 2})
+	r.wantFates(map[ledger.Fate]uint64{ledger.LengthConflict: 3, ledger.Duplicate: 2, ledger.Delivered: 2})
 }
 
 // §1.4, second check: as in spead2, a heap length is refused that is less than what the
@@ -95,9 +96,9 @@ func TestSpead2HeapLengthTooSmall(t *testing.T) {
 			r := newRig(t, pool.ShareConfig{}, Config{})
 			r.feed(0, first)
 			r.feed(0, raw(f48, 1, 299, 100, make([]byte, 100)))
-			r.wantFate(LengthConflict, 1)
+			r.wantFate(ledger.LengthConflict, 1)
 			r.feed(0, raw(f48, 1, 300, 100, make([]byte, 100)))
-			r.wantFate(LengthConflict, 1)
+			r.wantFate(ledger.LengthConflict, 1)
 			r.end()
 		})
 	}
@@ -113,7 +114,7 @@ func TestSpead2FlavourOfAHeap(t *testing.T) {
 	r.feed(0, packetsOf(t, 32, 3, 3000, 1472)...)
 	r.feed(0, p[1])
 	wantCounts(t, r.end(), 2, 3, 1)
-	r.wantFate(FlavourDiffers, 1)
+	r.wantFate(ledger.FlavourDiffers, 1)
 }
 
 // §1.4: spead2 checks lengths, flavour and then ranges. Here the flavour comes first,
@@ -123,13 +124,13 @@ func TestSpead2OrderOfChecks(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		packet []byte
-		want   Fate
+		want   ledger.Fate
 	}{
-		{"length and flavour", raw(spead.Flavour40, 1, 300, 100, make([]byte, 100)), FlavourDiffers},
-		{"flavour and range", raw(spead.Flavour40, 1, 200, 0, make([]byte, 100)), FlavourDiffers},
-		{"length and range", raw(f48, 1, 300, 0, make([]byte, 100)), LengthConflict},
-		{"range", raw(f48, 1, 200, 50, make([]byte, 100)), Overlap},
-		{"range, and it was there", raw(f48, 1, 200, 0, make([]byte, 100)), Duplicate},
+		{"length and flavour", raw(spead.Flavour40, 1, 300, 100, make([]byte, 100)), ledger.FlavourDiffers},
+		{"flavour and range", raw(spead.Flavour40, 1, 200, 0, make([]byte, 100)), ledger.FlavourDiffers},
+		{"length and range", raw(f48, 1, 300, 0, make([]byte, 100)), ledger.LengthConflict},
+		{"range", raw(f48, 1, 200, 50, make([]byte, 100)), ledger.Overlap},
+		{"range, and it was there", raw(f48, 1, 200, 0, make([]byte, 100)), ledger.Duplicate},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := newRig(t, pool.ShareConfig{}, Config{})
@@ -138,7 +139,7 @@ func TestSpead2OrderOfChecks(t *testing.T) {
 			r.feed(0, tt.packet)
 			r.feed(0, p[1])
 			wantCounts(t, r.end(), 1)
-			r.wantFates(map[Fate]uint64{tt.want: 1, Delivered: 2})
+			r.wantFates(map[ledger.Fate]uint64{tt.want: 1, ledger.Delivered: 2})
 		})
 	}
 }
@@ -151,7 +152,7 @@ func TestSpead2FirstLengthIsRecorded(t *testing.T) {
 	r.feed(0, raw(f48, 1, -1, 0, data[:100], f48.Addressed(itemData, 0)))
 	r.feed(0, raw(f48, 1, 300, 100, data[100:200]))
 	r.feed(0, raw(f48, 1, 400, 100, data[100:200]))
-	r.wantFate(LengthConflict, 1)
+	r.wantFate(ledger.LengthConflict, 1)
 	r.feed(0, raw(f48, 1, -1, 200, data[200:]))
 	h := r.heap()
 	if h.Length() != 300 || h.Received() != 300 {
@@ -172,7 +173,7 @@ func TestSpead2Ranges(t *testing.T) {
 	for round := range 200 {
 		r := newRig(t, pool.ShareConfig{Largest: 4096}, Config{Incomplete: true})
 		var there [size]bool
-		want := map[Fate]uint64{}
+		want := map[ledger.Fate]uint64{}
 		took := uint64(0)
 		for range 20 {
 			from := rng.IntN(size)
@@ -190,9 +191,9 @@ func TestSpead2Ranges(t *testing.T) {
 					there[i] = true
 				}
 			case to - from:
-				want[Duplicate]++
+				want[ledger.Duplicate]++
 			default:
-				want[Overlap]++
+				want[ledger.Overlap]++
 			}
 			// The heap is a byte longer, so that it stays open.
 			r.feed(0, raw(f48, 1, size+1, int64(from), content(1, size)[from:to]))
@@ -209,7 +210,7 @@ func TestSpead2Ranges(t *testing.T) {
 			t.Errorf("round %d: ranges %v, want %v", round, h.Ranges(), there)
 		}
 		h.Release()
-		want[DeliveredIncomplete] = took
+		want[ledger.DeliveredIncomplete] = took
 		r.wantFates(want)
 		r.end()
 		r.close()
@@ -235,7 +236,7 @@ func TestSpead2ZeroLengthPackets(t *testing.T) {
 	wantItems(t, h, "[0x3300[0:200] 0x1600=1 0x1600=2 0x1600=3]")
 	h.Release()
 	r.end()
-	r.wantFates(map[Fate]uint64{Empty: 4, Delivered: 2})
+	r.wantFates(map[ledger.Fate]uint64{ledger.Empty: 4, ledger.Delivered: 2})
 }
 
 // §1.4: as in spead2, a packet that is refused gives its heap nothing, in particular no
@@ -268,7 +269,7 @@ func TestSpead2RepeatTellsTheLength(t *testing.T) {
 	}
 	r.feed(0, raw(f48, 1, 200, 0, data[:100]))
 	wantCounts(t, r.take(), 1)
-	r.wantFates(map[Fate]uint64{Duplicate: 1, Delivered: 2})
+	r.wantFates(map[ledger.Fate]uint64{ledger.Duplicate: 1, ledger.Delivered: 2})
 	r.end()
 }
 
@@ -279,7 +280,7 @@ func TestSpead2UnsizedPacketBeyondTheLength(t *testing.T) {
 	p := parts(1, 2, 100)
 	r.feed(0, p[0], raw(f48, 1, -1, 150, make([]byte, 100)), p[1])
 	wantCounts(t, r.end(), 1)
-	r.wantFates(map[Fate]uint64{LengthConflict: 1, Delivered: 2})
+	r.wantFates(map[ledger.Fate]uint64{ledger.LengthConflict: 1, ledger.Delivered: 2})
 }
 
 // The same in one batch with packets that it continues: those that fit are taken. They
@@ -293,8 +294,8 @@ func TestUnsizedRunBeyondTheLength(t *testing.T) {
 	r.feedFrom(0, senderNo(2), raw(f48, 1, -1, 100, data[100:200]), raw(f48, 1, -1, 200, data[200:300]), raw(f48, 1, -1, 300, data[300:500]))
 	r.feedFrom(0, senderNo(1), last)
 	wantCounts(t, r.end(), 1)
-	r.wantFates(map[Fate]uint64{LengthConflict: 1, Delivered: 4})
-	if n := r.Stats().Conflicts; n != 3 {
+	r.wantFates(map[ledger.Fate]uint64{ledger.LengthConflict: 1, ledger.Delivered: 4})
+	if n := r.Stats().Counts[ledger.SourceConflicts]; n != 3 {
 		t.Errorf("%d conflicts, want 3", n)
 	}
 }
@@ -306,10 +307,10 @@ func TestSpead2RefusedPacketTellsTheReach(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		start int64
-		want  map[Fate]uint64
+		want  map[ledger.Fate]uint64
 	}{
-		{"some bytes are new", 50, map[Fate]uint64{Overlap: 1, DiscardedIncomplete: 1}},
-		{"no byte is", 20, map[Fate]uint64{Duplicate: 1, Delivered: 1}},
+		{"some bytes are new", 50, map[ledger.Fate]uint64{ledger.Overlap: 1, ledger.DiscardedIncomplete: 1}},
+		{"no byte is", 20, map[ledger.Fate]uint64{ledger.Duplicate: 1, ledger.Delivered: 1}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := newRig(t, pool.ShareConfig{}, Config{})
@@ -325,9 +326,9 @@ func TestSpead2RefusedPacketTellsTheReach(t *testing.T) {
 // §1.4: as in spead2, a packet without payload and without a length says how far its heap
 // reaches, by its offset.
 func TestSpead2EmptyPacketTellsTheReach(t *testing.T) {
-	for offset, want := range map[int64]map[Fate]uint64{
-		100: {Empty: 1, Delivered: 1},
-		101: {Empty: 1, DiscardedIncomplete: 1},
+	for offset, want := range map[int64]map[ledger.Fate]uint64{
+		100: {ledger.Empty: 1, ledger.Delivered: 1},
+		101: {ledger.Empty: 1, ledger.DiscardedIncomplete: 1},
 	} {
 		r := newRig(t, pool.ShareConfig{}, Config{})
 		r.feed(0, raw(f48, 1, -1, 0, make([]byte, 100)), raw(f48, 1, -1, offset, nil))
@@ -335,7 +336,7 @@ func TestSpead2EmptyPacketTellsTheReach(t *testing.T) {
 		r.wantFates(want)
 		r = newRig(t, pool.ShareConfig{}, Config{})
 		r.feed(0, raw(f48, 1, -1, 0, make([]byte, 50)), raw(f48, 1, -1, offset, nil), raw(f48, 1, offset-1, 50, make([]byte, 40)))
-		r.wantFate(LengthConflict, 1)
+		r.wantFate(ledger.LengthConflict, 1)
 		r.end()
 	}
 }
@@ -364,7 +365,7 @@ func TestSpead2UnsizedHeapNeverCompletes(t *testing.T) {
 	r.check(h)
 	h.Release()
 	wantCounts(t, r.end(), 2, 3)
-	if s := r.Stats(); s.CompleteHeaps != 3 || s.IncompleteHeaps != 0 || s.EvictedHeaps != 1 || s.FlushedHeaps != 2 {
+	if s := r.Stats(); s.Counts[ledger.HeapsComplete] != 3 || s.Counts[ledger.HeapsIncomplete] != 0 || s.Counts[ledger.HeapsEvicted] != 1 || s.Counts[ledger.HeapsFlushed] != 2 {
 		t.Errorf("%+v", s)
 	}
 }
@@ -381,7 +382,7 @@ func TestSpead2UnsizedHeapWithAHole(t *testing.T) {
 			r := newRig(t, pool.ShareConfig{}, Config{})
 			r.feed(0, packets...)
 			wantCounts(t, r.end())
-			r.wantFates(map[Fate]uint64{DiscardedIncomplete: uint64(len(packets))})
+			r.wantFates(map[ledger.Fate]uint64{ledger.DiscardedIncomplete: uint64(len(packets))})
 		})
 	}
 }
@@ -394,7 +395,7 @@ func TestSpead2PointerBeyondTheLength(t *testing.T) {
 	r.feed(0, raw(f48, 1, 200, 100, make([]byte, 100)))
 	r.feed(0, raw(f48, 2, 50, 0, make([]byte, 50), f48.Addressed(itemData, 51))) // a heap of one packet
 	wantCounts(t, r.end())
-	r.wantFates(map[Fate]uint64{LengthConflict: 1, DiscardedIncomplete: 2})
+	r.wantFates(map[ledger.Fate]uint64{ledger.LengthConflict: 1, ledger.DiscardedIncomplete: 2})
 }
 
 // §1.4: a difference. In one batch, packets that continue the one with such a pointer are
@@ -404,7 +405,7 @@ func TestSpead2PointerBeyondInABatch(t *testing.T) {
 	r.feed(0, raw(f48, 1, 300, 0, make([]byte, 100), f48.Addressed(itemData, 301)), raw(f48, 1, 300, 100, make([]byte, 100)))
 	r.feed(0, raw(f48, 1, 300, 200, make([]byte, 100)))
 	wantCounts(t, r.end())
-	r.wantFates(map[Fate]uint64{LengthConflict: 1, DiscardedIncomplete: 2})
+	r.wantFates(map[ledger.Fate]uint64{ledger.LengthConflict: 1, ledger.DiscardedIncomplete: 2})
 }
 
 // §1.4: as in spead2, an item pointer exactly at the end is legal: an item of no length.
@@ -434,12 +435,12 @@ func TestSpead2AddressedPacketItems(t *testing.T) {
 		wantItems(t, h, "[0x3300[0:100]]")
 		h.Release()
 		wantCounts(t, r.end())
-		r.wantFates(map[Fate]uint64{Delivered: 1, DiscardedIncomplete: 1})
+		r.wantFates(map[ledger.Fate]uint64{ledger.Delivered: 1, ledger.DiscardedIncomplete: 1})
 	}
 }
 
 // §1.4: as in spead2, a live heap is known by its count alone, so that the packets of two
-// senders make one heap. Here such packets are counted (Stats.Conflicts), and BySender
+// senders make one heap. Here such packets are counted (Stats.Counts[ledger.SourceConflicts]), and BySender
 // keeps them apart: see sender_test.go.
 func TestSpead2HeapIsKnownByItsCount(t *testing.T) {
 	r := newRig(t, pool.ShareConfig{}, Config{})
@@ -447,8 +448,8 @@ func TestSpead2HeapIsKnownByItsCount(t *testing.T) {
 	r.feedFrom(0, senderNo(1), p[0])
 	r.feedFrom(0, senderNo(2), p[1])
 	wantCounts(t, r.end(), 1)
-	if s := r.Stats(); s.Conflicts != 1 || s.Senders != 2 {
-		t.Errorf("%d conflicts of %d senders", s.Conflicts, s.Senders)
+	if s := r.Stats(); s.Counts[ledger.SourceConflicts] != 1 || s.Senders != 2 {
+		t.Errorf("%d conflicts of %d senders", s.Counts[ledger.SourceConflicts], s.Senders)
 	}
 }
 
@@ -457,7 +458,7 @@ func TestSpead2HeapIsKnownByItsCount(t *testing.T) {
 func TestSpead2HeapLargerThanASlot(t *testing.T) {
 	r := newRig(t, pool.ShareConfig{Largest: 4096}, Config{})
 	r.feed(0, raw(f48, 1, 1<<47, 0, make([]byte, 100)), raw(f48, 2, -1, 1<<40, make([]byte, 100)))
-	r.wantFates(map[Fate]uint64{OversizeHeap: 2})
+	r.wantFates(map[ledger.Fate]uint64{ledger.OversizeHeap: 2})
 	if n := r.Stats().Oversize; n != 1<<47 {
 		t.Errorf("the first heap refused had %d bytes", n)
 	}
@@ -656,9 +657,9 @@ func TestSpead2StopHeapIsNotDelivered(t *testing.T) {
 			}
 			wantCounts(t, r.end(), 1)
 			n := uint64(len(packets))
-			r.wantFates(map[Fate]uint64{Delivered: 2, StreamControl: n})
-			if s := r.Stats(); s.StopHeaps != 1 || s.CompleteHeaps != 1 || s.IncompleteHeaps != 0 || s.Packets != 2+n {
-				t.Errorf("%d stop heaps, %d complete, %d incomplete, %d packets", s.StopHeaps, s.CompleteHeaps, s.IncompleteHeaps, s.Packets)
+			r.wantFates(map[ledger.Fate]uint64{ledger.Delivered: 2, ledger.StreamControl: n})
+			if s := r.Stats(); s.Counts[ledger.HeapsStop] != 1 || s.Counts[ledger.HeapsComplete] != 1 || s.Counts[ledger.HeapsIncomplete] != 0 || s.Counts[ledger.PacketsFed] != 2+n {
+				t.Errorf("%d stop heaps, %d complete, %d incomplete, %d packets", s.Counts[ledger.HeapsStop], s.Counts[ledger.HeapsComplete], s.Counts[ledger.HeapsIncomplete], s.Counts[ledger.PacketsFed])
 			}
 		})
 	}
@@ -674,8 +675,8 @@ func TestSpead2IncompleteStopHeapIsFlushed(t *testing.T) {
 		if len(got) != 0 != incomplete {
 			t.Errorf("incomplete heaps wanted: %v, heaps %v", incomplete, got)
 		}
-		if s := r.Stats(); s.FlushedHeaps != 1 || s.IncompleteHeaps != 1 || s.StopHeaps != 0 {
-			t.Errorf("%d flushed, %d incomplete, %d stop heaps", s.FlushedHeaps, s.IncompleteHeaps, s.StopHeaps)
+		if s := r.Stats(); s.Counts[ledger.HeapsFlushed] != 1 || s.Counts[ledger.HeapsIncomplete] != 1 || s.Counts[ledger.HeapsStop] != 0 {
+			t.Errorf("%d flushed, %d incomplete, %d stop heaps", s.Counts[ledger.HeapsFlushed], s.Counts[ledger.HeapsIncomplete], s.Counts[ledger.HeapsStop])
 		}
 	}
 }
@@ -692,7 +693,7 @@ func TestSpead2StopHeapWithAPointerBeyond(t *testing.T) {
 		t.Error("not stopped")
 	}
 	wantCounts(t, r.end(), 9)
-	r.wantFates(map[Fate]uint64{DeliveredIncomplete: 2})
+	r.wantFates(map[ledger.Fate]uint64{ledger.DeliveredIncomplete: 2})
 
 	r = newRig(t, pool.ShareConfig{}, Config{Incomplete: true})
 	r.feed(0, raw(f48, 9, 50, 0, make([]byte, 50), stop, f48.Addressed(itemData, 51)))
@@ -700,7 +701,7 @@ func TestSpead2StopHeapWithAPointerBeyond(t *testing.T) {
 		t.Error("not stopped")
 	}
 	wantCounts(t, r.end())
-	r.wantFates(map[Fate]uint64{StreamControl: 1})
+	r.wantFates(map[ledger.Fate]uint64{ledger.StreamControl: 1})
 }
 
 // §1.6: as in spead2, the other values of stream control stop nothing and are delivered.
@@ -737,8 +738,8 @@ func TestSpead2IgnoreStop(t *testing.T) {
 	}
 	h.Release()
 	wantCounts(t, r.end(), 10, 11)
-	if s := r.Stats(); s.StopHeaps != 0 {
-		t.Errorf("%d stop heaps", s.StopHeaps)
+	if s := r.Stats(); s.Counts[ledger.HeapsStop] != 0 {
+		t.Errorf("%d stop heaps", s.Counts[ledger.HeapsStop])
 	}
 }
 
@@ -754,7 +755,7 @@ func TestSpead2PacketsBehindTheStop(t *testing.T) {
 	r.Feeder(0).Finish()
 	r.feed(0, parts(3, 1, 100)...)
 	wantCounts(t, r.end())
-	r.wantFates(map[Fate]uint64{Delivered: 3, StreamControl: 1, AfterStop: 1})
+	r.wantFates(map[ledger.Fate]uint64{ledger.Delivered: 3, ledger.StreamControl: 1, ledger.AfterStop: 1})
 }
 
 // §2.2: as in spead2, a packet that is all of its heap is a heap of its own, also one
@@ -778,8 +779,8 @@ func TestSpead2SinglePacketHeaps(t *testing.T) {
 	}
 	r.feed(0, p[1])
 	wantCounts(t, r.end(), 1)
-	if s := r.Stats(); s.SinglePacketHeaps != 2 || s.CompleteHeaps != 3 {
-		t.Errorf("%d heaps of one packet, %d in all", s.SinglePacketHeaps, s.CompleteHeaps)
+	if s := r.Stats(); s.Counts[ledger.HeapsSinglePacket] != 2 || s.Counts[ledger.HeapsComplete] != 3 {
+		t.Errorf("%d heaps of one packet, %d in all", s.Counts[ledger.HeapsSinglePacket], s.Counts[ledger.HeapsComplete])
 	}
 }
 
@@ -816,8 +817,8 @@ func TestSpead2EvictedByNewerHeaps(t *testing.T) {
 	r.feed(0, parts(10, 2, 100)[0])
 	wantCounts(t, r.take(), 30)
 	wantCounts(t, r.end(), 8, 9, 10)
-	if s := r.Stats(); s.EvictedHeaps != 2 || s.FlushedHeaps != 3 {
-		t.Errorf("%d evicted, %d flushed", s.EvictedHeaps, s.FlushedHeaps)
+	if s := r.Stats(); s.Counts[ledger.HeapsEvicted] != 2 || s.Counts[ledger.HeapsFlushed] != 3 {
+		t.Errorf("%d evicted, %d flushed", s.Counts[ledger.HeapsEvicted], s.Counts[ledger.HeapsFlushed])
 	}
 }
 
@@ -830,8 +831,8 @@ func TestSpead2HeadIsNotRewound(t *testing.T) {
 	wantCounts(t, r.take(), 2)
 	r.feed(0, parts(3, 2, 100)...)
 	wantCounts(t, r.end(), 1, 3)
-	if s := r.Stats(); s.EvictedHeaps != 1 {
-		t.Errorf("%d evicted", s.EvictedHeaps)
+	if s := r.Stats(); s.Counts[ledger.HeapsEvicted] != 1 {
+		t.Errorf("%d evicted", s.Counts[ledger.HeapsEvicted])
 	}
 }
 
@@ -865,7 +866,7 @@ func TestSpead2LatePacketsStartNothing(t *testing.T) {
 	}
 	r.feed(0, parts(3, 2, 100)[1], parts(4, 2, 100)[1])
 	wantCounts(t, r.end(), 2, 3, 4)
-	r.wantFates(map[Fate]uint64{Delivered: 6, DiscardedIncomplete: 1, Late: 15, Duplicate: 5})
+	r.wantFates(map[ledger.Fate]uint64{ledger.Delivered: 6, ledger.DiscardedIncomplete: 1, ledger.Late: 15, ledger.Duplicate: 5})
 }
 
 // §2.2: a difference. A heap of one packet that comes twice is delivered once; in spead2
@@ -877,7 +878,7 @@ func TestSpead2RepeatedSinglePacketHeap(t *testing.T) {
 	r.feed(0, p)
 	r.feed(0, raw(f48, 2, 0, 0, nil), raw(f48, 2, 0, 0, nil))
 	wantCounts(t, r.end(), 1, 2)
-	r.wantFates(map[Fate]uint64{Delivered: 2, Duplicate: 3})
+	r.wantFates(map[ledger.Fate]uint64{ledger.Delivered: 2, ledger.Duplicate: 3})
 }
 
 // §2.2: a difference. So is one of several packets, in whatever order its repeats come; in
@@ -889,7 +890,7 @@ func TestSpead2RepeatedHeap(t *testing.T) {
 	r.feed(0, p...)
 	r.feed(0, p[2], p[1], p[0])
 	wantCounts(t, r.end(), 1)
-	r.wantFates(map[Fate]uint64{Delivered: 3, Duplicate: 6})
+	r.wantFates(map[ledger.Fate]uint64{ledger.Delivered: 3, ledger.Duplicate: 6})
 }
 
 // §2.2: as in spead2, heaps are delivered in the order in which they are complete.
@@ -912,8 +913,8 @@ func TestSpead2FlushOrder(t *testing.T) {
 		r.feed(0, parts(cnt, 2, 100)[0])
 	}
 	wantCounts(t, r.end(), 3, 0, 7, 4, 1, 8, 2)
-	if s := r.Stats(); s.FlushedHeaps != 7 {
-		t.Errorf("%d flushed", s.FlushedHeaps)
+	if s := r.Stats(); s.Counts[ledger.HeapsFlushed] != 7 {
+		t.Errorf("%d flushed", s.Counts[ledger.HeapsFlushed])
 	}
 }
 
@@ -924,8 +925,8 @@ func TestSpead2Timer(t *testing.T) {
 		r := newRig(t, pool.ShareConfig{}, Config{MaxAge: maxAge})
 		r.feed(0, parts(1, 2, 100)[0])
 		r.Feeder(0).Tick(r.now + 1000*second)
-		if s := r.Stats(); s.AgedHeaps != want {
-			t.Errorf("MaxAge %d: %d heaps left by age, want %d", maxAge, s.AgedHeaps, want)
+		if s := r.Stats(); s.Counts[ledger.HeapsAged] != want {
+			t.Errorf("MaxAge %d: %d heaps left by age, want %d", maxAge, s.Counts[ledger.HeapsAged], want)
 		}
 		r.end()
 	}
@@ -946,15 +947,15 @@ func TestSpead2Statistics(t *testing.T) {
 		name      string
 		got, want uint64
 	}{
-		{"heaps", s.CompleteHeaps + s.IncompleteHeaps, 4},
-		{"incomplete_heaps_evicted", s.EvictedHeaps, 1},
-		{"incomplete_heaps_flushed", s.FlushedHeaps, 1},
-		{"packets that decode", s.Packets - s.Fates[TooShort], 7},
-		{"packets", s.Packets, 9},
-		{"batches", s.Batches, 4},
-		{"max_batch", s.MaxBatch, 4},
-		{"single_packet_heaps", s.SinglePacketHeaps, 1},
-		{"worker_blocked", s.Blocked, 0},
+		{"heaps", s.Counts[ledger.HeapsComplete] + s.Counts[ledger.HeapsIncomplete], 4},
+		{"incomplete_heaps_evicted", s.Counts[ledger.HeapsEvicted], 1},
+		{"incomplete_heaps_flushed", s.Counts[ledger.HeapsFlushed], 1},
+		{"packets that decode", s.Counts[ledger.PacketsFed] - s.Fates[ledger.TooShort], 7},
+		{"packets", s.Counts[ledger.PacketsFed], 9},
+		{"batches", s.Counts[ledger.BatchesFed], 4},
+		{"max_batch", s.Counts[ledger.BatchMax], 4},
+		{"single_packet_heaps", s.Counts[ledger.HeapsSinglePacket], 1},
+		{"worker_blocked", s.Counts[ledger.Blocked], 0},
 	} {
 		if c.got != c.want {
 			t.Errorf("%s is %d, want %d", c.name, c.got, c.want)

@@ -5,6 +5,7 @@ package heap
 import (
 	"testing"
 
+	"github.com/speadx/speadx/ledger"
 	"github.com/speadx/speadx/pool"
 	"github.com/speadx/speadx/spead"
 )
@@ -69,8 +70,8 @@ func TestSlotsDropOldest(t *testing.T) {
 	r.feed(1, whole(14))
 	r.feed(1, whole(15))
 	s := r.Stats()
-	if s.Fates[NoSlot] != 0 {
-		t.Errorf("the consumer holds 1 of 1, and %d heap found no slot (of %d)", s.Fates[NoSlot], r.cfg.Share.Slots())
+	if s.Fates[ledger.NoSlot] != 0 {
+		t.Errorf("the consumer holds 1 of 1, and %d heap found no slot (of %d)", s.Fates[ledger.NoSlot], r.cfg.Share.Slots())
 	}
 	t1.end()
 	h.Release()
@@ -91,8 +92,8 @@ func TestSlotsPinAndPrepared(t *testing.T) {
 	t3 := start(t, func() { r.feed(2, whole(200)) }, point("history.start.load"))
 	r.feed(1, whole(201))
 	s := r.Stats()
-	if s.Fates[NoSlot] != 0 {
-		t.Errorf("the consumer holds 1 of 1, and %d heap found no slot (of %d)", s.Fates[NoSlot], r.cfg.Share.Slots())
+	if s.Fates[ledger.NoSlot] != 0 {
+		t.Errorf("the consumer holds 1 of 1, and %d heap found no slot (of %d)", s.Fates[ledger.NoSlot], r.cfg.Share.Slots())
 	}
 	t3.end()
 	t1.end()
@@ -116,8 +117,8 @@ func TestSlotsPinned(t *testing.T) {
 	r.feed(1, part(0, 1, 2, 3)...)
 	t1 := start(t, func() { r.feed(0, part(1, 1, 2, 3)...) }, point("feeder.commit.packets"))
 	r.feed(1, part(0, 4, 5, 6)...)
-	if s := r.Stats(); s.Fates[NoSlot] != 0 {
-		t.Errorf("the consumer holds 1 of 1, and %d heap found no slot (of %d)", s.Fates[NoSlot], r.cfg.Share.Slots())
+	if s := r.Stats(); s.Fates[ledger.NoSlot] != 0 {
+		t.Errorf("the consumer holds 1 of 1, and %d heap found no slot (of %d)", s.Fates[ledger.NoSlot], r.cfg.Share.Slots())
 	}
 	t1.end()
 	h.Release()
@@ -185,7 +186,7 @@ func TestWholeSeq(t *testing.T) {
 	r.feed(1, b)
 	t1.end()
 	r.feed(1, b) // every byte was there: a duplicate
-	if s := r.Stats(); s.Fates[Duplicate] != 1 {
+	if s := r.Stats(); s.Fates[ledger.Duplicate] != 1 {
 		t.Errorf("want duplicate 1: %s", fates(s))
 	}
 	for h := r.TryNext(); h != nil; h = r.TryNext() {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/speadx/speadx/ledger"
 	"github.com/speadx/speadx/pool"
 	"github.com/speadx/speadx/spead"
 )
@@ -147,7 +148,7 @@ func suspendOnce(t *testing.T, step string, k int, scenario func(*rig)) bool {
 	for cnt := uint64(10); cnt < 30; cnt++ {
 		// A ring of which the suspended thread has taken a cell may drop the
 		// oldest heap, so it is the number of heaps that counts.
-		if !seen[cnt] && r.Stats().RingFullHeaps == 0 {
+		if !seen[cnt] && r.Stats().Counts[ledger.HeapsRingFull] == 0 {
 			t.Errorf("%s: heap %d of the others did not come", step, cnt)
 		}
 	}

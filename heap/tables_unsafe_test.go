@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/speadx/speadx/ledger"
 	"github.com/speadx/speadx/pool"
 	"github.com/speadx/speadx/spead"
 )
@@ -149,8 +150,8 @@ func TestHeldHeapOutlivesTables(t *testing.T) {
 	if h.Sender().IsValid() || h.Packets() != 3 || h.HasControl(spead.CtrlStop) {
 		t.Errorf("a heap of %d packets", h.Packets())
 	}
-	if s := r.Stats(); s.DeliveredHeaps != 1 {
-		t.Errorf("%d heaps delivered", s.DeliveredHeaps)
+	if s := r.Stats(); s.Counts[ledger.HeapsDelivered] != 1 {
+		t.Errorf("%d heaps delivered", s.Counts[ledger.HeapsDelivered])
 	}
 	h.Release()
 	if r.cfg.Share.Tables() != nil {

@@ -13,7 +13,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/speadx/speadx/heap"
+	"github.com/speadx/speadx/ledger"
 )
 
 // captureFolder has real streams of spead2's sender, and what is in them.
@@ -77,9 +77,9 @@ func (f *jsonFates) UnmarshalJSON(b []byte) error {
 		return err
 	}
 	for i := range f {
-		n, ok := byName[heap.Fate(i).String()]
+		n, ok := byName[ledger.Fate(i).String()]
 		if !ok {
-			return fmt.Errorf("no fate %v", heap.Fate(i))
+			return fmt.Errorf("no fate %v", ledger.Fate(i))
 		}
 		f[i] = n
 	}
@@ -180,7 +180,7 @@ func TestRecvCaptures(t *testing.T) {
 			}
 			s := lastSummary(t, r.stdout)
 			if s.CompleteHeaps != uint64(len(want.Heaps)) || s.IncompleteHeaps != uint64(len(want.Incomplete)) ||
-				s.Fates[heap.Duplicate] != want.Duplicates || s.StopHeaps != s.Fates[heap.StreamControl] {
+				s.Fates[ledger.Duplicate] != want.Duplicates || s.StopHeaps != s.Fates[ledger.StreamControl] {
 				t.Errorf("summary %+v", s)
 			}
 		})
@@ -209,7 +209,7 @@ func TestRecvJSON(t *testing.T) {
 {"type":"heap","stream":"SOURCE","cnt":7,"flavour":"64-48","complete":true,"length":40000,"received":40000,"sender":"10.99.0.1:50000","items":[{"id":5632,"immediate":3000},{"id":13056,"offset":0,"length":40000}],"time":N}
 {"type":"heap","stream":"SOURCE","cnt":11,"flavour":"64-48","complete":true,"length":40000,"received":40000,"sender":"10.99.0.1:50000","items":[{"id":5632,"immediate":5000},{"id":13056,"offset":0,"length":40000}],"time":N}
 {"type":"heap","stream":"SOURCE","cnt":9,"flavour":"64-48","complete":false,"length":40000,"received":38568,"sender":"10.99.0.1:50000","items":[{"id":5632,"immediate":4000},{"id":13056,"offset":0,"length":40000,"missing":true}],"ranges":[[0,12872],[14304,40000]],"time":N}
-{"type":"summary","heaps":5,"complete_heaps":4,"incomplete_heaps":1,"packets":140,"bytes":204265,"fates":{"delivered":112,"delivered_incomplete":27,"discarded_incomplete":0,"ring_full":0,"duplicate":0,"overlap":0,"late":0,"empty":0,"stream_control":1,"too_short":0,"bad_magic":0,"bad_flavour":0,"flavour_differs":0,"items_overflow":0,"missing_items":0,"payload_overflow":0,"size_mismatch":0,"heap_overflow":0,"length_conflict":0,"unsized_refused":0,"oversize_heap":0,"too_many_items":0,"too_many_ranges":0,"headers_split":0,"no_slot":0,"after_stop":0,"chain_too_long":0,"shutdown":0,"not_ip_udp":0,"other_endpoint":0,"fragment":0,"no_socket":0,"kernel_dropped":0,"nic_dropped":0},"in_flight":0,"payload_bytes":198568,"delivered_heaps":5,"discarded_heaps":0,"ring_full_heaps":0,"shutdown_heaps":0,"evicted_heaps":0,"aged_heaps":0,"flushed_heaps":1,"overtaken_heaps":0,"single_packet_heaps":0,"stop_heaps":1,"batches":1,"max_batch":140,"source_conflicts":0,"blocked":0,"blocked_seconds":0,"unaccounted":0,"delivered_bytes":198568,"verified_heaps":0,"mismatched_heaps":0,"super_frames":0,"skipped_bytes":0,"kernel_dropped_at_least":false,"seconds":N,"flow_seconds":N,"gbps":N,"streams":[{"stream":"SOURCE","heaps":5,"complete_heaps":4,"incomplete_heaps":1,"packets":140,"bytes":204265,"fates":{"delivered":112,"delivered_incomplete":27,"discarded_incomplete":0,"ring_full":0,"duplicate":0,"overlap":0,"late":0,"empty":0,"stream_control":1,"too_short":0,"bad_magic":0,"bad_flavour":0,"flavour_differs":0,"items_overflow":0,"missing_items":0,"payload_overflow":0,"size_mismatch":0,"heap_overflow":0,"length_conflict":0,"unsized_refused":0,"oversize_heap":0,"too_many_items":0,"too_many_ranges":0,"headers_split":0,"no_slot":0,"after_stop":0,"chain_too_long":0,"shutdown":0,"not_ip_udp":0,"other_endpoint":0,"fragment":0,"no_socket":0,"kernel_dropped":0,"nic_dropped":0},"in_flight":0,"payload_bytes":198568,"delivered_heaps":5,"discarded_heaps":0,"ring_full_heaps":0,"shutdown_heaps":0,"evicted_heaps":0,"aged_heaps":0,"flushed_heaps":1,"overtaken_heaps":0,"single_packet_heaps":0,"stop_heaps":1,"batches":1,"max_batch":140,"source_conflicts":0,"blocked":0,"blocked_seconds":0,"oversize_bytes":0,"senders":1,"pool":{"live":4,"ring":8,"held":2,"threads":1,"high_live":N,"high_ring":N,"high_held":N,"least_free":N,"least_free_small":N,"table_bytes":N}}],"devices":[]}
+{"type":"summary","heaps":5,"complete_heaps":4,"incomplete_heaps":1,"evicted_heaps":0,"aged_heaps":0,"flushed_heaps":1,"overtaken_heaps":0,"ring_full_heaps":0,"shutdown_heaps":0,"delivered_heaps":5,"discarded_heaps":0,"single_packet_heaps":0,"stop_heaps":1,"packets":140,"bytes":204265,"payload_bytes":198568,"batches":1,"max_batch":140,"source_conflicts":0,"blocked":0,"blocked_seconds":0,"fates":{"delivered":112,"delivered_incomplete":27,"discarded_incomplete":0,"ring_full":0,"duplicate":0,"overlap":0,"late":0,"empty":0,"stream_control":1,"too_short":0,"bad_magic":0,"bad_flavour":0,"flavour_differs":0,"items_overflow":0,"missing_items":0,"payload_overflow":0,"size_mismatch":0,"heap_overflow":0,"length_conflict":0,"unsized_refused":0,"oversize_heap":0,"too_many_items":0,"too_many_ranges":0,"headers_split":0,"no_slot":0,"after_stop":0,"chain_too_long":0,"shutdown":0,"not_ip_udp":0,"other_endpoint":0,"fragment":0,"no_socket":0,"kernel_dropped":0,"nic_dropped":0},"in_flight":0,"unaccounted":0,"lost_packets":0,"delivered_bytes":198568,"verified_heaps":0,"mismatched_heaps":0,"super_frames":0,"skipped_bytes":0,"kernel_dropped_at_least":false,"seconds":N,"flow_seconds":N,"gbps":N,"streams":[{"stream":"SOURCE","heaps":5,"complete_heaps":4,"incomplete_heaps":1,"evicted_heaps":0,"aged_heaps":0,"flushed_heaps":1,"overtaken_heaps":0,"ring_full_heaps":0,"shutdown_heaps":0,"delivered_heaps":5,"discarded_heaps":0,"single_packet_heaps":0,"stop_heaps":1,"packets":140,"bytes":204265,"payload_bytes":198568,"batches":1,"max_batch":140,"source_conflicts":0,"blocked":0,"blocked_seconds":0,"fates":{"delivered":112,"delivered_incomplete":27,"discarded_incomplete":0,"ring_full":0,"duplicate":0,"overlap":0,"late":0,"empty":0,"stream_control":1,"too_short":0,"bad_magic":0,"bad_flavour":0,"flavour_differs":0,"items_overflow":0,"missing_items":0,"payload_overflow":0,"size_mismatch":0,"heap_overflow":0,"length_conflict":0,"unsized_refused":0,"oversize_heap":0,"too_many_items":0,"too_many_ranges":0,"headers_split":0,"no_slot":0,"after_stop":0,"chain_too_long":0,"shutdown":0,"not_ip_udp":0,"other_endpoint":0,"fragment":0,"no_socket":0,"kernel_dropped":0,"nic_dropped":0},"in_flight":0,"oversize_bytes":0,"senders":1,"pool":{"live":4,"ring":8,"held":2,"threads":1,"high_live":N,"high_ring":N,"high_held":N,"least_free":N,"least_free_small":N,"table_bytes":N}}],"devices":[],"diagnoses":[]}
 `
 	got := strings.ReplaceAll(r.stdout, capturePath("lossy"), "SOURCE")
 	got = regexp.MustCompile(`"(time|seconds|flow_seconds|gbps|high_\w+|least_free\w*|table_bytes)":[0-9.]+`).ReplaceAllString(got, `"$1":N`)
@@ -244,8 +244,13 @@ complete_heaps: 4
 incomplete_heaps: 1
 incomplete_heaps_evicted: 0
 incomplete_heaps_flushed: 1
+delivered_heaps: 5
+discarded_heaps: 0
 single_packet_heaps: 0
+stop_heaps: 1
 packets: 140
+bytes: 204265
+payload_bytes: 198568
 batches: 1
 max_batch: 140
 worker_blocked: 0
@@ -281,7 +286,7 @@ func TestRecvHeaps(t *testing.T) {
 	r := program("recv", "--heaps", "2", "--format", "json", capturePath("plain-64-48"))
 	r.check(t, 0)
 	s := lastSummary(t, r.stdout)
-	if n := len(heapLines(t, r.stdout)); n != 2 || s.DeliveredHeaps != 2 || s.Fates[heap.Delivered] != 56 || s.DeliveredBytes != 80000 {
+	if n := len(heapLines(t, r.stdout)); n != 2 || s.DeliveredHeaps != 2 || s.Fates[ledger.Delivered] != 56 || s.DeliveredBytes != 80000 {
 		t.Errorf("%d heaps, %+v", n, s)
 	}
 	// Those that were finished, but not taken, are not forgotten either.
@@ -415,9 +420,9 @@ func countOf(t *testing.T, frame []byte) []byte {
 // that mends it, and mended by it.
 func TestRecvOversize(t *testing.T) {
 	r := program("recv", "-q", "-H", "1000", "--format", "json", capturePath("jumbo"))
-	r.check(t, 0, "a heap of 200000 bytes was refused", "--heap-size 200000 makes room for it")
+	r.check(t, 0, "[heap_too_large]", "Raise --heap-size to 200000")
 	s := lastSummary(t, r.stdout)
-	if s.Heaps != 0 || s.Fates[heap.OversizeHeap] != s.Packets-1 || s.Streams[0].OversizeBytes != 200000 {
+	if s.Heaps != 0 || s.Fates[ledger.OversizeHeap] != s.Packets-1 || s.Streams[0].OversizeBytes != 200000 {
 		t.Errorf("summary %+v", s)
 	}
 	r = program("recv", "-q", "-H", "200000", "--format", "json", capturePath("jumbo"))
@@ -465,7 +470,7 @@ func TestJSONDocumented(t *testing.T) {
 		strict(t, text, &v)
 		collectKeys(v, keys)
 	}
-	for f := range heap.NumFates {
+	for f := range ledger.NumFates {
 		keys[f.String()] = true
 	}
 	for key := range keys {

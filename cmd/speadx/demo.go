@@ -17,6 +17,7 @@ import (
 	"github.com/speadx/speadx"
 	"github.com/speadx/speadx/internal/send"
 	"github.com/speadx/speadx/internal/vnet"
+	"github.com/speadx/speadx/ledger"
 )
 
 const demoLong = `Show the whole way of a stream on this machine, with no NIC: in network
@@ -137,14 +138,15 @@ type demoSent struct {
 // judge compares what was sent with what was received and says the result.
 func (c *reception) judge(w io.Writer, sent *send.Result) error {
 	s := c.r.Stats()
-	complete := sum(&s).CompleteHeaps
-	ok := s.Packets == sent.Packets && s.Unaccounted == 0 && complete == sent.Heaps && c.verified == sent.Heaps && c.mismatched == 0
+	heaps := s.Heaps()
+	complete := heaps[ledger.HeapsComplete]
+	ok := s.Packets == sent.Packets && s.Unaccounted == 0 && complete == sent.Heaps && c.got.Verified == sent.Heaps && c.got.Mismatched == 0
 	verdict := "OK"
 	if !ok {
 		verdict = "FAILED"
 	}
 	fmt.Fprintf(w, "%s: sent %d heaps in %d packets at %.2f Gb/s; received %d complete, verified %d, wrong %d, lost %d packets\n",
-		verdict, sent.Heaps, sent.Packets, sent.Gbps(), complete, c.verified, c.mismatched, int64(sent.Packets-s.Packets)+int64(lost(&s)))
+		verdict, sent.Heaps, sent.Packets, sent.Gbps(), complete, c.got.Verified, c.got.Mismatched, int64(sent.Packets-s.Packets)+int64(s.Fates.Lost()))
 	if !ok {
 		return errors.New("the demo lost or damaged something")
 	}

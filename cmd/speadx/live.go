@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/speadx/speadx"
+	"github.com/speadx/speadx/internal/report"
+	"github.com/speadx/speadx/ledger"
 )
 
 // liveLine prints a line a second while heaps come.
@@ -53,20 +55,20 @@ func (l *liveLine) stop() {
 // printRates prints what happened between two looks at the counters: rate,
 // packets and heaps of that time, and loss in it and in all.
 func printRates(w io.Writer, a, b *speadx.Stats, d, since time.Duration) {
-	before, now := sum(a), sum(b)
+	before, now := a.Heaps(), b.Heaps()
 	sec := d.Seconds()
 	fmt.Fprintf(w, "%5.0f s %8.3f Gb/s %8.1f kp/s %8.1f heaps/s %9d heaps  %s\n",
-		since.Seconds(), gbps(b.Payload-a.Payload, d), float64(b.Packets-a.Packets)/sec/1e3,
-		float64(now.CompleteHeaps-before.CompleteHeaps)/sec, now.CompleteHeaps, lossText(a, b, now.IncompleteHeaps))
+		since.Seconds(), report.Gbps(b.Payload-a.Payload, d), float64(b.Packets-a.Packets)/sec/1e3,
+		float64(now[ledger.HeapsComplete]-before[ledger.HeapsComplete])/sec, now[ledger.HeapsComplete], lossText(a, b, now[ledger.HeapsIncomplete]))
 }
 
 // lossText is the loss since a, and in all until b.
 func lossText(a, b *speadx.Stats, incomplete uint64) string {
-	all := lost(b)
+	all := b.Fates.Lost()
 	if all == 0 && incomplete == 0 {
 		return "no loss"
 	}
-	late := all - lost(a)
+	late := all - a.Fates.Lost()
 	return fmt.Sprintf("lost %d packets (%.3g %%), in all %d (%.3g %%), %d heaps incomplete",
 		late, percent(late, b.Packets-a.Packets), all, percent(all, b.Packets), incomplete)
 }

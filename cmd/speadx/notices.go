@@ -6,9 +6,13 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+
+	"github.com/speadx/speadx/internal/flagname"
+	"github.com/speadx/speadx/ledger"
 )
 
-// notices prints what the receiver logs as a line that begins with the level.
+// notices prints what the receiver logs as a line that begins with the level. A diagnosis
+// is printed as its sentence, with the names of flags, and its code in brackets.
 type notices struct {
 	mu *sync.Mutex
 	w  io.Writer
@@ -25,6 +29,10 @@ func (n *notices) Handle(_ context.Context, r slog.Record) error {
 	defer n.mu.Unlock()
 	text := r.Message
 	r.Attrs(func(a slog.Attr) bool {
+		if d, ok := a.Value.Any().(ledger.Diagnosis); ok {
+			text = fmt.Sprintf("%s [%s]", d.Sentence(flagname.Name), d.Code)
+			return true
+		}
 		text += fmt.Sprintf(" (%s %v)", a.Key, a.Value)
 		return true
 	})

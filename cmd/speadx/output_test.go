@@ -11,7 +11,10 @@ import (
 
 	"github.com/speadx/speadx"
 	"github.com/speadx/speadx/heap"
+	"github.com/speadx/speadx/internal/flagname"
 	"github.com/speadx/speadx/internal/pages"
+	"github.com/speadx/speadx/internal/report"
+	"github.com/speadx/speadx/ledger"
 	"github.com/speadx/speadx/pool"
 	"github.com/speadx/speadx/xsk"
 )
@@ -88,11 +91,11 @@ pool: 46MiB on transparent huge pages of NUMA node 0, 1025KiB of it tables, and 
 
 func TestPrintRates(t *testing.T) {
 	var a, b speadx.Stats
-	a.Packets, a.Payload, a.Fates[heap.Late] = 1000, 1e9, 10
-	b.Packets, b.Payload, b.Fates[heap.Late], b.Fates[heap.KernelDropped] = 81000, 2e9, 12, 6
-	b.Fates[heap.Duplicate], b.Fates[heap.Delivered], b.Fates[heap.NotIPUDP] = 500, 80000, 99 // no loss
-	a.Streams = []speadx.StreamStats{{Stats: heap.Stats{CompleteHeaps: 3}}, {Stats: heap.Stats{CompleteHeaps: 4}}}
-	b.Streams = []speadx.StreamStats{{Stats: heap.Stats{CompleteHeaps: 103, IncompleteHeaps: 2}}, {Stats: heap.Stats{CompleteHeaps: 54}}}
+	a.Packets, a.Payload, a.Fates[ledger.Late] = 1000, 1e9, 10
+	b.Packets, b.Payload, b.Fates[ledger.Late], b.Fates[ledger.KernelDropped] = 81000, 2e9, 12, 6
+	b.Fates[ledger.Duplicate], b.Fates[ledger.Delivered], b.Fates[ledger.NotIPUDP] = 500, 80000, 99 // no loss
+	a.Streams = []speadx.StreamStats{{Stats: heap.Stats{Counts: ledger.StreamCounts{ledger.HeapsComplete: 3}}}, {Stats: heap.Stats{Counts: ledger.StreamCounts{ledger.HeapsComplete: 4}}}}
+	b.Streams = []speadx.StreamStats{{Stats: heap.Stats{Counts: ledger.StreamCounts{ledger.HeapsComplete: 103, ledger.HeapsIncomplete: 2}}}, {Stats: heap.Stats{Counts: ledger.StreamCounts{ledger.HeapsComplete: 54}}}}
 	var w bytes.Buffer
 	printRates(&w, &a, &b, 2*time.Second, 12*time.Second)
 	printRates(&w, &speadx.Stats{}, &speadx.Stats{}, time.Second, time.Second)
@@ -107,13 +110,14 @@ func TestPrintRates(t *testing.T) {
 // TestSummaryText: the lines that are there only if there is something to say.
 func TestSummaryText(t *testing.T) {
 	var s speadx.Stats
-	s.Packets, s.InFlight, s.Fates[heap.KernelDropped], s.KernelDroppedAtLeast, s.SkippedBytes = 10, 3, 7, true, 88
-	s.Streams = []speadx.StreamStats{{Name: "7148", Stats: heap.Stats{
-		CompleteHeaps: 9, IncompleteHeaps: 1, AgedHeaps: 1, OvertakenHeaps: 2, RingFullHeaps: 3, ShutdownHeaps: 4, Blocked: 5, BlockedTime: 1500 * time.Millisecond,
-	}}}
+	s.Packets, s.InFlight, s.Fates[ledger.KernelDropped], s.KernelDroppedAtLeast, s.SkippedBytes = 10, 3, 7, true, 88
+	s.Streams = []speadx.StreamStats{{Name: "7148", Stats: heap.Stats{Counts: ledger.StreamCounts{
+		ledger.HeapsComplete: 9, ledger.HeapsIncomplete: 1, ledger.HeapsAged: 1, ledger.HeapsOvertaken: 2, ledger.HeapsRingFull: 3,
+		ledger.HeapsShutdown: 4, ledger.Blocked: 5, ledger.BlockedTime: uint64(1500 * time.Millisecond),
+	}}}}
 	var b bytes.Buffer
-	c := &reception{f: &recvFlags{verify: true}, got: received{heaps: 1, bytes: 1e9, flow: 2 * time.Second}, verified: 1}
-	if err := newOutput(&b, &b, c.f, 1).summary(&s, c); err != nil {
+	r := &report.Report{Stats: s, Setting: flagname.Name, Delivered: report.Delivered{Heaps: 1, Bytes: 1e9, Flow: 2 * time.Second, Verify: true, Verified: 1}}
+	if err := newOutput(&b, &b, &recvFlags{}, 1).summary(r); err != nil {
 		t.Fatal(err)
 	}
 	want := `Received 1 heap, 1000000000 bytes in 2.000 seconds: 4.000 Gb/s
@@ -127,13 +131,18 @@ incomplete_heaps_flushed: 0
 overtaken_heaps: 2
 ring_full_heaps: 3
 shutdown_heaps: 4
+delivered_heaps: 0
+discarded_heaps: 0
 single_packet_heaps: 0
+stop_heaps: 0
 packets: 10
-skipped_bytes: 88
+bytes: 0
+payload_bytes: 0
 batches: 0
 max_batch: 0
 worker_blocked: 5
-blocked for 1.500 s by a full ring
+blocked_seconds: 1.500
+skipped_bytes: 88
 ledger: 10 packets
              7 kernel_dropped at least (exact with --gro=false)
              3 in flight

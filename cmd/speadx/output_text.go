@@ -7,8 +7,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/speadx/speadx"
 	"github.com/speadx/speadx/heap"
+	"github.com/speadx/speadx/internal/report"
 	"github.com/speadx/speadx/spead"
 )
 
@@ -104,77 +104,4 @@ func lengthText(h *heap.Heap) string {
 	return fmt.Sprint(h.Length())
 }
 
-func (o *textOutput) summary(s *speadx.Stats, c *reception) error {
-	b := &o.buf
-	b.Reset()
-	t := sum(s)
-	got := &c.got
-	fmt.Fprintf(b, "Received %d %s", got.heaps, plural(int(got.heaps), "heap"))
-	if got.incomplete > 0 {
-		fmt.Fprintf(b, " (%d incomplete)", got.incomplete)
-	}
-	fmt.Fprintf(b, ", %d bytes in %.3f seconds: %.3f Gb/s\n", got.bytes, got.flow.Seconds(), gbps(got.bytes, got.flow))
-	if c.f.verify {
-		fmt.Fprintf(b, "Verified %d %s: %d wrong\n", c.verified, plural(int(c.verified), "heap"), c.mismatched)
-	}
-	for _, v := range []struct {
-		name   string
-		n      uint64
-		always bool // also if it is 0
-	}{
-		{"heaps", t.CompleteHeaps + t.IncompleteHeaps, true},
-		{"complete_heaps", t.CompleteHeaps, true},
-		{"incomplete_heaps", t.IncompleteHeaps, true},
-		{"incomplete_heaps_evicted", t.EvictedHeaps, true},
-		{"incomplete_heaps_aged", t.AgedHeaps, false},
-		{"incomplete_heaps_flushed", t.FlushedHeaps, true},
-		{"overtaken_heaps", t.OvertakenHeaps, false},
-		{"ring_full_heaps", t.RingFullHeaps, false},
-		{"shutdown_heaps", t.ShutdownHeaps, false},
-		{"single_packet_heaps", t.SinglePacketHeaps, true},
-		{"packets", s.Packets, true},
-		{"skipped_bytes", s.SkippedBytes, false},
-		{"batches", t.Batches, true},
-		{"max_batch", t.MaxBatch, true},
-		{"source_conflicts", t.Conflicts, false},
-		{"worker_blocked", t.Blocked, true},
-	} {
-		if v.always || v.n > 0 {
-			fmt.Fprintf(b, "%s: %d\n", v.name, v.n)
-		}
-	}
-	if t.Blocked > 0 {
-		fmt.Fprintf(b, "blocked for %.3f s by a full ring\n", t.BlockedTime.Seconds())
-	}
-	writeLedger(b, s)
-	for i := range s.Streams {
-		st := &s.Streams[i]
-		fmt.Fprintf(b, "pool of %s: live %d of %d, in the ring %d of %d, held %d of %d, least free %d of %d\n", st.Name,
-			highLive(st), st.Sum.Live, highRing(st), st.Sum.Ring, st.Slots.HighHeld, st.Sum.Held,
-			st.Slots.LeastFree, st.Sum.Live+st.Sum.Ring+st.Sum.Held+st.Sum.Threads)
-	}
-	_, err := o.w.Write(b.Bytes())
-	return err
-}
-
-// writeLedger writes what became of every packet.
-func writeLedger(b *bytes.Buffer, s *speadx.Stats) {
-	fmt.Fprintf(b, "ledger: %d packets\n", s.Packets)
-	for f, n := range s.Fates {
-		if n == 0 {
-			continue
-		}
-		note := ""
-		if heap.Fate(f) == heap.KernelDropped && s.KernelDroppedAtLeast {
-			note = " at least (exact with --gro=false)"
-			if len(s.Devices) > 0 {
-				note = " at least (several packets of one frame count as one)"
-			}
-		}
-		fmt.Fprintf(b, "  %12d %v%s\n", n, heap.Fate(f), note)
-	}
-	if s.InFlight > 0 {
-		fmt.Fprintf(b, "  %12d in flight\n", s.InFlight)
-	}
-	fmt.Fprintf(b, "  %12d unaccounted\n", s.Unaccounted)
-}
+func (o *textOutput) summary(r *report.Report) error { return r.WriteText(o.w) }

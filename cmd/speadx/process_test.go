@@ -17,9 +17,9 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
-	"github.com/speadx/speadx/heap"
 	"github.com/speadx/speadx/internal/testnet"
 	"github.com/speadx/speadx/internal/vnet"
+	"github.com/speadx/speadx/ledger"
 )
 
 // wire makes a veth pair for processes of a test.
@@ -100,7 +100,7 @@ func TestNative(t *testing.T) {
 	r.check(t, 0, "sx-b: driver veth, MTU 9000, queue 0, mode native with multi-buffer, receiving "+destination(n)+"\n",
 		"\n  UMEM: 1 × 8192 frames of 4KiB = 32MiB on ", "\npool: ", "\n  "+destination(n)+": ")
 	s := lastSummary(t, r.stdout)
-	if s.CompleteHeaps != 50 || s.VerifiedHeaps != 50 || s.MismatchedHeaps != 0 || s.Fates[heap.Delivered]+s.Fates[heap.StreamControl] != s.Packets ||
+	if s.CompleteHeaps != 50 || s.VerifiedHeaps != 50 || s.MismatchedHeaps != 0 || s.Fates[ledger.Delivered]+s.Fates[ledger.StreamControl] != s.Packets ||
 		len(s.Devices) != 1 || s.Devices[0].Name != "sx-b" || s.Devices[0].Matched != s.Packets || len(s.Devices[0].Queues) != 1 {
 		t.Errorf("summary %+v", s)
 	}
@@ -336,7 +336,7 @@ func TestLoopback(t *testing.T) {
 	r := recv.wait(t)
 	r.check(t, 0, "UDP socket: receiving "+to+", buffer ", ", without GRO\n")
 	s := lastSummary(t, r.stdout)
-	if s.CompleteHeaps != 20 || s.VerifiedHeaps != 20 || s.Fates[heap.KernelDropped] != 0 || s.StopHeaps != 1 || len(s.Devices) != 0 ||
+	if s.CompleteHeaps != 20 || s.VerifiedHeaps != 20 || s.Fates[ledger.KernelDropped] != 0 || s.StopHeaps != 1 || len(s.Devices) != 0 ||
 		s.FlowSeconds <= 0 || s.FlowSeconds > s.Seconds || s.Gbps <= 0 {
 		t.Errorf("summary %+v", s)
 	}
@@ -365,7 +365,7 @@ func TestTCP(t *testing.T) {
 		r.check(t, 0, "TCP socket: listening on "+to+", the kernel's choice of buffer\n")
 		s := lastSummary(t, r.stdout)
 		if s.CompleteHeaps != 100 || s.VerifiedHeaps != 100 || s.MismatchedHeaps != 0 || s.StopHeaps != tt.stops || s.SkippedBytes != 0 ||
-			s.Fates[heap.Delivered] != s.Packets-tt.stops {
+			s.Fates[ledger.Delivered] != s.Packets-tt.stops {
 			t.Errorf("summary %+v", s)
 		}
 		if !strings.HasPrefix(r.stdout, fmt.Sprintf(`{"type":"heap","stream":"tcp://%s","cnt":1,`, to)) {

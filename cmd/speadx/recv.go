@@ -17,7 +17,9 @@ import (
 
 	"github.com/speadx/speadx"
 	"github.com/speadx/speadx/heap"
+	"github.com/speadx/speadx/internal/flagname"
 	"github.com/speadx/speadx/internal/pattern"
+	"github.com/speadx/speadx/internal/report"
 )
 
 const recvLong = `Receive SPEAD heaps from the network or from capture files.
@@ -125,33 +127,28 @@ type reception struct {
 	began  time.Time
 	live   *liveLine
 
-	got        received
-	verified   uint64
-	mismatched uint64
-	items      [][]byte // of the heap being verified
-	words      []byte   // of its immediate items
+	got   received
+	items [][]byte // of the heap being verified
+	words []byte   // of its immediate items
 }
 
-// received is what was handed over to us.
+// received is what was handed over to us, and when.
 type received struct {
-	heaps, incomplete uint64
-	bytes             uint64        // of their payload
-	first             time.Time     // when the first packet of the first of them came
-	flow              time.Duration // from then until the last of them was handed over
-	elapsed           time.Duration // of the whole run
+	report.Delivered
+	first time.Time // when the first packet of the first heap came
 }
 
 // count adds a heap.
 func (g *received) count(h *heap.Heap, began time.Time) {
 	now := time.Now()
-	if g.heaps++; g.heaps == 1 {
+	if g.Heaps++; g.Heaps == 1 {
 		g.first = since(h.ReceiveTime(), began, now)
 	}
 	if !h.Complete() {
-		g.incomplete++
+		g.Incomplete++
 	}
-	g.bytes += uint64(h.Received())
-	g.flow = now.Sub(g.first)
+	g.Bytes += uint64(h.Received())
+	g.Flow = now.Sub(g.first)
 }
 
 // since is when a heap was received, with the monotonic reading of now. The receiver
@@ -179,21 +176,26 @@ func (c *reception) run() error {
 		c.verify(h)
 		failed = c.out.heap(h, time.Since(c.began))
 		h.Release()
-		if failed != nil || c.f.heaps > 0 && c.got.heaps >= uint64(c.f.heaps) {
+		if failed != nil || c.f.heaps > 0 && c.got.Heaps >= uint64(c.f.heaps) {
 			break
 		}
 	}
-	c.got.elapsed = time.Since(c.began)
+	c.got.Elapsed = time.Since(c.began)
 	failed = errors.Join(failed, c.r.Close())
 	c.live.stop()
-	s := c.r.Stats()
-	if err := c.out.summary(&s, c); failed == nil {
+	if err := c.out.summary(c.report()); failed == nil {
 		failed = err
 	}
-	if failed == nil && c.mismatched > 0 {
-		failed = fmt.Errorf("%w: %d of %d heaps are not what send --verify sends", errMismatch, c.mismatched, c.verified)
+	if failed == nil && c.got.Mismatched > 0 {
+		failed = fmt.Errorf("%w: %d of %d heaps are not what send --verify sends", errMismatch, c.got.Mismatched, c.got.Verified)
 	}
 	return failed
+}
+
+// report reads the counters.
+func (c *reception) report() *report.Report {
+	c.got.Verify = c.f.verify
+	return &report.Report{Stats: c.r.Stats(), Delivered: c.got.Delivered, Diagnoses: c.r.Diagnoses(), Setting: flagname.Name}
 }
 
 // verify checks a complete heap against the pattern that send --verify fills
@@ -214,13 +216,13 @@ func (c *reception) verify(h *heap.Heap) {
 			c.items = append(c.items, it.Data)
 		}
 	}
-	c.verified++
+	c.got.Verified++
 	if err := pattern.CheckHeap(h.Cnt(), c.items); err != nil {
 		const most = 10 // messages
-		if c.mismatched++; c.mismatched <= most {
+		if c.got.Mismatched++; c.got.Mismatched <= most {
 			fmt.Fprintf(c.stderr, "stream %s: %v\n", h.Stream(), err)
 		}
-		if c.mismatched == most {
+		if c.got.Mismatched == most {
 			fmt.Fprintln(c.stderr, "what else differs is only counted")
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/speadx/speadx"
 	"github.com/speadx/speadx/heap"
+	"github.com/speadx/speadx/internal/flagname"
 	"github.com/speadx/speadx/internal/netif"
 	"github.com/speadx/speadx/internal/pages"
 	"github.com/speadx/speadx/internal/units"
@@ -152,7 +153,7 @@ func (f *recvFlags) config(fs *pflag.FlagSet, sources []string) (c speadx.Config
 	if fs.Changed("concurrent-heaps") {
 		c.ConcurrentHeaps = f.concurrent
 	}
-	// All other bounds are the library's, which takes 0 for the default: see settingFlags.
+	// All other bounds are the library's, which takes 0 for the default: see internal/flagname.
 	for _, v := range []struct {
 		flag     string
 		n, least int64
@@ -225,20 +226,13 @@ func (f *recvFlags) config(fs *pflag.FlagSet, sources []string) (c speadx.Config
 	return c, explain(c.Check())
 }
 
-// settingFlags are the flags of settings that the library checks, by field of its Config.
-var settingFlags = map[string]string{
-	"HeapSize": "heap-size", "ConcurrentHeaps": "concurrent-heaps", "Substreams": "substreams",
-	"RingHeaps": "ring-heaps", "ConsumerHeaps": "consumer-heaps", "Stops": "stop-after-stops",
-	"Frames": "frames", "Queues": "queues", "CPUs": "cpus", "SocketBuffer": "buffer",
-}
-
 // explain names the flag in place of the setting that the library refuses.
 func explain(err error) error {
 	var e *speadx.SettingError
-	if !errors.As(err, &e) || settingFlags[e.Setting] == "" {
+	if !errors.As(err, &e) || flagname.Flag(e.Setting) == "" {
 		return err
 	}
-	return wrongFlag(settingFlags[e.Setting], " %v %s", e.Value, e.Reason)
+	return wrongFlag(strings.TrimPrefix(flagname.Flag(e.Setting), "--"), " %v %s", e.Value, e.Reason)
 }
 
 // tcpSources makes all sources that are no files ones of TCP.

@@ -11,6 +11,8 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 
 	"github.com/speadx/speadx"
+	"github.com/speadx/speadx/internal/report"
+	"github.com/speadx/speadx/ledger"
 )
 
 // statusInterval is how often a service manager gets the figures of reception.
@@ -67,9 +69,9 @@ func rates(r *speadx.Receiver) func() string {
 
 // statusText is one line: what happened between two looks at the counters.
 func statusText(a, b *speadx.Stats, d time.Duration) string {
-	before, now := sum(a), sum(b)
-	return fmt.Sprintf("%.3f Gb/s, %.1f heaps/s, %d heaps, %s", gbps(b.Payload-a.Payload, d),
-		float64(now.CompleteHeaps-before.CompleteHeaps)/d.Seconds(), now.CompleteHeaps, lossText(a, b, now.IncompleteHeaps))
+	before, now := a.Heaps(), b.Heaps()
+	return fmt.Sprintf("%.3f Gb/s, %.1f heaps/s, %d heaps, %s", report.Gbps(b.Payload-a.Payload, d),
+		float64(now[ledger.HeapsComplete]-before[ledger.HeapsComplete])/d.Seconds(), now[ledger.HeapsComplete], lossText(a, b, now[ledger.HeapsIncomplete]))
 }
 
 // start sends READY=1, and goes on until stop. The channels say that reception ends.

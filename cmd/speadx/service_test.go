@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/speadx/speadx"
+	"github.com/speadx/speadx/ledger"
 )
 
 // manager is a service manager's end of the socket.
@@ -178,7 +179,7 @@ func TestStatusText(t *testing.T) {
 	var a, b speadx.Stats
 	b.Payload = 250e6
 	b.Streams = []speadx.StreamStats{{}, {}}
-	b.Streams[0].CompleteHeaps, b.Streams[1].CompleteHeaps = 30, 10
+	b.Streams[0].Counts[ledger.HeapsComplete], b.Streams[1].Counts[ledger.HeapsComplete] = 30, 10
 	if got, want := statusText(&a, &b, 2*time.Second), "1.000 Gb/s, 20.0 heaps/s, 40 heaps, no loss"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}

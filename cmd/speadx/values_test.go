@@ -226,7 +226,7 @@ func TestRecvBySource(t *testing.T) {
 	}
 
 	r = program("recv", "--format", "json", path)
-	r.check(t, 0, "came from 10.99.0.1:50000 and from 10.99.0.2:50000: their heap counts collide", "--by-source tells them apart")
+	r.check(t, 0, "came from 10.99.0.1:50000 and from 10.99.0.2:50000.", "[senders_collide]")
 	s = lastSummary(t, r.stdout)
 	if c := s.Streams[0].Conflict; s.SourceConflicts != 169 || c == nil || c.Cnt != 1 || !slices.Equal(c.Senders, []string{"10.99.0.1:50000", "10.99.0.2:50000"}) || s.Unaccounted != 0 {
 		t.Errorf("conflicts: %d, %+v", s.SourceConflicts, c)

@@ -20,6 +20,7 @@ import (
 
 	"github.com/speadx/speadx"
 	"github.com/speadx/speadx/heap"
+	"github.com/speadx/speadx/ledger"
 	"github.com/speadx/speadx/spead"
 )
 
@@ -312,7 +313,7 @@ func TestExhausted(t *testing.T) {
 		held = append(held, h)
 	}
 	refused := send(7, samples)
-	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(log.String(), "no slot is free"); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(log.String(), "code=slots_held"); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("no warning: %s", log.String())
 		}
@@ -328,16 +329,16 @@ func TestExhausted(t *testing.T) {
 	h.Release()
 	s := r.Stats()
 	slots := s.Streams[0].Slots
-	if n := s.Fates[heap.NoSlot]; n != refused {
+	if n := s.Fates[ledger.NoSlot]; n != refused {
 		t.Errorf("%d packets no_slot, want %d", n, refused)
 	}
 	if slots.HighHeld != 6 || slots.LeastFree != 0 {
 		t.Errorf("slots: %+v", slots)
 	}
-	if want := fmt.Sprintf("%d packets refused: no slot is free, as ", refused) + "the consumer holds 6 heaps and up to 6 at a time; raise --consumer-heaps by 5, or release sooner"; !strings.Contains(log.String(), want) {
+	if want := fmt.Sprintf("count=%d of=322 ", refused); !strings.Contains(log.String(), want) || !strings.Contains(log.String(), "setting=ConsumerHeaps value=1 suggested=6") {
 		t.Errorf("warnings:\n%s", log.String())
 	}
-	t.Logf("warnings:\n%sno_slot %d, slots %+v of %+v", log.String(), s.Fates[heap.NoSlot], slots, s.Streams[0].Sum)
+	t.Logf("warnings:\n%sno_slot %d, slots %+v of %+v", log.String(), s.Fates[ledger.NoSlot], slots, s.Streams[0].Sum)
 }
 
 // lockedBuffer is a buffer for a logger of another goroutine.

@@ -20,6 +20,7 @@ import (
 	"github.com/speadx/speadx/heap"
 	"github.com/speadx/speadx/internal/pages"
 	"github.com/speadx/speadx/internal/pattern"
+	"github.com/speadx/speadx/ledger"
 	"github.com/speadx/speadx/pool"
 	"github.com/speadx/speadx/spead"
 )
@@ -494,8 +495,8 @@ func products(a, b []float64) []float64 {
 func (m *memoryRig) check() error {
 	s := m.assembler.Stats()
 	m.turns++
-	if want := m.turns * uint64(m.source.heaps); s.DeliveredHeaps != want || m.errs.Load() > 0 {
-		return fmt.Errorf("of %d heaps %d came out, of all %d incomplete or not as they were sent", want, s.DeliveredHeaps, m.errs.Load())
+	if want := m.turns * uint64(m.source.heaps); s.Counts[ledger.HeapsDelivered] != want || m.errs.Load() > 0 {
+		return fmt.Errorf("of %d heaps %d came out, of all %d incomplete or not as they were sent", want, s.Counts[ledger.HeapsDelivered], m.errs.Load())
 	}
 	return nil
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/speadx/speadx/heap"
 	"github.com/speadx/speadx/internal/sched"
 	"github.com/speadx/speadx/internal/source"
+	"github.com/speadx/speadx/ledger"
 	"github.com/speadx/speadx/pool"
 	"github.com/speadx/speadx/xsk"
 )
@@ -110,7 +111,7 @@ func openSpeadx(mode speadx.Mode, wait speadx.Wait, frames int, ringHeaps func(l
 		// lost with all their packets.
 		s.received = func() uint64 {
 			stats := r.Stats()
-			return stats.Fates[heap.Delivered]
+			return stats.Fates[ledger.Delivered]
 		}
 		s.consumer.Go(func() {
 			// Right behind the receiving thread, where all processors are busy. The
@@ -137,7 +138,7 @@ func (s *speadxReceiver) ring() (peak, size int) {
 	stats, info := s.r.Stats(), s.r.Info()
 	for _, d := range stats.Devices {
 		for _, q := range d.Queues {
-			peak = max(peak, int(q.RingHigh))
+			peak = max(peak, int(q.Counts[ledger.QueueRingHigh]))
 		}
 	}
 	for _, d := range info.Devices {

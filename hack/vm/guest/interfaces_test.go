@@ -15,6 +15,7 @@ import (
 
 	"github.com/speadx/speadx"
 	"github.com/speadx/speadx/internal/send"
+	"github.com/speadx/speadx/ledger"
 	"github.com/speadx/speadx/xsk"
 )
 
@@ -165,8 +166,8 @@ func TestBond(t *testing.T) {
 	})
 	a.sendTo(t, o.own, "", 5, 5, true)
 	r.came(t, 10)
-	if s := r.Stats(); s.Devices[0].Matched == 0 || s.Devices[1].Matched == 0 {
-		t.Errorf("packets came over one card only: %d and %d", s.Devices[0].Matched, s.Devices[1].Matched)
+	if s := r.Stats(); s.Devices[0].Counts[ledger.DeviceMatched] == 0 || s.Devices[1].Counts[ledger.DeviceMatched] == 0 {
+		t.Errorf("packets came over one card only: %d and %d", s.Devices[0].Counts[ledger.DeviceMatched], s.Devices[1].Counts[ledger.DeviceMatched])
 	}
 }
 

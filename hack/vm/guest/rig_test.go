@@ -17,6 +17,7 @@ import (
 	"github.com/speadx/speadx/heap"
 	"github.com/speadx/speadx/internal/pattern"
 	"github.com/speadx/speadx/internal/send"
+	"github.com/speadx/speadx/ledger"
 	"github.com/speadx/speadx/pool"
 )
 
@@ -177,7 +178,7 @@ func (r *reception) ended(t *testing.T) error {
 	select {
 	case <-r.done:
 	case <-time.After(patience):
-		t.Fatalf("not ended after %v: %s", patience, ledger(r.Stats()))
+		t.Fatalf("not ended after %v: %s", patience, account(r.Stats()))
 	}
 	return r.err
 }
@@ -219,8 +220,8 @@ func (w *wire) stream(t *testing.T, r *reception, mtu int, n int64) {
 	}
 	r.checkHeaps(t, n)
 	s := r.settle(t)
-	if s.Fates[heap.Delivered] != sent.Packets-sent.StopHeaps || s.Fates[heap.StreamControl] != sent.StopHeaps || s.Packets != sent.Packets {
-		t.Errorf("%d packets were sent, and received: %s", sent.Packets, ledger(s))
+	if s.Fates[ledger.Delivered] != sent.Packets-sent.StopHeaps || s.Fates[ledger.StreamControl] != sent.StopHeaps || s.Packets != sent.Packets {
+		t.Errorf("%d packets were sent, and received: %s", sent.Packets, account(s))
 	}
 }
 
@@ -238,7 +239,7 @@ func (r *reception) checkHeaps(t *testing.T, n int64) {
 	}
 	slices.Sort(counts)
 	if len(counts) != int(n) || len(slices.Compact(counts)) != int(n) || n > 0 && (counts[0] != 1 || counts[n-1] != uint64(n)) {
-		t.Errorf("received the heaps %d, want 1 to %d: %s", counts, n, ledger(r.Stats()))
+		t.Errorf("received the heaps %d, want 1 to %d: %s", counts, n, account(r.Stats()))
 	}
 }
 
@@ -249,7 +250,7 @@ func (r *reception) settle(t *testing.T) speadx.Stats {
 	select {
 	case <-r.Done():
 	case <-time.After(patience):
-		t.Fatalf("not at rest after %v: %s", patience, ledger(r.Stats()))
+		t.Fatalf("not at rest after %v: %s", patience, account(r.Stats()))
 	}
 	s := r.Stats()
 	sum := s.InFlight
@@ -257,7 +258,7 @@ func (r *reception) settle(t *testing.T) speadx.Stats {
 		sum += n
 	}
 	if sum != s.Packets || s.Unaccounted != 0 || s.InFlight != 0 {
-		t.Errorf("the ledger does not close: unaccounted %d: %s", s.Unaccounted, ledger(s))
+		t.Errorf("the ledger does not close: unaccounted %d: %s", s.Unaccounted, account(s))
 	}
 	for i := range s.Streams {
 		if c := s.Streams[i].Slots; c.Filling != 0 || c.Ready != 0 || c.Held != 0 {
@@ -270,12 +271,12 @@ func (r *reception) settle(t *testing.T) speadx.Stats {
 	return s
 }
 
-// ledger is the part of the statistics that is not zero.
-func ledger(s speadx.Stats) string {
+// account is the part of the statistics that is not zero.
+func account(s speadx.Stats) string {
 	text := fmt.Sprintf("%d packets, %d in flight", s.Packets, s.InFlight)
 	for f, n := range s.Fates {
 		if n > 0 {
-			text += fmt.Sprintf(", %d %v", n, heap.Fate(f))
+			text += fmt.Sprintf(", %d %v", n, ledger.Fate(f))
 		}
 	}
 	return text

@@ -1,0 +1,134 @@
+package main
+
+import "github.com/speadx/speadx/ledger"
+
+// The summary as a reader of --format json sees it. The keys are an interface: they are
+// written down here a second time, so that a table which loses one fails the tests.
+
+type jsonSummary struct {
+	Type string `json:"type"`
+	jsonCounts
+	Unaccounted          int64           `json:"unaccounted"`
+	LostPackets          uint64          `json:"lost_packets"`
+	DeliveredBytes       uint64          `json:"delivered_bytes"`
+	VerifiedHeaps        uint64          `json:"verified_heaps"`
+	MismatchedHeaps      uint64          `json:"mismatched_heaps"`
+	SuperFrames          uint64          `json:"super_frames"`
+	SkippedBytes         uint64          `json:"skipped_bytes"`
+	KernelDroppedAtLeast bool            `json:"kernel_dropped_at_least"`
+	Seconds              float64         `json:"seconds"`
+	FlowSeconds          float64         `json:"flow_seconds"`
+	Gbps                 float64         `json:"gbps"`
+	Streams              []jsonStream    `json:"streams"`
+	Devices              []jsonDevice    `json:"devices"`
+	Diagnoses            []jsonDiagnosis `json:"diagnoses"`
+}
+
+type jsonCounts struct {
+	Heaps             uint64    `json:"heaps"`
+	CompleteHeaps     uint64    `json:"complete_heaps"`
+	IncompleteHeaps   uint64    `json:"incomplete_heaps"`
+	Packets           uint64    `json:"packets"`
+	Bytes             uint64    `json:"bytes"`
+	Fates             jsonFates `json:"fates"`
+	InFlight          uint64    `json:"in_flight"`
+	PayloadBytes      uint64    `json:"payload_bytes"`
+	DeliveredHeaps    uint64    `json:"delivered_heaps"`
+	DiscardedHeaps    uint64    `json:"discarded_heaps"`
+	RingFullHeaps     uint64    `json:"ring_full_heaps"`
+	ShutdownHeaps     uint64    `json:"shutdown_heaps"`
+	EvictedHeaps      uint64    `json:"evicted_heaps"`
+	AgedHeaps         uint64    `json:"aged_heaps"`
+	FlushedHeaps      uint64    `json:"flushed_heaps"`
+	OvertakenHeaps    uint64    `json:"overtaken_heaps"`
+	SinglePacketHeaps uint64    `json:"single_packet_heaps"`
+	StopHeaps         uint64    `json:"stop_heaps"`
+	Batches           uint64    `json:"batches"`
+	MaxBatch          uint64    `json:"max_batch"`
+	SourceConflicts   uint64    `json:"source_conflicts"`
+	Blocked           uint64    `json:"blocked"`
+	BlockedSeconds    float64   `json:"blocked_seconds"`
+}
+
+type jsonFates [ledger.NumFates]uint64
+
+type jsonStream struct {
+	Name string `json:"stream"`
+	jsonCounts
+	OversizeBytes int64         `json:"oversize_bytes"`
+	Senders       int           `json:"senders"`
+	Conflict      *jsonConflict `json:"source_conflict,omitempty"`
+	Pool          jsonSlots     `json:"pool"`
+}
+
+type jsonConflict struct {
+	Cnt     uint64   `json:"cnt"`
+	Senders []string `json:"senders"`
+}
+
+type jsonSlots struct {
+	Live           int `json:"live"`
+	Ring           int `json:"ring"`
+	Held           int `json:"held"`
+	Threads        int `json:"threads"`
+	HighLive       int `json:"high_live"`
+	HighRing       int `json:"high_ring"`
+	HighHeld       int `json:"high_held"`
+	LeastFree      int `json:"least_free"`
+	LeastFreeSmall int `json:"least_free_small"`
+	TableBytes     int `json:"table_bytes"`
+}
+
+type jsonDevice struct {
+	Name      string      `json:"device"`
+	Matched   uint64      `json:"matched"`
+	NoSocket  uint64      `json:"no_socket"`
+	Fragments uint64      `json:"fragments"`
+	Missed    uint64      `json:"missed"`
+	Passed    uint64      `json:"passed"`
+	Queues    []jsonQueue `json:"queues"`
+}
+
+type jsonQueue struct {
+	Queue              int    `json:"queue"`
+	Matched            uint64 `json:"matched"`
+	NoSocket           uint64 `json:"no_socket"`
+	Packets            uint64 `json:"packets"`
+	Chunks             uint64 `json:"chunks"`
+	Batches            uint64 `json:"batches"`
+	ChainTooLong       uint64 `json:"chain_too_long"`
+	InvalidPackets     uint64 `json:"invalid_packets"`
+	InvalidDescriptors uint64 `json:"invalid_descriptors"`
+	LostFrames         uint64 `json:"lost_frames"`
+	Kicks              uint64 `json:"kicks"`
+	RingHigh           uint64 `json:"ring_high"`
+	RxDropped          uint64 `json:"rx_dropped"`
+	RxRingFull         uint64 `json:"rx_ring_full"`
+	RxInvalidDescs     uint64 `json:"rx_invalid_descs"`
+	RxFillRingEmpty    uint64 `json:"rx_fill_ring_empty"`
+}
+
+// jsonDiagnosis has the keys of every kind; those that do not apply are absent.
+type jsonDiagnosis struct {
+	Code      string  `json:"code"`
+	Stage     string  `json:"stage"`
+	Severity  string  `json:"severity"`
+	Sentence  string  `json:"sentence"`
+	Stream    string  `json:"stream"`
+	Device    string  `json:"device"`
+	Source    string  `json:"source"`
+	Queue     int     `json:"queue"`
+	Count     uint64  `json:"count"`
+	Of        uint64  `json:"of"`
+	Bytes     int64   `json:"bytes"`
+	Seconds   float64 `json:"seconds"`
+	First     float64 `json:"first"`
+	Last      float64 `json:"last"`
+	Setting   string  `json:"setting"`
+	Value     int64   `json:"value"`
+	Suggested int64   `json:"suggested"`
+	Heap      uint64  `json:"heap"`
+	Sender    string  `json:"sender"`
+	Sender2   string  `json:"sender2"`
+	Err       string  `json:"err"`
+}

@@ -1,0 +1,139 @@
+package report
+
+import (
+	"encoding/json"
+
+	"github.com/speadx/speadx"
+	"github.com/speadx/speadx/ledger"
+)
+
+// MarshalJSON gives the object that docs/json.md describes, type "summary".
+func (r *Report) MarshalJSON() ([]byte, error) {
+	s, d := &r.Stats, &r.Delivered
+	t := total(s)
+	var o object
+	o.put("type", "summary")
+	o.stream(&t, &s.Fates, s.InFlight)
+	o.put("unaccounted", s.Unaccounted)
+	o.put("lost_packets", s.Fates.Lost())
+	o.put("delivered_bytes", d.Bytes)
+	o.put("verified_heaps", d.Verified)
+	o.put("mismatched_heaps", d.Mismatched)
+	o.put("super_frames", s.SuperFrames)
+	o.put("skipped_bytes", s.SkippedBytes)
+	o.put("kernel_dropped_at_least", s.KernelDroppedAtLeast)
+	o.put("seconds", micro(d.Elapsed.Seconds()))
+	o.put("flow_seconds", micro(d.Flow.Seconds()))
+	o.put("gbps", micro(Gbps(d.Bytes, d.Flow)))
+	streams := []json.RawMessage{}
+	for i := range s.Streams {
+		streams = append(streams, o.part(streamObject(&s.Streams[i])))
+	}
+	o.put("streams", streams)
+	devices := []json.RawMessage{}
+	for i := range s.Devices {
+		devices = append(devices, o.part(deviceObject(&s.Devices[i])))
+	}
+	o.put("devices", devices)
+	diagnoses := []json.RawMessage{}
+	for i := range r.Diagnoses {
+		diagnoses = append(diagnoses, o.part(r.Diagnoses[i].JSON(r.Setting)))
+	}
+	o.put("diagnoses", diagnoses)
+	return o.end()
+}
+
+func streamObject(st *speadx.StreamStats) ([]byte, error) {
+	var o, pool object
+	o.put("stream", st.Name)
+	o.stream(&st.Counts, &st.Fates, st.InFlight)
+	o.put("oversize_bytes", st.Oversize)
+	o.put("senders", st.Senders)
+	if st.Counts[ledger.SourceConflicts] > 0 {
+		var c object
+		c.put("cnt", st.Conflict.Cnt)
+		c.put("senders", []string{st.Conflict.Senders[0].String(), st.Conflict.Senders[1].String()})
+		o.put("source_conflict", o.part(c.end()))
+	}
+	for _, v := range []struct {
+		key string
+		n   int
+	}{
+		{"live", st.Sum.Live}, {"ring", st.Sum.Ring}, {"held", st.Sum.Held}, {"threads", st.Sum.Threads},
+		{"high_live", HighLive(st)}, {"high_ring", HighRing(st)}, {"high_held", st.Slots.HighHeld},
+		{"least_free", st.Slots.LeastFree}, {"least_free_small", st.Slots.LeastFreeSmall},
+		{"table_bytes", st.Sum.Tables},
+	} {
+		pool.put(v.key, v.n)
+	}
+	o.put("pool", o.part(pool.end()))
+	return o.end()
+}
+
+func deviceObject(d *speadx.DeviceStats) ([]byte, error) {
+	var o object
+	o.put("device", d.Name)
+	for c, n := range d.Counts {
+		o.put(ledger.DeviceCounter(c).String(), n)
+	}
+	queues := []json.RawMessage{}
+	for i := range d.Queues {
+		var q object
+		q.put("queue", d.Queues[i].Queue)
+		for c, n := range d.Queues[i].Counts {
+			q.put(ledger.QueueCounter(c).String(), n)
+		}
+		queues = append(queues, o.part(q.end()))
+	}
+	o.put("queues", queues)
+	return o.end()
+}
+
+// object is a JSON object that is written key by key, in that order. The first error stays.
+type object struct {
+	b   []byte
+	err error
+}
+
+func (o *object) put(key string, v any) {
+	value, err := json.Marshal(v)
+	if err != nil && o.err == nil {
+		o.err = err
+	}
+	if len(o.b) == 0 {
+		o.b = append(o.b, '{')
+	} else {
+		o.b = append(o.b, ',')
+	}
+	o.b = append(append(append(append(o.b, '"'), key...), '"', ':'), value...)
+}
+
+// stream writes the counters of a stream, or of all, with the fates.
+func (o *object) stream(c *ledger.StreamCounts, f *ledger.Fates, inFlight uint64) {
+	o.put("heaps", c.Heaps())
+	for i, n := range c {
+		row := ledger.StreamCounter(i).Row()
+		if row.Unit == ledger.Seconds {
+			o.put(row.Name, micro(row.Value(n)))
+		} else {
+			o.put(row.Name, n)
+		}
+	}
+	o.put("fates", f)
+	o.put("in_flight", inFlight)
+}
+
+// part keeps the error of a part.
+func (o *object) part(b []byte, err error) json.RawMessage {
+	if err != nil && o.err == nil {
+		o.err = err
+	}
+	return b
+}
+
+func (o *object) end() ([]byte, error) {
+	if len(o.b) == 0 {
+		o.b = append(o.b, '{')
+	}
+	return append(o.b, '}'), o.err
+}

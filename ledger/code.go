@@ -1,0 +1,84 @@
+package ledger
+
+import "log/slog"
+
+// The codes of what the receiver finds by itself.
+const (
+	CarrierLost        Code = "carrier_lost"
+	CarrierBack        Code = "carrier_back"
+	NICDrops           Code = "nic_drops"
+	QueueUnserved      Code = "queue_unserved"
+	Fragments          Code = "fragments"
+	FrameTooSmall      Code = "frame_too_small"
+	RedirectLost       Code = "redirect_lost"
+	FramesNotConserved Code = "frames_not_conserved"
+	KernelDrops        Code = "kernel_drops"
+	PacketTooLong      Code = "packet_too_long"
+	HeapTooLarge       Code = "heap_too_large"
+	SendersCollide     Code = "senders_collide"
+	SlotsHeld          Code = "slots_held"
+	RingOverflow       Code = "ring_overflow"
+	RingBlocked        Code = "ring_blocked"
+)
+
+var codes = []CodeRow{
+	{Code: CarrierLost, Stage: NIC, Severity: slog.LevelWarn,
+		Meaning:  "An interface has lost its carrier while packets are received from it.",
+		Sentence: "Interface {device} has no carrier.",
+		Remedy:   "Check the cable, the switch port, or the other end of a veth pair."},
+	{Code: CarrierBack, Stage: NIC, Severity: slog.LevelInfo,
+		Meaning:  "An interface that had lost its carrier has one again.",
+		Sentence: "Interface {device} has a carrier again."},
+	{Code: NICDrops, Stage: NIC, Unit: Packets, Severity: slog.LevelWarn,
+		Meaning:  "The NIC's counter of missed packets rose (`nic_dropped`).",
+		Sentence: "{count} packets dropped by the NIC, as its ring was full; some may have been for other programs.",
+		Remedy:   "Make the ring larger: ethtool -G."},
+	{Code: QueueUnserved, Stage: Program, Unit: Packets, Severity: slog.LevelWarn,
+		Meaning:  "Packets for our endpoints came on a queue that has no socket (`no_socket`).",
+		Sentence: "{count} packets arrived on queue {queue} of {device}, which has no socket, and went to the kernel.",
+		Remedy:   "Receive that queue too ({Queues}), or steer them to one of ours: ethtool -N {device} flow-type udp4 dst-port PORT action QUEUE."},
+	{Code: Fragments, Stage: Program, Unit: Packets, Severity: slog.LevelWarn,
+		Meaning:  "IP fragments came for our endpoints (`fragment`).",
+		Sentence: "{count} IP fragments for our endpoints went to the kernel: the sender's packets are larger than a link's MTU on the way.",
+		Remedy:   "Make the packets smaller, or receive with UDP sockets ({Mode})."},
+	{Code: FrameTooSmall, Stage: Socket, Unit: Packets, Severity: slog.LevelWarn,
+		Meaning:  "The kernel dropped packets that are longer than one frame, in a mode without multi-buffer.",
+		Sentence: "{count} packets on {device} dropped, whose frames are longer than {bytes} bytes: this kernel puts a packet into one frame only.",
+		Remedy:   "Receive them with UDP sockets ({Mode}), or with Linux 6.6 or later."},
+	{Code: RedirectLost, Stage: Socket, Unit: Packets, Severity: slog.LevelWarn,
+		Meaning:  "The XDP program redirected packets to the sockets, and they are neither there nor counted as dropped.",
+		Sentence: "{count} packets that the XDP program on {device} redirected did not arrive at the sockets: the driver drops what a program redirects, or a socket is of another queue.",
+		Remedy:   "Try generic mode ({Mode})."},
+	{Code: FramesNotConserved, Stage: Socket, Severity: slog.LevelWarn,
+		Meaning:  "At the end a queue's frames are not each in one place: the driver gave one out twice, or lost it.",
+		Sentence: "Queue {queue} of {device}: {err}. This is a fault of the driver, and can damage what is received.",
+		Remedy:   "Use a mode that does not need that part of the driver, such as native ({Mode})."},
+	{Code: KernelDrops, Stage: Socket, Unit: Packets, Severity: slog.LevelWarn,
+		Meaning:  "The kernel dropped packets before the receiving thread could read them (`kernel_dropped`).",
+		Sentence: "{count} packets dropped by the kernel: the receiving thread came too late.",
+		Remedy:   "Give it a processor of its own ({CPUs}), or hold more packets with {Frames}, or with {SocketBuffer} for UDP sockets."},
+	{Code: PacketTooLong, Stage: Socket, Unit: Packets, Severity: slog.LevelWarn,
+		Meaning:  "Packets were longer than 64 KiB (`chain_too_long`).",
+		Sentence: "{count} packets dropped for being longer than 64 KiB.",
+		Remedy:   "Make the sender use smaller packets."},
+	{Code: SendersCollide, Stage: Assembly, Severity: slog.LevelWarn,
+		Meaning:  "Two senders use the same heap count in one stream (`source_conflicts`).",
+		Sentence: "Stream {stream}: heap {heap} came from {sender} and from {sender2}. Their heap counts collide, and their packets mix or are lost.",
+		Remedy:   "Tell senders apart with {BySender}. If it is one sender with several ports, all is well."},
+	{Code: HeapTooLarge, Stage: Pool, Severity: slog.LevelWarn,
+		Meaning:  "A heap was larger than a slot of the pool (`oversize_heap`).",
+		Sentence: "Stream {stream}: a heap of {bytes} bytes was refused. The largest that has room is {value} bytes.",
+		Remedy:   "Raise {setting} to {suggested}."},
+	{Code: SlotsHeld, Stage: Pool, Unit: Packets, Severity: slog.LevelWarn,
+		Meaning:  "No slot was free, as the consumer held more heaps than the pool was sized for (`no_slot`).",
+		Sentence: "Stream {stream}: {count} packets refused, as no slot was free: the consumer held more than {value} heaps.",
+		Remedy:   "Raise {setting} to {suggested}, or release heaps sooner."},
+	{Code: RingOverflow, Stage: Ring, Unit: Packets, Severity: slog.LevelWarn,
+		Meaning:  "The ring of finished heaps was full, and heaps were dropped (`ring_full`).",
+		Sentence: "{count} packets of finished heaps dropped, as the ring was full: the consumer is too slow.",
+		Remedy:   "Make it faster, or let more heaps wait for it with {RingHeaps}."},
+	{Code: RingBlocked, Stage: Ring, Severity: slog.LevelWarn,
+		Meaning:  "Receiving threads waited for the consumer for more than 1 % of the time.",
+		Sentence: "Stream {stream}: a full ring kept receiving threads waiting for {duration}. The consumer is too slow.",
+		Remedy:   "Make it faster, or change {RingHeaps} or {OnFull}."},
+}
