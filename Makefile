@@ -49,6 +49,17 @@ test-vm: ## run tests in virtual machines: kernels 6.1, 6.12 and the newest, six
 	hack/need dpkg-deb=dpkg apt-get=apt
 	$(GO) run ./hack/vm $(VMFLAGS)
 
+# Modules of their own, so that what their tests need is not what the library needs.
+.PHONY: test-ops
+test-ops: ## test the packages and what is in deploy/; installs what it needs
+	$(GO) run ./hack/testrun -C hack/dist -p=1 -count=1 ./...
+
+# ARCHS are the architectures to make packages for.
+ARCHS ?= amd64,arm64
+.PHONY: dist
+dist: ## make tarballs, .deb and .rpm for amd64 and arm64, in dist/
+	cd hack/dist && $(GO) run . -out ../../dist -arch $(ARCHS)
+
 .PHONY: soak
 soak: ## open and close receivers in full flow SOAK times, 1000 by default
 	SPEADX_SOAK=$(SOAK) $(TEST) -timeout=2h -run='^TestOpenClose$$' .
@@ -85,6 +96,8 @@ lint: ## gofmt, go vet and staticcheck
 	$(GO) vet ./...
 	$(GO) vet -tags=stepping ./heap ./pool
 	$(GO) vet -tags=vmguest ./hack/vm/guest
+	$(GO) vet -tags=manpages ./cmd/speadx
+	$(GO) vet -C hack/dist ./...
 	$(GO) tool staticcheck ./...
 	$(GO) tool staticcheck -tags=vmguest ./hack/vm/guest
 	$(GO) tool staticcheck -tags=stepping ./heap ./pool
@@ -96,4 +109,4 @@ arm64: ## build and vet for arm64
 
 .PHONY: clean
 clean: ## remove what make made
-	rm -rf bin bench-out
+	rm -rf bin bench-out dist

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"os/signal"
 	"strings"
 	"syscall"
@@ -24,11 +23,6 @@ const (
 	exitError = 1 // something failed, or a verification did
 	exitUsage = 2 // the command line asks for something that cannot be
 )
-
-func main() {
-	ownProcess = true
-	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
-}
 
 // ownProcess says that the process is the program's alone, and ends with it. A test that
 // runs the program within its own process must keep its privileges.

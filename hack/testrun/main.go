@@ -3,6 +3,8 @@
 //
 //	testrun -p=1 ./... -- -tags=stepping ./heap ./pool
 //
+// A run that begins with -C DIRECTORY is of the module there.
+//
 // It prints a line for each package, what failed or was skipped with its output,
 // and at the end, over all runs, how many tests and subtests there were:
 //
@@ -44,7 +46,11 @@ func main() {
 }
 
 func run(t *tally.Tally, args []string) error {
-	cmd := exec.Command("go", append([]string{"test", "-json"}, args...)...)
+	line := []string{"test"}
+	if len(args) > 1 && args[0] == "-C" { // go wants it first
+		line, args = append(line, args[:2]...), args[2:]
+	}
+	cmd := exec.Command("go", append(append(line, "-json"), args...)...)
 	cmd.Stderr = os.Stderr
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {

@@ -1,0 +1,10 @@
+//go:build !manpages
+
+package main
+
+import "os"
+
+func main() {
+	ownProcess = true
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
