@@ -195,7 +195,10 @@ func (c *reception) run() error {
 // report reads the counters.
 func (c *reception) report() *report.Report {
 	c.got.Verify = c.f.verify
-	return &report.Report{Stats: c.r.Stats(), Delivered: c.got.Delivered, Diagnoses: c.r.Diagnoses(), Setting: flagname.Name}
+	return &report.Report{
+		Stats: c.r.Stats(), Delivered: c.got.Delivered, Diagnoses: c.r.Diagnoses(), Threads: c.r.Threads(),
+		Devices: c.r.Info().Devices, Time: time.Now(), Setting: flagname.Name,
+	}
 }
 
 // verify checks a complete heap against the pattern that send --verify fills

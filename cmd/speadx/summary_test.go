@@ -6,7 +6,8 @@ import "github.com/speadx/speadx/ledger"
 // written down here a second time, so that a table which loses one fails the tests.
 
 type jsonSummary struct {
-	Type string `json:"type"`
+	Type string  `json:"type"`
+	Time float64 `json:"time"`
 	jsonCounts
 	Unaccounted          int64           `json:"unaccounted"`
 	LostPackets          uint64          `json:"lost_packets"`
@@ -21,6 +22,7 @@ type jsonSummary struct {
 	Gbps                 float64         `json:"gbps"`
 	Streams              []jsonStream    `json:"streams"`
 	Devices              []jsonDevice    `json:"devices"`
+	Threads              []jsonThread    `json:"threads"`
 	Diagnoses            []jsonDiagnosis `json:"diagnoses"`
 }
 
@@ -76,11 +78,18 @@ type jsonSlots struct {
 	HighHeld       int `json:"high_held"`
 	LeastFree      int `json:"least_free"`
 	LeastFreeSmall int `json:"least_free_small"`
+	NowLive        int `json:"now_live"`
+	NowRing        int `json:"now_ring"`
+	NowHeld        int `json:"now_held"`
+	NowFree        int `json:"now_free"`
 	TableBytes     int `json:"table_bytes"`
 }
 
 type jsonDevice struct {
 	Name      string      `json:"device"`
+	Mode      string      `json:"mode"`
+	Driver    string      `json:"driver"`
+	MTU       int         `json:"mtu"`
 	Matched   uint64      `json:"matched"`
 	NoSocket  uint64      `json:"no_socket"`
 	Fragments uint64      `json:"fragments"`
@@ -91,6 +100,7 @@ type jsonDevice struct {
 
 type jsonQueue struct {
 	Queue              int    `json:"queue"`
+	RingSize           int    `json:"ring_size"`
 	Matched            uint64 `json:"matched"`
 	NoSocket           uint64 `json:"no_socket"`
 	Packets            uint64 `json:"packets"`
@@ -106,6 +116,17 @@ type jsonQueue struct {
 	RxRingFull         uint64 `json:"rx_ring_full"`
 	RxInvalidDescs     uint64 `json:"rx_invalid_descs"`
 	RxFillRingEmpty    uint64 `json:"rx_fill_ring_empty"`
+}
+
+type jsonThread struct {
+	Name             string  `json:"thread"`
+	CPU              int     `json:"cpu"`
+	State            string  `json:"state"`
+	Turns            uint64  `json:"turns"`
+	SinceTurnSeconds float64 `json:"since_turn_seconds"`
+	BusySeconds      float64 `json:"busy_seconds"`
+	IdleSeconds      float64 `json:"idle_seconds"`
+	BlockedSeconds   float64 `json:"blocked_seconds"`
 }
 
 // jsonDiagnosis has the keys of every kind; those that do not apply are absent.

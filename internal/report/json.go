@@ -13,6 +13,9 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 	t := total(s)
 	var o object
 	o.put("type", "summary")
+	if !r.Time.IsZero() {
+		o.put("time", micro(float64(r.Time.UnixMicro())/1e6))
+	}
 	o.stream(&t, &s.Fates, s.InFlight)
 	o.put("unaccounted", s.Unaccounted)
 	o.put("lost_packets", s.Fates.Lost())
@@ -32,9 +35,14 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 	o.put("streams", streams)
 	devices := []json.RawMessage{}
 	for i := range s.Devices {
-		devices = append(devices, o.part(deviceObject(&s.Devices[i])))
+		devices = append(devices, o.part(r.deviceObject(i)))
 	}
 	o.put("devices", devices)
+	threads := []json.RawMessage{}
+	for i := range r.Threads {
+		threads = append(threads, o.part(threadObject(&r.Threads[i])))
+	}
+	o.put("threads", threads)
 	diagnoses := []json.RawMessage{}
 	for i := range r.Diagnoses {
 		diagnoses = append(diagnoses, o.part(r.Diagnoses[i].JSON(r.Setting)))
@@ -62,6 +70,7 @@ func streamObject(st *speadx.StreamStats) ([]byte, error) {
 		{"live", st.Sum.Live}, {"ring", st.Sum.Ring}, {"held", st.Sum.Held}, {"threads", st.Sum.Threads},
 		{"high_live", HighLive(st)}, {"high_ring", HighRing(st)}, {"high_held", st.Slots.HighHeld},
 		{"least_free", st.Slots.LeastFree}, {"least_free_small", st.Slots.LeastFreeSmall},
+		{"now_live", st.Slots.Filling}, {"now_ring", st.Slots.Ready}, {"now_held", st.Slots.Held}, {"now_free", st.Slots.Free},
 		{"table_bytes", st.Sum.Tables},
 	} {
 		pool.put(v.key, v.n)
@@ -70,9 +79,19 @@ func streamObject(st *speadx.StreamStats) ([]byte, error) {
 	return o.end()
 }
 
-func deviceObject(d *speadx.DeviceStats) ([]byte, error) {
+func (r *Report) deviceObject(i int) ([]byte, error) {
+	d := &r.Stats.Devices[i]
+	var info speadx.DeviceInfo
+	if i < len(r.Devices) {
+		info = r.Devices[i]
+	}
 	var o object
 	o.put("device", d.Name)
+	if i < len(r.Devices) {
+		o.put("mode", info.Mode.String())
+		o.put("driver", info.Driver)
+		o.put("mtu", info.MTU)
+	}
 	for c, n := range d.Counts {
 		o.put(ledger.DeviceCounter(c).String(), n)
 	}
@@ -80,12 +99,28 @@ func deviceObject(d *speadx.DeviceStats) ([]byte, error) {
 	for i := range d.Queues {
 		var q object
 		q.put("queue", d.Queues[i].Queue)
+		if i < len(info.Queues) {
+			q.put("ring_size", info.Queues[i].Frames)
+		}
 		for c, n := range d.Queues[i].Counts {
 			q.put(ledger.QueueCounter(c).String(), n)
 		}
 		queues = append(queues, o.part(q.end()))
 	}
 	o.put("queues", queues)
+	return o.end()
+}
+
+func threadObject(t *speadx.ThreadStats) ([]byte, error) {
+	var o object
+	o.put("thread", t.Name)
+	o.put("cpu", t.CPU)
+	o.put("state", t.State.String())
+	o.put("turns", t.Turns)
+	o.put("since_turn_seconds", micro(t.SinceTurn.Seconds()))
+	o.put("busy_seconds", micro(t.Busy.Seconds()))
+	o.put("idle_seconds", micro(t.Idle.Seconds()))
+	o.put("blocked_seconds", micro(t.Blocked.Seconds()))
 	return o.end()
 }
 

@@ -13,6 +13,11 @@ type Report struct {
 	Stats     speadx.Stats
 	Delivered Delivered
 	Diagnoses []ledger.Diagnosis
+	Threads   []speadx.ThreadStats
+	// Devices are what the devices of Stats were opened with, in the same order.
+	Devices []speadx.DeviceInfo
+	// Time is when the counters were read.
+	Time time.Time
 	// Setting names a field of speadx.Config as the user knows it. Default: the field.
 	Setting func(field string) string
 }
