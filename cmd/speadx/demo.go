@@ -122,7 +122,7 @@ func runDemo(ctx context.Context, duration time.Duration, rate float64, w io.Wri
 	f := newRecvFlags()
 	f.verify, f.quiet = true, true
 	c := &reception{r: r, f: f, out: newOutput(w, w, f, 1), stderr: w, began: time.Now()}
-	defer c.progress().stop()
+	defer c.live1s(c.stderr, printRates).stop()
 	// The stop heap ends reception; should it be lost, the time does.
 	defer time.AfterFunc(duration+5*time.Second, r.Stop).Stop()
 	failed := c.run()

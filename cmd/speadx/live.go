@@ -16,13 +16,15 @@ type liveLine struct {
 	end  chan struct{}
 	done chan struct{}
 	once sync.Once
+
+	print func(w io.Writer, a, b *speadx.Stats, d, since time.Duration)
 }
 
-// progress starts the live line.
-func (c *reception) progress() *liveLine {
-	l := &liveLine{end: make(chan struct{}), done: make(chan struct{})}
+// live1s starts to print once a second what happened since the last time.
+func (c *reception) live1s(w io.Writer, print func(w io.Writer, a, b *speadx.Stats, d, since time.Duration)) *liveLine {
+	l := &liveLine{end: make(chan struct{}), done: make(chan struct{}), print: print}
 	c.live = l
-	go l.run(c.stderr, c.r, c.began)
+	go l.run(w, c.r, c.began)
 	return l
 }
 
@@ -37,7 +39,7 @@ func (l *liveLine) run(w io.Writer, r *speadx.Receiver, began time.Time) {
 			return
 		case now := <-every.C:
 			s := r.Stats()
-			printRates(w, &last, &s, now.Sub(at), now.Sub(began))
+			l.print(w, &last, &s, now.Sub(at), now.Sub(began))
 			last, at = s, now
 		}
 	}

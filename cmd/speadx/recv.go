@@ -56,11 +56,12 @@ func newRecvCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			show := newProgress(f, cmd.ErrOrStderr())
 			for _, note := range f.spead2.notes(cmd.Flags()) {
-				fmt.Fprintln(cmd.ErrOrStderr(), note)
+				fmt.Fprintln(show.stderr, note)
 			}
-			cfg.Logger = slog.New(newNotices(cmd.ErrOrStderr()))
-			return runRecv(cmd.Context(), cfg, f, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			cfg.Progress, cfg.Logger = show.opening(), slog.New(show.handler())
+			return runRecv(cmd.Context(), cfg, f, show, cmd.OutOrStdout())
 		},
 	}
 	useFlagGroups(cmd, f.groups())
@@ -75,7 +76,8 @@ const consumerNice = -10
 var errMismatch = errors.New("verification failed")
 
 // runRecv receives and prints, until the streams end or a signal comes.
-func runRecv(ctx context.Context, cfg speadx.Config, f *recvFlags, stdout, stderr io.Writer) error {
+func runRecv(ctx context.Context, cfg speadx.Config, f *recvFlags, show *progress, stdout io.Writer) error {
+	stderr := show.stderr
 	// The first signal ends reception in good order, the second at once.
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -85,6 +87,7 @@ func runRecv(ctx context.Context, cfg speadx.Config, f *recvFlags, stdout, stder
 		return err
 	}
 	r, err := speadx.Open(ctx, cfg)
+	show.opened()
 	if err != nil {
 		return err
 	}
@@ -112,9 +115,7 @@ func runRecv(ctx context.Context, cfg speadx.Config, f *recvFlags, stdout, stder
 		defer time.AfterFunc(f.duration, r.Stop).Stop()
 	}
 	rec := &reception{r: r, f: f, out: newOutput(stdout, stderr, f, len(in.Streams)), stderr: stderr, began: time.Now()}
-	if !f.quiet && isTerminal(stderr) {
-		defer rec.progress().stop()
-	}
+	defer show.live(rec).stop()
 	return rec.run()
 }
 

@@ -52,6 +52,7 @@ type recvFlags struct {
 	verify     bool
 	hash       bool
 	quiet      bool
+	progress   string
 
 	descriptors, values bool
 
@@ -89,6 +90,7 @@ func (f *recvFlags) groups() []flagGroup {
 	out := newFlagGroup("Output")
 	fs = out.flags
 	fs.StringVar(&f.format, "format", "text", "print in `FORMAT` text or json")
+	fs.StringVar(&f.progress, "progress", "auto", "show `HOW` far the start is, and once a second what comes: line, json (all of standard error is then objects, one a line), none, or auto, a line on a terminal and notes elsewhere")
 	fs.BoolVarP(&f.quiet, "quiet", "q", false, "print only the totals, and what is amiss")
 	fs.BoolVar(&f.descriptors, "descriptors", false, "print the descriptors, and the items' names")
 	fs.BoolVar(&f.values, "values", false, "print the values of described items, in the format text shortened")
@@ -209,6 +211,9 @@ func (f *recvFlags) config(fs *pflag.FlagSet, sources []string) (c speadx.Config
 	}
 	if f.format != "text" && f.format != "json" {
 		return c, wrongFlag("format", " %q is neither text nor json", f.format)
+	}
+	if err := checkProgress(f.progress); err != nil {
+		return c, err
 	}
 	if f.tcp {
 		sources = tcpSources(sources)
