@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/speadx/speadx"
+	"github.com/speadx/speadx/internal/flagname"
 	"github.com/speadx/speadx/internal/netif"
 	"github.com/speadx/speadx/internal/pages"
 	"github.com/speadx/speadx/internal/sizing"
@@ -193,7 +194,7 @@ func (p *receiverPlan) recvCommand() []string {
 	args := []string{"recv", "--heap-size", units.Size(p.Scenario.HeapSize).String()}
 	for i := range p.Lines {
 		if l := &p.Lines[i]; l.Setting != "" {
-			args = append(args, "--"+settingFlags[l.Setting], strconv.FormatInt(int64(l.Value), 10))
+			args = append(args, flagname.Flag(l.Setting), strconv.FormatInt(int64(l.Value), 10))
 		}
 	}
 	if p.iface != "" {
@@ -210,7 +211,7 @@ func parseRecv(args []string) (speadx.Config, error) {
 		fs.AddFlagSet(g.flags)
 	}
 	if err := fs.Parse(args); err != nil {
-		return speadx.Config{}, flagError(err)
+		return speadx.Config{}, flagError(fs, err)
 	}
 	return f.config(fs, fs.Args())
 }
@@ -260,7 +261,7 @@ func (p *receiverPlan) printText(w io.Writer) error {
 		fmt.Fprintf(&b, "%s: %s", strings.ReplaceAll(l.Name, "_", " "), number(l))
 		switch {
 		case l.Setting != "":
-			fmt.Fprintf(&b, "   --%s %.0f", settingFlags[l.Setting], l.Value)
+			fmt.Fprintf(&b, "   %s %.0f", flagname.Flag(l.Setting), l.Value)
 		case l.Command != "":
 			fmt.Fprintf(&b, "   %s", p.shell(l))
 		}
@@ -312,7 +313,7 @@ func (p *receiverPlan) printJSON(w io.Writer) error {
 	for i := range p.Lines {
 		l := jsonPlanLine{Line: p.Lines[i], Command: p.shell(&p.Lines[i])}
 		if l.Setting != "" {
-			l.Flag = "--" + settingFlags[l.Setting]
+			l.Flag = flagname.Flag(l.Setting)
 		}
 		j.Lines = append(j.Lines, l)
 	}

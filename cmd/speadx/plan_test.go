@@ -206,3 +206,33 @@ func TestCPUList(t *testing.T) {
 		}
 	}
 }
+
+// TestTuningShowsThePlan: the plan in docs/tuning.md is what the command there prints, but for
+// what depends on the machine.
+func TestTuningShowsThePlan(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/tuning.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, shown, ok := strings.Cut(string(doc), "    $ speadx plan ")
+	if !ok {
+		t.Fatal("no command")
+	}
+	command, shown, _ := strings.Cut(shown, "\n")
+	r := program(append([]string{"plan"}, strings.Fields(command)...)...)
+	r.check(t, 0)
+	fixed, _, ok := strings.Cut(r.stdout, "start seconds:")
+	if !ok {
+		t.Fatal("no time of a start")
+	}
+	for l := range strings.Lines(fixed) {
+		line, rest, _ := strings.Cut(shown, "\n")
+		if shown = rest; line != "    "+strings.TrimSuffix(l, "\n") {
+			t.Fatalf("the document shows\n%s\nin place of\n    %s", line, l)
+		}
+	}
+	last := strings.TrimSuffix(r.stdout, "\n")
+	if last = last[strings.LastIndexByte(last, '\n')+1:]; !strings.Contains(shown, "\n    "+last+"\n") {
+		t.Errorf("the document does not show %s", last)
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"github.com/speadx/speadx"
 	"github.com/speadx/speadx/heap"
 	"github.com/speadx/speadx/internal/vnet"
+	"github.com/speadx/speadx/ledger"
 	"github.com/speadx/speadx/pool"
 )
 
@@ -91,7 +92,7 @@ func newPlanRig(t *testing.T, n *vnet.Net, cfg speadx.Config) *planRig {
 	return g
 }
 
-// packet sends packet i of a heap of so many bytes.
+// packet sends packet i of a heap of size bytes.
 func (g *planRig) packet(cnt uint64, i, size int) {
 	g.t.Helper()
 	b := make([]byte, 48+planPayload)
@@ -139,7 +140,7 @@ func (g *planRig) seen() speadx.Stats {
 	return g.await("arrival", func(s *speadx.Stats) bool { return s.Packets == g.sent })
 }
 
-// take has the consumer take so many heaps, of which it holds the last ones.
+// take has the consumer take n heaps. It holds the last ones.
 func (g *planRig) take(n, hold int) {
 	g.t.Helper()
 	ctx, cancel := context.WithTimeout(g.t.Context(), patience)
@@ -171,7 +172,7 @@ func (g *planRig) stall() {
 
 // end lets the consumer take the rest, and checks what became of all packets: all were
 // delivered but those with these fates.
-func (g *planRig) end(lost map[heap.Fate]uint64) {
+func (g *planRig) end(lost map[ledger.Fate]uint64) {
 	g.t.Helper()
 	g.seen()
 	g.r.Stop()
@@ -188,18 +189,18 @@ func (g *planRig) end(lost map[heap.Fate]uint64) {
 	}
 	<-g.r.Done()
 	s := g.r.Stats()
-	want := [heap.NumFates]uint64{heap.Delivered: g.sent}
+	want := ledger.Fates{ledger.Delivered: g.sent}
 	for f, n := range lost {
 		want[f] = n
-		want[heap.Delivered] -= n
+		want[ledger.Delivered] -= n
 	}
 	if s.Fates != want || s.Unaccounted != 0 || s.Packets != g.sent {
 		g.t.Errorf("%d packets, %d unaccounted, fates %v, want %v", s.Packets, s.Unaccounted, s.Fates, want)
 	}
 }
 
-// TestPlanHolds: with the plan's numbers nothing is lost, and nobody waits, while the consumer
-// stalls for as long as planned, several times.
+// TestPlanHolds: with the plan's numbers nothing is lost, and no thread waits, while the
+// consumer stalls for as long as planned, several times.
 func TestPlanHolds(t *testing.T) {
 	n := wire(t)
 	for _, policy := range []heap.Policy{heap.Block, heap.DropNewest} {
@@ -211,10 +212,10 @@ func TestPlanHolds(t *testing.T) {
 			for cycle := range 3 {
 				g.heaps(planRing) // as many as come in the stall
 				done := uint64(planHeld + (cycle+1)*planRing)
-				s := g.await("heaps", func(s *speadx.Stats) bool { return s.Streams[0].CompleteHeaps == done })
+				s := g.await("heaps", func(s *speadx.Stats) bool { return s.Streams[0].Counts[ledger.HeapsComplete] == done })
 				st := &s.Streams[0]
-				if st.Blocked != 0 || st.RingFullHeaps != 0 || st.Slots.Ready != planRing || st.Slots.Held != planHeld {
-					t.Fatalf("after stall %d: blocked %d times, %d heaps dropped, %+v", cycle, st.Blocked, st.RingFullHeaps, st.Slots)
+				if st.Counts[ledger.Blocked] != 0 || st.Counts[ledger.HeapsRingFull] != 0 || st.Slots.Ready != planRing || st.Slots.Held != planHeld {
+					t.Fatalf("after stall %d: blocked %d times, %d heaps dropped, %+v", cycle, st.Counts[ledger.Blocked], st.Counts[ledger.HeapsRingFull], st.Slots)
 				}
 				g.take(planRing, planHeld)
 			}
@@ -235,28 +236,28 @@ func TestPlanOneRingPlaceLess(t *testing.T) {
 			g.stall()
 			g.heaps(planRing)
 			if policy == heap.DropNewest {
-				g.await("dropped heap", func(s *speadx.Stats) bool { return s.Streams[0].RingFullHeaps == 1 })
-				g.end(map[heap.Fate]uint64{heap.RingFull: planPackets})
+				g.await("dropped heap", func(s *speadx.Stats) bool { return s.Streams[0].Counts[ledger.HeapsRingFull] == 1 })
+				g.end(map[ledger.Fate]uint64{ledger.RingFull: planPackets})
 				return
 			}
-			g.await("blocked thread", func(s *speadx.Stats) bool { return s.Streams[0].Blocked == 1 })
-			// From now on nobody reads the frames. What comes until they are full is kept, and
-			// the rest is the kernel's loss.
+			g.await("blocked thread", func(s *speadx.Stats) bool { return s.Streams[0].Counts[ledger.Blocked] == 1 })
+			// From now on the frames are not read. What comes until they are full is kept. The
+			// rest is the kernel's loss.
 			g.heaps(planFrames/planPackets + 1)
 			s := g.seen()
-			if s.Fates[heap.KernelDropped] == 0 {
+			if s.Fates[ledger.KernelDropped] == 0 {
 				t.Errorf("fates %v", s.Fates)
 			}
-			if s.Fates[heap.RingFull] != 0 {
+			if s.Fates[ledger.RingFull] != 0 {
 				t.Errorf("a heap was dropped under the policy %v", policy)
 			}
 		})
 	}
 }
 
-// fill brings every slot into use: as many heaps as planned are held, wait in the ring and are
-// incomplete, and one that is a single packet is in the thread's hands. It returns a function
-// that completes the incomplete ones.
+// fill brings every slot into use. As many heaps as planned are held, wait in the ring, and are
+// incomplete. One more, a single packet, is in the thread's hands. The function that it returns
+// completes the incomplete ones.
 func (g *planRig) fill() (complete func()) {
 	g.t.Helper()
 	g.stall()
@@ -282,7 +283,7 @@ func TestPlanSlots(t *testing.T) {
 	n := wire(t)
 	g := newPlanRig(t, n, planned(t, n))
 	complete := g.fill()
-	s := g.await("heap in the thread's hands", func(s *speadx.Stats) bool { return s.Streams[0].Blocked == 1 })
+	s := g.await("heap in the thread's hands", func(s *speadx.Stats) bool { return s.Streams[0].Counts[ledger.Blocked] == 1 })
 	st := &s.Streams[0]
 	if st.Slots.LeastFree != 0 || g.r.Info().PoolSlots != planSlots {
 		t.Errorf("%d slots, %+v", g.r.Info().PoolSlots, st.Slots)
@@ -299,22 +300,22 @@ func TestPlanOneSlotLess(t *testing.T) {
 	cfg.ConsumerHeaps = planHeld - 1 // while the consumer holds as many as before
 	g := newPlanRig(t, n, cfg)
 	complete := g.fill()
-	s := g.await("refused packet", func(s *speadx.Stats) bool { return s.Fates[heap.NoSlot] > 0 })
-	if st := &s.Streams[0]; st.Slots.LeastFree != 0 || st.Blocked != 0 {
-		t.Errorf("blocked %d times, %+v", st.Blocked, st.Slots)
+	s := g.await("refused packet", func(s *speadx.Stats) bool { return s.Fates[ledger.NoSlot] > 0 })
+	if st := &s.Streams[0]; st.Slots.LeastFree != 0 || st.Counts[ledger.Blocked] != 0 {
+		t.Errorf("blocked %d times, %+v", st.Counts[ledger.Blocked], st.Slots)
 	}
 	g.take(1, planHeld) // or the next heap waits for the ring
 	complete()
 	g.take(planRing-1+planLive, planHeld)
-	g.end(map[heap.Fate]uint64{heap.NoSlot: 1})
+	g.end(map[ledger.Fate]uint64{ledger.NoSlot: 1})
 }
 
 // TestPlanOneConcurrentHeapLess: of two heaps that overlap one is given up.
 func TestPlanOneConcurrentHeapLess(t *testing.T) {
 	n := wire(t)
-	for less, lost := range map[int]map[heap.Fate]uint64{
+	for less, lost := range map[int]map[ledger.Fate]uint64{
 		0: nil,
-		1: {heap.DiscardedIncomplete: planPackets - 1, heap.Late: 1},
+		1: {ledger.DiscardedIncomplete: planPackets - 1, ledger.Late: 1},
 	} {
 		cfg := planned(t, n)
 		cfg.ConcurrentHeaps -= less
@@ -343,7 +344,7 @@ func TestPlanFrames(t *testing.T) {
 		// consumer takes one.
 		g.stall()
 		g.heaps(planRing + 1)
-		g.await("blocked thread", func(s *speadx.Stats) bool { return s.Streams[0].Blocked == 1 })
+		g.await("blocked thread", func(s *speadx.Stats) bool { return s.Streams[0].Counts[ledger.Blocked] == 1 })
 		before := g.sent
 		g.heaps(planArrive / planPackets)
 		for i := range planArrive % planPackets {
@@ -353,9 +354,9 @@ func TestPlanFrames(t *testing.T) {
 			t.Fatalf("%d packets were sent", g.sent-before)
 		}
 		s := g.seen()
-		lost := s.Fates[heap.KernelDropped]
-		if d := s.Devices[0].Queues[0]; lost != d.Kernel.RxDropped {
-			t.Errorf("%d packets dropped, and %d of them for want of a frame", lost, d.Kernel.RxDropped)
+		lost := s.Fates[ledger.KernelDropped]
+		if d := s.Devices[0].Queues[0]; lost != d.Counts[ledger.QueueRxDropped] {
+			t.Errorf("%d packets dropped, and %d of them for want of a frame", lost, d.Counts[ledger.QueueRxDropped])
 		}
 		if frames == planHalf {
 			// The batch that the thread is in keeps up to 64 frames more.
@@ -389,7 +390,7 @@ func TestPlanRuns(t *testing.T) {
 	res := recv.wait(t)
 	res.check(t, 0)
 	s := lastSummary(t, res.stdout)
-	if s.VerifiedHeaps != 500 || s.Fates[heap.Delivered]+s.Fates[heap.StreamControl] != s.Packets {
+	if s.VerifiedHeaps != 500 || s.Fates[ledger.Delivered]+s.Fates[ledger.StreamControl] != s.Packets {
 		t.Errorf("summary %+v", s)
 	}
 }

@@ -13,7 +13,9 @@ import (
 	"time"
 
 	"github.com/speadx/speadx"
+	"github.com/speadx/speadx/internal/report"
 	"github.com/speadx/speadx/internal/units"
+	"github.com/speadx/speadx/ledger"
 )
 
 // progressModes are the values of --progress.
@@ -161,12 +163,12 @@ type jsonLive struct {
 }
 
 func printLiveJSON(w io.Writer, a, b *speadx.Stats, d, since time.Duration) {
-	before, now := sum(a), sum(b)
+	before, now := a.Heaps(), b.Heaps()
 	writeJSON(w, jsonLive{
-		Type: "live", Seconds: since.Seconds(), Interval: d.Seconds(), Gbps: gbps(b.Payload-a.Payload, d),
-		PacketRate: float64(b.Packets-a.Packets) / d.Seconds(), HeapRate: float64(now.CompleteHeaps-before.CompleteHeaps) / d.Seconds(),
-		Packets: b.Packets, PayloadBytes: b.Payload, CompleteHeaps: now.CompleteHeaps, IncompleteHeaps: now.IncompleteHeaps,
-		Lost: lost(b), LostInterval: lost(b) - lost(a),
+		Type: "live", Seconds: since.Seconds(), Interval: d.Seconds(), Gbps: report.Gbps(b.Payload-a.Payload, d),
+		PacketRate: float64(b.Packets-a.Packets) / d.Seconds(), HeapRate: float64(now[ledger.HeapsComplete]-before[ledger.HeapsComplete]) / d.Seconds(),
+		Packets: b.Packets, PayloadBytes: b.Payload, CompleteHeaps: now[ledger.HeapsComplete], IncompleteHeaps: now[ledger.HeapsIncomplete],
+		Lost: b.Fates.Lost(), LostInterval: b.Fates.Lost() - a.Fates.Lost(),
 	})
 }
 

@@ -4,14 +4,14 @@
 //
 // A packet waits in three places, one behind the other. Each takes up a delay of another part:
 //
-//	NIC ring  ─►  frames of the UMEM  ─►  slots being filled  ─►  ring  ─►  slots held
-//	driver        receiving thread        network                consumer
+//		NIC ring  ─►  frames of the UMEM  ─►  slots being filled  ─►  ring  ─►  slots held
+//		driver        receiving thread        network                consumer
 //
-//	RX ring of the NIC   the kernel does not serve the NIC for a moment
-//	frames               the receiving thread does not run, for ThreadStall
-//	concurrent heaps     packets of different heaps overlap, or a thread lags behind another
-//	ring                 the consumer takes no heap, for Stall
-//	held                 the consumer works on heaps, each for Consumer
+//	  - NIC ring: the kernel does not serve the NIC for a moment.
+//	  - Frames: the receiving thread does not run, for ThreadStall.
+//	  - Concurrent heaps: heaps overlap, or one thread lags behind another.
+//	  - Ring: the consumer takes no heap, for Stall.
+//	  - Held: the consumer works on heaps, each for Consumer.
 //
 // The sum of the last three, and one for each thread, are the slots. Each number is the
 // smallest that is enough. With one less, the scenario loses heaps or packets at the stage that

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/speadx/speadx/heap"
+	"github.com/speadx/speadx/ledger"
 	"github.com/speadx/speadx/pool"
 )
 
@@ -30,16 +31,6 @@ const (
 	LockedBytes     = "locked_bytes"
 	Cores           = "cores"
 	StartSeconds    = "start_seconds"
-)
-
-// Stages at which a receiver loses packets.
-const (
-	StageNIC      = "NIC"
-	StageSocket   = "socket"
-	StageAssembly = "assembly"
-	StagePool     = "pool"
-	StageRing     = "ring"
-	StageStart    = "start"
 )
 
 // Line is one number of a plan.
@@ -92,9 +83,9 @@ func (p *Plan) line(name string) *Line {
 	panic("sizing: no line " + name)
 }
 
-// What one receiving thread takes. Both are half of what the figures of docs/performance.md
-// give for small and for large packets, from a veth pair and without loss: there the kernel
-// copies each packet too. So a thread has time to catch up.
+// What one receiving thread takes. Both are half of what docs/performance.md has for a veth pair,
+// without loss: packets a second of small packets, and bits of large ones. So a thread has time
+// to catch up.
 const (
 	threadPackets = 1e6  // a second
 	threadBits    = 20e9 // payload a second
@@ -115,8 +106,8 @@ const (
 	leastNICRing = 512
 
 	hugePage = 2 << 20
-	// touchRate is how many bytes a second one thread touches, where the memory was used by
-	// nobody before, on pages of 4 KiB: see docs/tuning.md.
+	// touchRate is how many bytes a second one thread touches, where the memory was not used
+	// before, on pages of 4 KiB: see docs/tuning.md.
 	touchRate = 512 << 20
 	// touchThreads bounds how many threads touch memory.
 	touchThreads = 16
@@ -124,6 +115,9 @@ const (
 	// mostHeaps bounds the number of heaps of each kind, as Config does.
 	mostHeaps = 1 << 20
 )
+
+// stageOf is the stage that a fate belongs to.
+func stageOf(f ledger.Fate) string { return f.Row().Stage.String() }
 
 // events is how many of some that come at a rate (per second) come in a time, at most. A
 // product that is a whole number but for rounding counts as whole.
@@ -236,7 +230,7 @@ func (c *computation) queuesNeeded() {
 	}
 	c.add(Line{
 		Name: Queues, Value: float64(c.queues), Unit: "queues", Reason: reason,
-		Stage: StageSocket, Fate: heap.KernelDropped.String(), Command: fmt.Sprintf("ethtool -L IFACE combined %d", c.queues),
+		Stage: stageOf(ledger.KernelDropped), Fate: ledger.KernelDropped.String(), Command: fmt.Sprintf("ethtool -L IFACE combined %d", c.queues),
 	})
 }
 
@@ -247,7 +241,7 @@ func (c *computation) packetBuffers() error {
 	c.add(Line{
 		Name: NICRing, Value: ring, Unit: "packets",
 		Reason: fmt.Sprintf("the kernel may come %v late, in which %.0f packets arrive on a queue; a power of two, %d at least", nicStall, waiting, leastNICRing),
-		Stage:  StageNIC, Fate: heap.NICDropped.String(), Command: fmt.Sprintf("ethtool -G IFACE rx %.0f", ring),
+		Stage:  stageOf(ledger.NICDropped), Fate: ledger.NICDropped.String(), Command: fmt.Sprintf("ethtool -G IFACE rx %.0f", ring),
 	})
 	chunks := math.Ceil(float64(c.packet+frameOverhead) / frameBytes)
 	arriving := events(c.queueRate, s.ThreadStall)
@@ -260,7 +254,7 @@ func (c *computation) packetBuffers() error {
 		Name: Frames, Value: c.frames, Unit: "frames", Setting: "Frames",
 		Reason: fmt.Sprintf("of each queue: %.0f packets arrive while the thread does not run for %v, and it has %d in hand; each packet takes %.0f of 4 KiB; a power of two",
 			arriving, s.ThreadStall, batch, chunks),
-		Stage: StageSocket, Fate: heap.KernelDropped.String(),
+		Stage: stageOf(ledger.KernelDropped), Fate: ledger.KernelDropped.String(),
 	})
 	c.add(Line{
 		Name: Rings, Value: c.frames, Unit: "descriptors",
@@ -306,11 +300,11 @@ func (c *computation) heaps() error {
 	}
 	c.add(Line{
 		Name: ConcurrentHeaps, Value: live, Unit: "heaps", Setting: "ConcurrentHeaps", Reason: reason,
-		Stage: StageAssembly, Fate: heap.DiscardedIncomplete.String(),
+		Stage: stageOf(ledger.DiscardedIncomplete), Fate: ledger.DiscardedIncomplete.String(),
 	})
 	c.add(Line{
 		Name: RingHeaps, Value: ring, Unit: "heaps", Setting: "RingHeaps", Reason: ringReason,
-		Stage: StageRing, Fate: heap.RingFull.String(),
+		Stage: stageOf(ledger.RingFull), Fate: ledger.RingFull.String(),
 	})
 	heldReason := "the consumer releases each heap at once"
 	if s.Consumer > 0 {
@@ -319,7 +313,7 @@ func (c *computation) heaps() error {
 	}
 	c.add(Line{
 		Name: ConsumerHeaps, Value: c.workers, Unit: "heaps", Setting: "ConsumerHeaps", Reason: heldReason,
-		Stage: StagePool, Fate: heap.NoSlot.String(),
+		Stage: stageOf(ledger.NoSlot), Fate: ledger.NoSlot.String(),
 	})
 	if c.workers > 1 {
 		c.warn(WarnConsumers, c.workers, 1, "One goroutine that holds one heap for %v after the other is too slow. %.0f goroutines are needed.", s.Consumer, c.workers)
@@ -352,7 +346,7 @@ func (c *computation) memory() error {
 	c.add(Line{
 		Name: Slots, Value: float64(slots), Unit: "slots",
 		Reason: fmt.Sprintf("of each stream: %d incomplete + %d in the ring + %d held + %d in the hands of threads", c.share.Live, c.share.Ring, c.share.Held, c.share.Threads),
-		Stage:  StagePool, Fate: heap.NoSlot.String(),
+		Stage:  stageOf(ledger.NoSlot), Fate: ledger.NoSlot.String(),
 	})
 	c.umem = int64(c.queues) * int64(c.frames) * chunkBytes
 	c.add(Line{
@@ -371,7 +365,7 @@ func (c *computation) memory() error {
 	locked := pages * hugePage
 	c.add(Line{
 		Name: LockedBytes, Value: locked, Unit: "bytes",
-		Reason: "the UMEM counts as locked, and the pool is locked where it has no huge pages of its own (LimitMEMLOCK)", Stage: StageStart,
+		Reason: "the UMEM counts as locked, and the pool is locked where it has no huge pages of its own (LimitMEMLOCK)",
 	})
 	if m := s.Machine.Memory; m > 0 && locked > float64(m) {
 		c.warn(WarnMemory, locked, float64(m), "This needs %.1f GiB of memory, and the machine has %.1f. Smaller heaps, a shorter stall or a lower rate need less.",
