@@ -1,5 +1,5 @@
 // Package matrix says what speadx does on each kernel with each network card: what the
 // guests of hack/vm must find, and what docs/drivers.md tells users.
 //
-// A [Cell] was run. A [Driver] is known from somewhere else, and says from where.
+// A [Cell] was run. What package drivers says is known from the drivers' source.
 package matrix

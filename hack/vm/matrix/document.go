@@ -5,6 +5,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"github.com/speadx/speadx/internal/drivers"
 )
 
 //go:generate go run ./gen
@@ -58,7 +60,7 @@ What was found:
 
 ## Read in the drivers' source
 
-` + SourceRead + `. "Several buffers" is the Linux version that lets native mode take an MTU above the number beside it. Zero-copy takes an MTU up
+` + drivers.SourceRead + `. "Several buffers" is the Linux version that lets native mode take an MTU above the number beside it. Zero-copy takes an MTU up
 to 3814, or above it where a packet may span several frames. Generic mode works on every card.
 
 `)
@@ -76,7 +78,7 @@ At the usual MTU of 9000 that makes, with Linux 6.6 or later:
 | driver | attaching the program | losses of the host are counted in | settings |
 |---|---|---|---|
 `)
-	for _, d := range Drivers {
+	for _, d := range drivers.Drivers {
 		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", d.Name, d.Resets, d.Losses, d.Settings)
 	}
 	_, err := io.WriteString(w, b.String())
@@ -125,7 +127,7 @@ func writeDrivers(b *strings.Builder) {
 		}
 		return s
 	}
-	for _, d := range Drivers {
+	for _, d := range drivers.Drivers {
 		segments := d.Segments
 		if d.ZeroCopy != "" && segments == "" {
 			segments = "1"
@@ -137,7 +139,7 @@ func writeDrivers(b *strings.Builder) {
 
 func writeJumbo(b *strings.Builder) {
 	by := map[string][]string{}
-	for _, d := range Drivers {
+	for _, d := range drivers.Drivers {
 		mode := Generic
 		switch {
 		case d.ZeroCopy != "" && d.Segments != "" && d.Segments != "1":

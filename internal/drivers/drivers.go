@@ -1,4 +1,6 @@
-package matrix
+// Package drivers is what Linux's drivers of common network cards can do for speadx, by
+// their source. docs/drivers.md and speadx doctor say it.
+package drivers
 
 // Driver is what Linux's driver of a card can do for speadx, read in its source. None of
 // these was run by this project.
@@ -103,4 +105,14 @@ var Drivers = []Driver{
 		Name: "hv_netvsc", Cards: "Microsoft Hyper-V, Azure", Native: "5.19", MTU: "3506", Busy: true,
 		Resets: "rings are rebuilt", Losses: "unknown", Settings: "LRO off; packets that come through the VF are not seen here",
 	},
+}
+
+// ByName is the driver of that name; nil if it is not known.
+func ByName(name string) *Driver {
+	for i := range Drivers {
+		if Drivers[i].Name == name {
+			return &Drivers[i]
+		}
+	}
+	return nil
 }
