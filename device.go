@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math/bits"
 	"runtime"
 	"slices"
 	"strings"
@@ -92,26 +91,9 @@ func (d *planDevice) size(c *Config) error {
 	}
 	d.queues = cmp.Or(len(d.asked), f.RxQueues)
 	if d.frames = c.Frames; d.frames == 0 {
-		d.frames = defaultFrames(f, d.queues)
+		d.frames = xsk.FramesFor(f.RxRing, d.queues)
 	}
 	return nil
-}
-
-// softwareFrames are the frames of all queues together of a device that has no
-// hardware: 128 MiB.
-const softwareFrames = 32768
-
-// defaultFrames is how many frames a queue gets if nobody says. It is twice the
-// hardware ring, at least, so that the ring can be filled while the same number
-// waits for us. A device without hardware (veth, lo) is fed by a sender on this
-// machine, for whose processor the receiving thread has to wait at times, some
-// 10 ms where all are busy, so there it is more.
-func defaultFrames(f *netif.Interface, queues int) int {
-	frames := max(xsk.DefaultFrames, 1<<bits.Len(uint(max(2*f.RxRing, 1)-1)))
-	if f.RxRing == 0 {
-		frames = max(frames, 1<<(bits.Len(uint(softwareFrames/queues))-1))
-	}
-	return frames
 }
 
 // awaitCarrier waits for the carrier, for limit at most. Attaching the program, or binding
