@@ -87,7 +87,7 @@ microbench: ## run the benchmarks of single functions, BENCHTIME each
 .PHONY: generate
 generate: ## rebuild the eBPF objects from their source, with clang 14, and the tables in docs/
 	hack/need clang-14=clang-14 llvm-strip-14=llvm-14
-	BPF2GO_CC=clang-14 BPF2GO_STRIP=llvm-strip-14 $(GO) generate ./bpf ./hack/vm/matrix ./internal/report
+	BPF2GO_CC=clang-14 BPF2GO_STRIP=llvm-strip-14 $(GO) generate ./bpf ./hack/vm/matrix ./internal/doctor ./internal/report
 
 .PHONY: lint
 lint: ## gofmt, go vet and staticcheck
