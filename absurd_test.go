@@ -37,6 +37,7 @@ func TestAbsurdSettings(t *testing.T) {
 		{"RingHeaps", 1, 1 << 20, func(c *Config, n int) { c.RingHeaps = n }},
 		{"ConsumerHeaps", 1, 1 << 20, func(c *Config, n int) { c.ConsumerHeaps = n }},
 		{"Stops", 1, 1 << 20, func(c *Config, n int) { c.Stops = n }},
+		{"SpareStreams", 1, 1024, func(c *Config, n int) { c.SpareStreams = n }},
 		{"MaxItems", 1, 1 << 20, func(c *Config, n int) { c.MaxItems = n }},
 		{"MaxRanges", 2, 1 << 20, func(c *Config, n int) { c.MaxRanges = n }},
 		{"SocketBuffer", 1, math.MaxInt32, func(c *Config, n int) { c.SocketBuffer = n }},

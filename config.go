@@ -21,6 +21,10 @@ type Config struct {
 	// Streams are what is received, each with a numbering of heaps of its own.
 	Streams []Stream
 
+	// SpareStreams is how many streams [Receiver.Add] can make later. The pool has slots
+	// for them from the start, since it never grows. Default: 0.
+	SpareStreams int
+
 	// Interfaces name the network interfaces to receive on, for the streams
 	// that do not name their own; a VLAN or bond stands for the devices under
 	// it. Default: the one that has the stream's address, or that the route to
@@ -199,6 +203,9 @@ func (e *SettingError) Error() string {
 	return fmt.Sprintf("speadx: Config.%s: %v %s", e.Setting, e.Value, e.Reason)
 }
 
+// maxSpareStreams bounds SpareStreams. Each thread looks at each stream.
+const maxSpareStreams = 1024
+
 // most is how many there may be of anything that takes memory for each.
 const most = 1 << 20
 
@@ -219,6 +226,7 @@ func (c *Config) Check() error {
 		{"RingHeaps", int64(c.RingHeaps), 1, most},
 		{"ConsumerHeaps", int64(c.ConsumerHeaps), 1, most},
 		{"Stops", int64(c.Stops), 1, most},
+		{"SpareStreams", int64(c.SpareStreams), 1, maxSpareStreams},
 		{"MaxItems", int64(c.MaxItems), 1, most},
 		{"MaxRanges", int64(c.MaxRanges), 2, most},
 		{"SocketBuffer", int64(c.SocketBuffer), 1, math.MaxInt32},

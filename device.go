@@ -30,6 +30,8 @@ type device struct {
 	sources []*source.AFXDP // by queue
 	missed  *netif.Missed
 
+	endpoints []planDeviceEndpoint // that are received now; under changes once it is open
+
 	carrier     bool          // there was one when reception began
 	carrierTime time.Duration // that it took to come
 }
@@ -59,11 +61,8 @@ func openDevice(c *Config, p *planDevice, touched func(bytes, of int) error) (_ 
 	if d.link, err = xsk.OpenInterface(ic, d.steer); err != nil {
 		return nil, err
 	}
-	var list []source.Endpoint
-	for _, ep := range p.endpoints {
-		list = append(list, source.Endpoint{Addr: ep.addr, Stream: int32(ep.stream)})
-	}
-	endpoints, err := source.NewEndpoints(list)
+	d.endpoints = slices.Clone(p.endpoints)
+	endpoints, err := lookupTable(d.endpoints)
 	if err != nil {
 		return nil, err
 	}
@@ -78,6 +77,15 @@ func openDevice(c *Config, p *planDevice, touched func(bytes, of int) error) (_ 
 		}))
 	}
 	return d, nil
+}
+
+// lookupTable is what a queue's thread finds the stream of a packet in.
+func lookupTable(endpoints []planDeviceEndpoint) (*source.Endpoints, error) {
+	var list []source.Endpoint
+	for _, ep := range endpoints {
+		list = append(list, source.Endpoint{Addr: ep.addr, Stream: int32(ep.stream)})
+	}
+	return source.NewEndpoints(list)
 }
 
 // size works out how many queues are opened and how many frames each has.
@@ -122,7 +130,7 @@ func (d *device) enable() (err error) {
 	if err := d.link.Enable(); err != nil {
 		return err
 	}
-	for _, ep := range d.plan.endpoints {
+	for _, ep := range d.endpoints {
 		if err := d.steer.program.AddEndpoint(ep.addr); err != nil {
 			return err
 		}
@@ -133,7 +141,7 @@ func (d *device) enable() (err error) {
 // disable leaves packets to the kernel again, in the opposite order.
 func (d *device) disable() error {
 	var errs []error
-	for _, ep := range d.plan.endpoints {
+	for _, ep := range d.endpoints {
 		errs = append(errs, d.steer.program.RemoveEndpoint(ep.addr))
 	}
 	return errors.Join(append(errs, d.link.Disable())...)
@@ -152,6 +160,10 @@ func (d *device) close() error {
 	return errors.Join(errs...)
 }
 
+// moreEndpoints is how many endpoints of a device can be added later. The program's map has
+// room for them from the start: some 100 KiB.
+const moreEndpoints = 1024
+
 // steer is the steering program of one device. All rungs of the ladder of modes use it.
 type steer struct {
 	plan    *planDevice
@@ -163,7 +175,7 @@ var _ xsk.Attacher = (*steer)(nil)
 // Attach implements [xsk.Attacher].
 func (s *steer) Attach(mode xsk.Mode) (io.Closer, error) {
 	if s.program == nil {
-		p, err := bpf.LoadSteer(bpf.SteerConfig{Queues: s.queues(), Frags: bpf.HaveFrags(), MaxEndpoints: max(len(s.plan.endpoints), 1)})
+		p, err := bpf.LoadSteer(bpf.SteerConfig{Queues: s.queues(), Frags: bpf.HaveFrags(), MaxEndpoints: len(s.plan.endpoints) + moreEndpoints})
 		if err != nil {
 			return nil, err
 		}

@@ -96,7 +96,7 @@ type ListenerInfo struct {
 	Notes  []string
 }
 
-// Info does not change after Open.
+// Info does not change after Open: [Receiver.Endpoints] says what is received now.
 func (r *Receiver) Info() Info {
 	m := r.pool.Mapping()
 	in := Info{
@@ -110,7 +110,7 @@ func (r *Receiver) Info() Info {
 		}
 		in.PinnedCPUs = append(in.PinnedCPUs, cpu)
 	}
-	udp, tcp := 0, 0
+	tcp := 0
 	for _, s := range r.streams {
 		in.PoolSlots += s.share.Slots()
 		in.TableBytes += s.assembler.TableBytes()
@@ -127,8 +127,7 @@ func (r *Receiver) Info() Info {
 		if len(s.plan.udp) == 0 {
 			continue
 		}
-		u := r.udp[udp].Info()
-		udp++
+		u := s.udp.Info()
 		si := SocketInfo{Stream: s.plan.name, Buffer: u.Buffer, GRO: u.GRO, Notes: u.Notes}
 		for _, ep := range s.plan.udp {
 			si.Endpoints = append(si.Endpoints, ep.addr)

@@ -105,6 +105,9 @@ func (r *Receiver) openMemory() (err error) {
 
 // letIn lets packets come. Threads read by then.
 func (r *Receiver) letIn(ctx context.Context) (err error) {
+	if err := r.beginChanges(); err != nil {
+		return err
+	}
 	for _, d := range r.devices {
 		if err := r.opening.stage(StageCarrier, d.plan.facts.Name); err != nil {
 			return err
@@ -371,10 +374,10 @@ func (r *Receiver) openThreads() error {
 			r.tcp = append(r.tcp, src)
 			r.addThread(src).feed(i, s)
 		}
-		if len(s.plan.udp) == 0 {
+		if !s.plan.hasSockets() {
 			continue
 		}
-		uc := source.UDPConfig{Buffer: r.cfg.SocketBuffer, GRO: !r.cfg.NoGRO}
+		uc := source.UDPConfig{Buffer: r.cfg.SocketBuffer, GRO: !r.cfg.NoGRO, Spare: s.plan.spare}
 		for _, ep := range s.plan.udp {
 			uc.Endpoints = append(uc.Endpoints, source.UDPEndpoint{
 				Endpoint: source.Endpoint{Addr: ep.addr, Stream: int32(i)}, Interface: ep.ifindex,
@@ -385,14 +388,12 @@ func (r *Receiver) openThreads() error {
 			return fmt.Errorf("speadx: %w", err)
 		}
 		for index, name := range s.plan.links {
-			l, err := netif.NewLink(index, name)
-			if err != nil {
+			if err := r.watchLink(index, name); err != nil {
 				src.Close()
 				return fmt.Errorf("speadx: %w", err)
 			}
-			r.links = append(r.links, l)
 		}
-		r.udp = append(r.udp, src)
+		r.udp, s.udp = append(r.udp, src), src
 		r.addThread(src).feed(i, s)
 	}
 	r.pinThreads()

@@ -35,6 +35,7 @@ var thisMachine = resolver{netif.Lookup, netif.Lowers, netif.ForRoute, netif.ByA
 // planStream is one stream.
 type planStream struct {
 	name    string
+	spare   bool // it has no sources yet
 	files   []string
 	tcp     []netip.AddrPort // listened on, for a connection each
 	udp     []planEndpoint   // received on UDP sockets
@@ -45,7 +46,7 @@ type planStream struct {
 
 // live says whether packets come from a network that does not wait for us. A file
 // waits, and so does the sender of a TCP connection.
-func (s *planStream) live() bool { return len(s.udp)+len(s.devices) > 0 }
+func (s *planStream) live() bool { return s.hasSockets() || len(s.devices) > 0 }
 
 // queues is how many queues of AF_XDP feed the stream.
 func (s *planStream) queues() (n int) {
@@ -58,7 +59,17 @@ func (s *planStream) queues() (n int) {
 // threads is how many threads feed the stream: one for each queue, file and
 // connection, and one for all UDP sockets.
 func (s *planStream) threads() int {
-	return s.queues() + len(s.files) + len(s.tcp) + min(len(s.udp), 1)
+	n := s.queues() + len(s.files) + len(s.tcp)
+	if s.hasSockets() {
+		n++
+	}
+	return n
+}
+
+// hasSockets says whether a source of UDP sockets feeds the stream. A spare stream has one
+// where nothing comes over AF_XDP.
+func (s *planStream) hasSockets() bool {
+	return len(s.udp) > 0 || s.spare && len(s.devices) == 0
 }
 
 // planEndpoint is an address and port, and the interface it belongs to.
@@ -132,6 +143,9 @@ func makePlan(c *Config, machine resolver) (*plan, error) {
 			}
 		}
 		p.streams = append(p.streams, ps)
+	}
+	for i := range c.SpareStreams {
+		p.streams = append(p.streams, planStream{name: fmt.Sprintf("spare stream %d", i+1), spare: true, devices: slices.Clone(p.devices)})
 	}
 	for _, d := range p.devices {
 		if err := d.size(c); err != nil {

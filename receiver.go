@@ -41,6 +41,7 @@ type Receiver struct {
 	yields    sched.Yielder     // of them
 	log       *watch
 	opening   *opening // what Open tells
+	changes   changes  // of the endpoints
 
 	turn     atomic.Uint32 // of the stream that Next looks at first
 	leftover atomic.Uint64 // packets that shutting down did not wait for
@@ -65,7 +66,18 @@ type stream struct {
 	plan      *planStream
 	assembler *heap.Assembler
 	share     *pool.Share
-	feeders   int // given out
+	feeders   int                    // given out
+	udp       *source.UDP            // nil: none of its packets come from UDP sockets
+	renamed   atomic.Pointer[string] // what a spare stream is called once it is used
+	live      []liveEndpoint         // that are received now; under changes
+}
+
+// name is what the stream is called.
+func (s *stream) name() string {
+	if n := s.renamed.Load(); n != nil {
+		return *n
+	}
+	return s.plan.name
 }
 
 // Next waits for a heap and hands it over, complete or, if [Config.Incomplete]
@@ -179,8 +191,13 @@ func (r *Receiver) supervise(ctx context.Context, threadDone <-chan *thread) {
 	var failed error
 	housekeeping := time.NewTicker(time.Second)
 	defer housekeeping.Stop()
-	ended := make(chan struct{})
-	go r.awaitStreams(ended)
+	ended := r.changes.ended
+	for _, s := range r.streams {
+		go func() {
+			<-s.assembler.Done()
+			r.checkEnded()
+		}()
+	}
 wait:
 	for alive > 0 {
 		select {
@@ -210,6 +227,8 @@ wait:
 // checkLinks looks after the interfaces that sockets receive on: a socket does
 // not tell when its interface is gone.
 func (r *Receiver) checkLinks() error {
+	r.changes.links.Lock()
+	defer r.changes.links.Unlock()
 	for _, l := range r.links {
 		state, err := l.State()
 		switch {
@@ -225,14 +244,6 @@ func (r *Receiver) checkLinks() error {
 	return nil
 }
 
-// awaitStreams tells when every stream has ended.
-func (r *Receiver) awaitStreams(ended chan<- struct{}) {
-	for _, s := range r.streams {
-		<-s.assembler.Done()
-	}
-	close(ended)
-}
-
 // drainTime is for how long, at most, packets are read that were on their way
 // when the program was told to leave them to the kernel.
 const drainTime = time.Second
@@ -245,6 +256,7 @@ const reportTime = 50 * time.Millisecond
 // what has come is read, then the threads end, then the sources are closed.
 func (r *Receiver) shutdown(alive int, threadDone <-chan *thread, failed error) {
 	r.Stop()
+	r.changes.end() // the endpoints stay as they are
 	var errs []error
 	for _, d := range r.devices {
 		errs = append(errs, d.disable())

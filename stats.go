@@ -81,10 +81,10 @@ func (s *Stats) Heaps() ledger.StreamCounts {
 func (r *Receiver) Stats() Stats {
 	var s Stats
 	var fed, handed uint64 // packets that assemblers have counted, and that sources have handed on
-	for _, st := range r.streams {
+	for _, st := range r.streams[:r.changes.used.Load()] {
 		h := st.assembler.Stats()
 		fed += h.Counts[ledger.PacketsFed]
-		s.Streams = append(s.Streams, StreamStats{Name: st.plan.name, Stats: h, Sum: st.share.Config(), Slots: st.share.Counts()})
+		s.Streams = append(s.Streams, StreamStats{Name: st.name(), Stats: h, Sum: st.share.Config(), Slots: st.share.Counts()})
 		s.Bytes += h.Counts[ledger.BytesFed]
 		s.Payload += h.Counts[ledger.PayloadPlaced]
 		s.InFlight += h.InFlight

@@ -100,7 +100,7 @@ func ringStream(t *testing.T, threads, ring int) *stream {
 func TestStopSeenWhileQueueIsEmpty(t *testing.T) {
 	s := ringStream(t, 2, 4)
 	src := &ringSource{per: 64}
-	th := &thread{started: make(chan struct{}), src: src, feeders: make([]*heap.Feeder, 1), streams: make([]*stream, 1), stops: make([]stop, 1), done: make(chan struct{})}
+	th := &thread{src: src, feeders: make([]*heap.Feeder, 1), streams: make([]*stream, 1), stops: make([]stop, 1), started: make(chan struct{}), done: make(chan struct{})}
 	other := s.assembler.Feeder(0)
 	s.feeders = 1
 	th.feed(0, s)
@@ -148,7 +148,7 @@ func TestStopBehindForeignPackets(t *testing.T) {
 	for cnt := uint64(1); cnt <= 6; cnt++ {
 		src.ring = append(src.ring, rawPacket(cnt, 100, 0, make([]byte, 50)), rawPacket(cnt, 100, 50, make([]byte, 50)))
 	}
-	th := &thread{started: make(chan struct{}), src: src, feeders: make([]*heap.Feeder, 1), streams: make([]*stream, 1), stops: make([]stop, 1), done: make(chan struct{})}
+	th := &thread{src: src, feeders: make([]*heap.Feeder, 1), streams: make([]*stream, 1), stops: make([]stop, 1), started: make(chan struct{}), done: make(chan struct{})}
 	th.feed(0, s)
 	th.stop() // Receiver.Stop: what is on the ring is to be worked off
 	go th.run()

@@ -44,7 +44,7 @@ func (s *stuckSource) Release() {
 // start runs a thread that feeds s from src.
 func start(t *testing.T, s *stream, src source.Source) *thread {
 	t.Helper()
-	th := &thread{started: make(chan struct{}), src: src, feeders: make([]*heap.Feeder, 1), streams: make([]*stream, 1), stops: make([]stop, 1), done: make(chan struct{})}
+	th := &thread{src: src, feeders: make([]*heap.Feeder, 1), streams: make([]*stream, 1), stops: make([]stop, 1), started: make(chan struct{}), done: make(chan struct{})}
 	th.feed(0, s)
 	th.pulse.Begin(source.Now())
 	go th.run()

@@ -142,6 +142,9 @@ const (
 	numKinds
 )
 
+// Rename gives the stream another name. It is called before the first packet is fed.
+func (a *Assembler) Rename(name string) { a.cfg.Name = name }
+
 // memoryOf returns the number of heaps that a history remembers. It is a power of 2: up to
 // 64 windows, but 16 windows where 64 are more than 16384 heaps.
 func memoryOf(window int) int {

@@ -31,6 +31,7 @@ type recvFlags struct {
 	substreams int
 	ring       int
 	consumer   int
+	spare      int
 	poolMin    units.Size
 	hugepages  string
 	frames     int
@@ -105,6 +106,7 @@ func (f *recvFlags) groups() []flagGroup {
 	fs.IntVar(&f.substreams, "substreams", 1, "tell `N` substreams apart, by heap count modulo N")
 	fs.IntVar(&f.ring, "ring-heaps", speadx.DefaultRingHeaps, "let `N` finished heaps wait for the consumer")
 	fs.IntVar(&f.consumer, "consumer-heaps", speadx.DefaultConsumerHeaps, "let the consumer hold `N` heaps")
+	fs.IntVar(&f.spare, "spare-streams", 0, "reserve the memory of `N` streams that --control or a reload adds later")
 	fs.Var(&f.poolMin, "pool-min", "give heaps below `SIZE` a small slot (0: none)")
 	fs.StringVar(&f.onFull, "on-full", "block", "do `WHAT` with a finished heap when the ring is full: block, drop-newest or drop-oldest")
 	fs.DurationVar(&f.maxAge, "max-age", heap.DefaultMaxAge, "give up a heap after `TIME` without a packet for it (0s: never)")
@@ -136,6 +138,7 @@ func (f *recvFlags) config(fs *pflag.FlagSet, sources []string) (c speadx.Config
 		Substreams:    f.substreams,
 		RingHeaps:     f.ring,
 		ConsumerHeaps: f.consumer,
+		SpareStreams:  f.spare,
 		PoolMin:       int(f.poolMin),
 		MaxAge:        f.maxAge,
 		CarrierWait:   f.carrier,
@@ -166,6 +169,7 @@ func (f *recvFlags) config(fs *pflag.FlagSet, sources []string) (c speadx.Config
 		{"ring-heaps", int64(f.ring), 1},
 		{"consumer-heaps", int64(f.consumer), 1},
 		{"pool-min", int64(f.poolMin), 0},
+		{"spare-streams", int64(f.spare), 0},
 		{"heaps", f.heaps, 0},
 		{"duration", int64(f.duration), 0},
 		{"max-age", int64(f.maxAge), 0},

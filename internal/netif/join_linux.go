@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,7 +19,14 @@ import (
 // namespace of the thread that joined; the kernel leaves the groups with the
 // process, however it ends.
 type Membership struct {
-	v4, v6 []int // sockets; only the last one of each may have room for another group
+	v4, v6 []int           // sockets
+	in     map[groupOn]int // the socket that is in a group
+}
+
+// groupOn is a group on an interface.
+type groupOn struct {
+	group   netip.Addr
+	ifindex int
 }
 
 // Join joins a group on the interface with that index.
@@ -43,21 +51,44 @@ func (m *Membership) Add(group netip.Addr, ifindex int) error {
 	if group.Is6() {
 		sockets, domain = &m.v6, unix.AF_INET6
 	}
-	for fresh := false; ; fresh = true {
-		if fresh || len(*sockets) == 0 {
-			fd, err := unix.Socket(domain, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-			if err != nil {
-				return fmt.Errorf("netif: open a socket to join %v: %w", group, err)
-			}
-			*sockets = append(*sockets, fd)
-			fresh = true
+	// The last socket is the most likely to have room. Others have it where groups were
+	// left.
+	for _, fd := range slices.Backward(*sockets) {
+		err := JoinSocket(fd, group, ifindex)
+		if err == nil {
+			m.remember(group, ifindex, fd)
 		}
-		err := JoinSocket((*sockets)[len(*sockets)-1], group, ifindex)
-		full := errors.Is(err, unix.ENOBUFS) || errors.Is(err, unix.ENOMEM)
-		if !full || fresh {
+		if !errors.Is(err, unix.ENOBUFS) && !errors.Is(err, unix.ENOMEM) {
 			return err
 		}
 	}
+	fd, err := unix.Socket(domain, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("netif: open a socket to join %v: %w", group, err)
+	}
+	*sockets = append(*sockets, fd)
+	if err = JoinSocket(fd, group, ifindex); err == nil {
+		m.remember(group, ifindex, fd)
+	}
+	return err
+}
+
+func (m *Membership) remember(group netip.Addr, ifindex, fd int) {
+	if m.in == nil {
+		m.in = map[groupOn]int{}
+	}
+	m.in[groupOn{group, ifindex}] = fd
+}
+
+// Leave leaves a group. It is no error if it was not joined.
+func (m *Membership) Leave(group netip.Addr, ifindex int) error {
+	group = group.Unmap()
+	fd, ok := m.in[groupOn{group, ifindex}]
+	if !ok {
+		return nil
+	}
+	delete(m.in, groupOn{group, ifindex})
+	return LeaveSocket(fd, group, ifindex)
 }
 
 // Close leaves all groups. It may be called again.
@@ -66,7 +97,7 @@ func (m *Membership) Close() error {
 	for _, fd := range append(m.v4, m.v6...) {
 		errs = append(errs, unix.Close(fd))
 	}
-	m.v4, m.v6 = nil, nil
+	m.v4, m.v6, m.in = nil, nil, nil
 	return errors.Join(errs...)
 }
 
@@ -91,4 +122,20 @@ func JoinSocket(fd int, group netip.Addr, ifindex int) error {
 		return fmt.Errorf("netif: join %v on interface %d: %w (the interface is gone, or in another network namespace)", group, ifindex, err)
 	}
 	return fmt.Errorf("netif: join %v on interface %d: %w", group, ifindex, err)
+}
+
+// LeaveSocket undoes [JoinSocket]. It is no error if the interface is gone.
+func LeaveSocket(fd int, group netip.Addr, ifindex int) error {
+	var err error
+	if group.Is4() {
+		err = unix.SetsockoptIPMreqn(fd, unix.IPPROTO_IP, unix.IP_DROP_MEMBERSHIP,
+			&unix.IPMreqn{Multiaddr: group.As4(), Ifindex: int32(ifindex)})
+	} else {
+		err = unix.SetsockoptIPv6Mreq(fd, unix.IPPROTO_IPV6, unix.IPV6_LEAVE_GROUP,
+			&unix.IPv6Mreq{Multiaddr: group.As16(), Interface: uint32(ifindex)})
+	}
+	if err == nil || errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.ENODEV) {
+		return nil
+	}
+	return fmt.Errorf("netif: leave %v on interface %d: %w", group, ifindex, err)
 }

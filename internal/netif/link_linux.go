@@ -71,6 +71,9 @@ func (l *Link) AwaitCarrier(ctx context.Context, limit time.Duration) (up bool, 
 	}
 }
 
+// Index is the interface's index.
+func (l *Link) Index() int { return l.index }
+
 // Name is the interface's name.
 func (l *Link) Name() string { return l.name }
 

@@ -50,6 +50,7 @@ type AFXDP struct {
 	queue     Queue
 	name      string
 	endpoints lookup
+	wanted    atomic.Pointer[Endpoints] // those of the next batch
 	cutter    cutter
 	counters  counters
 
@@ -64,9 +65,14 @@ var _ Source = (*AFXDP)(nil)
 // NewAFXDP makes a source of a queue, which belongs to it from then on.
 func NewAFXDP(q Queue, c AFXDPConfig) *AFXDP {
 	a := &AFXDP{queue: q, name: c.Name, endpoints: newLookup(c.Endpoints, 0), cutter: newCutter(c.SuperFrames)}
+	a.wanted.Store(c.Endpoints)
 	a.settled.Store(q.Position())
 	return a
 }
+
+// SetEndpoints replaces the endpoints from the next batch on, while packets come. It may be
+// called by any goroutine.
+func (a *AFXDP) SetEndpoints(e *Endpoints) { a.wanted.Store(e) }
 
 // Receive implements [Source]. What a batch has no room for is kept for the next
 // one, and its frames with it.
@@ -81,6 +87,9 @@ func (a *AFXDP) Receive(b *Batch, timeout time.Duration) (int, error) {
 		if len(a.frames) == 0 {
 			return 0, nil
 		}
+	}
+	if e := a.wanted.Load(); e != a.endpoints.endpoints {
+		a.endpoints = newLookup(e, 0)
 	}
 	b.Now, b.Wall = Clock()
 	a.fill(b)

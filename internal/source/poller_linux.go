@@ -98,6 +98,14 @@ func clearEventfd(fd int) {
 	_, _ = unix.Read(fd, count[:])
 }
 
+// forget stops watching a descriptor that is still open.
+func (p *poller) forget(fd int) error {
+	if err := unix.EpollCtl(p.epoll, unix.EPOLL_CTL_DEL, fd, nil); err != nil {
+		return fmt.Errorf("forget descriptor %d: %w", fd, err)
+	}
+	return nil
+}
+
 // close may be called again; a nil poller was never opened.
 func (p *poller) close() error {
 	if p == nil {

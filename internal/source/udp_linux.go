@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,6 +30,10 @@ const (
 	// DefaultSocketBuffer is the receive buffer asked for, in bytes: 50 ms at
 	// 10 Gb/s.
 	DefaultSocketBuffer = 64 << 20
+
+	// fewSockets is of how many sockets a source hears at once, at least: more may be
+	// added.
+	fewSockets = 16
 )
 
 // UDPEndpoint is an address to receive on.
@@ -52,6 +57,9 @@ type UDPConfig struct {
 	// GRO lets the kernel hand over trains of packets of one sender in one
 	// piece, which costs it far less. KernelDropped is then a lower bound.
 	GRO bool
+
+	// Spare allows a source without endpoints. [UDP.Add] adds them.
+	Spare bool
 }
 
 // UDPInfo says what was got.
@@ -95,22 +103,31 @@ type UDP struct {
 	position uint64 // received; published by Release
 	settled  atomic.Uint64
 
-	mu     sync.Mutex // of the following, against Close
-	closed bool
-	drops  []dropCount // by socket
+	config  UDPConfig   // for sockets that are added
+	changed atomic.Bool // there is something in changes
+	leaving int         // sockets that are worked off, to be closed
+
+	mu      sync.Mutex // of the following and of sockets, against Close and changes
+	closed  bool
+	drops   []dropCount // by socket
+	gone    uint64      // drops of sockets that were closed
+	changes udpChanges
 }
 
 type udpSocket struct {
-	fd     int
-	stream int32
-	name   string
+	fd       int // -1: closed
+	stream   int32
+	name     string
+	endpoint UDPEndpoint
+	leave    *udpLeave // nil: it stays; under mu
+	closing  bool      // the source's goroutine knows of leave
 }
 
 var _ Source = (*UDP)(nil)
 
 // ListenUDP opens the sockets in the network namespace of the calling thread.
 func ListenUDP(c UDPConfig) (*UDP, error) {
-	if len(c.Endpoints) == 0 {
+	if len(c.Endpoints) == 0 && !c.Spare {
 		return nil, errors.New("udp: no endpoint")
 	}
 	// Two sockets of one group on one interface would both get its packets.
@@ -125,7 +142,7 @@ func ListenUDP(c UDPConfig) (*UDP, error) {
 	if c.Buffer == 0 {
 		c.Buffer = DefaultSocketBuffer
 	}
-	u := &UDP{name: udpName(c.Endpoints)}
+	u := &UDP{name: udpName(c.Endpoints), config: c}
 	if err := u.open(c); err != nil {
 		u.Close()
 		return nil, err
@@ -134,6 +151,9 @@ func ListenUDP(c UDPConfig) (*UDP, error) {
 }
 
 func udpName(list []UDPEndpoint) string {
+	if len(list) == 0 {
+		return "udp"
+	}
 	name := "udp " + list[0].String()
 	if n := len(list) - 1; n > 0 {
 		name += fmt.Sprintf(" and %d more", n)
@@ -142,16 +162,19 @@ func udpName(list []UDPEndpoint) string {
 }
 
 func (u *UDP) open(c UDPConfig) (err error) {
-	if u.poller, err = newPoller(len(c.Endpoints)); err != nil {
+	if u.poller, err = newPoller(max(len(c.Endpoints), fewSockets)); err != nil {
 		return fmt.Errorf("udp: %w", err)
 	}
 	u.info = UDPInfo{Buffer: math.MaxInt, GRO: c.GRO}
+	if len(c.Endpoints) == 0 {
+		u.info.Buffer = c.Buffer
+	}
 	for k, e := range c.Endpoints {
-		fd, err := u.openSocket(e, c)
+		fd, err := u.info.openSocket(e, c)
 		if err != nil {
 			return fmt.Errorf("udp %v: %w", e.Endpoint, err)
 		}
-		u.sockets = append(u.sockets, udpSocket{fd: fd, stream: e.Stream, name: e.String()})
+		u.sockets = append(u.sockets, udpSocket{fd: fd, stream: e.Stream, name: e.String(), endpoint: e})
 		if err := u.poller.watch(fd, int32(k)); err != nil {
 			return fmt.Errorf("udp %v: %w", e.Endpoint, err)
 		}
@@ -167,7 +190,7 @@ func (u *UDP) open(c UDPConfig) (err error) {
 	}
 	u.ring = newMessageRing(u.memory)
 	u.nap, u.napTime = sched.Nap, napTime(u.info.Buffer)
-	u.ready = make([]int32, 0, len(u.sockets))
+	u.ready = make([]int32, 0, len(u.poller.events))
 	u.drops = make([]dropCount, len(u.sockets))
 	return nil
 }
@@ -178,6 +201,9 @@ func (u *UDP) Info() UDPInfo { return u.info }
 // Receive implements [Source].
 func (u *UDP) Receive(b *Batch, timeout time.Duration) (int, error) {
 	b.reset()
+	if u.changed.Load() {
+		u.change()
+	}
 	if u.next == u.read {
 		if err := u.take(b, timeout); err != nil {
 			return 0, err
@@ -235,15 +261,21 @@ func (u *UDP) drain(limit int) error {
 	limit = min(limit, udpMessages)
 	for len(u.ready) > 0 && u.read < limit {
 		k := u.ready[0]
-		n, err := u.ring.receive(u.sockets[k].fd, u.read, limit)
 		copy(u.ready, u.ready[1:])
 		u.ready = u.ready[:len(u.ready)-1]
+		if int(k) >= len(u.sockets) || u.sockets[k].fd < 0 {
+			continue // not yet there, or closed since: see change
+		}
+		n, err := u.ring.receive(u.sockets[k].fd, u.read, limit)
 		u.more = u.more || n == limit-u.read
 		if err != nil {
 			return fmt.Errorf("udp %s: receive: %w", u.sockets[k].name, err)
 		}
 		for i := u.read; i < u.read+n; i++ {
 			u.ring.streams[i] = u.sockets[k].stream
+		}
+		if u.leaving > 0 && u.sockets[k].closing {
+			u.workedOff(int(k), n < limit-u.read)
 		}
 		u.read += n
 	}
@@ -290,6 +322,7 @@ func (u *UDP) Counts() Counts {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.readDrops()
+	c.KernelDropped = u.gone
 	for _, d := range u.drops {
 		c.KernelDropped += d.total
 	}
@@ -314,6 +347,9 @@ func (u *UDP) readDrops() {
 		return
 	}
 	for k := range u.drops {
+		if u.sockets[k].fd < 0 {
+			continue
+		}
 		if n, err := socketDrops(u.sockets[k].fd); err == nil {
 			u.drops[k].update(n)
 		}
@@ -330,8 +366,11 @@ func (u *UDP) Close() error {
 	u.readDrops()
 	u.closed = true
 	var errs []error
-	for _, s := range u.sockets {
-		errs = append(errs, unix.Close(s.fd))
+	for _, s := range slices.Concat(u.sockets, u.changes.fresh) {
+		if s.fd >= 0 {
+			errs = append(errs, unix.Close(s.fd))
+			s.leave.end()
+		}
 	}
 	errs = append(errs, u.poller.close())
 	if u.memory != nil {

@@ -10,28 +10,28 @@ import (
 )
 
 // openSocket opens, sets up and binds the socket of one endpoint, and closes it
-// again if that fails. It notes in info what was got.
-func (u *UDP) openSocket(e UDPEndpoint, c UDPConfig) (int, error) {
+// again if that fails. It notes in the info what was got.
+func (in *UDPInfo) openSocket(e UDPEndpoint, c UDPConfig) (int, error) {
 	addr := e.Addr.Addr().Unmap()
 	fd, domain, err := newSocket(addr, unix.SOCK_DGRAM)
 	if err != nil {
 		return -1, err
 	}
-	if err := u.setUp(fd, domain, addr, e, c); err != nil {
+	if err := in.setUp(fd, domain, addr, e, c); err != nil {
 		unix.Close(fd)
 		return -1, err
 	}
 	return fd, nil
 }
 
-func (u *UDP) setUp(fd, domain int, addr netip.Addr, e UDPEndpoint, c UDPConfig) error {
+func (in *UDPInfo) setUp(fd, domain int, addr netip.Addr, e UDPEndpoint, c UDPConfig) error {
 	got, err := setReceiveBuffer(fd, c.Buffer)
 	if err != nil {
 		return fmt.Errorf("set receive buffer: %w", err)
 	}
-	u.info.Buffer = min(u.info.Buffer, got)
+	in.Buffer = min(in.Buffer, got)
 	if c.GRO && unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_GRO, 1) != nil {
-		u.info.GRO = false
+		in.GRO = false
 	}
 	to := netip.AddrPortFrom(addr, e.Addr.Port())
 	if !addr.IsMulticast() {
