@@ -6,11 +6,11 @@ import "math/bits"
 // hardware: 128 MiB.
 const softwareFrames = 32768
 
-// FramesFor is how many frames a queue of a device gets if nobody says. It is twice the
-// hardware ring, at least, so that the ring can be filled while the same number
-// waits for us. A device without hardware (veth, lo: ring is 0) is fed by a sender on this
-// machine, for whose processor the receiving thread has to wait at times, some
-// 10 ms where all are busy, so there it is more. queues is how many are received on.
+// FramesFor is the default number of frames of a queue. It is at least twice the hardware
+// ring: the ring can be filled while the same number waits for the receiver. A device
+// without hardware, such as veth and lo, has a ring of 0. Its sender is on this machine.
+// Where all processors are busy the receiving thread waits some 10 ms for one, so such a
+// device gets more frames. queues is the number of queues that are received on.
 func FramesFor(ring, queues int) int {
 	frames := max(DefaultFrames, 1<<bits.Len(uint(max(2*ring, 1)-1)))
 	if ring == 0 {

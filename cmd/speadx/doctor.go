@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os/signal"
 	"runtime"
-	"slices"
 	"syscall"
 	"time"
 
@@ -56,6 +55,9 @@ func newDoctorCommand() *cobra.Command {
   speadx doctor -i eth1 239.1.2.3:7148
   speadx doctor --format json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("interface") && len(f.interfaces) == 0 {
+				return usageError{errors.New("--interface is empty")}
+			}
 			sources, err := f.sources(args)
 			if err != nil {
 				return usageError{err}
@@ -79,9 +81,6 @@ func (f *doctorFlags) sources(args []string) (sources []doctor.Source, err error
 	}
 	if f.duration <= 0 || f.duration > longestListen {
 		return nil, fmt.Errorf("--duration %v is not between 0s and %v", f.duration, longestListen)
-	}
-	if slices.Contains(f.interfaces, "") {
-		return nil, errors.New("--interface is empty")
 	}
 	for _, text := range args {
 		src, err := speadx.ParseSource(text)

@@ -92,6 +92,12 @@ var Checks = []Check{
 		Fix:  "`speadx recv --cpus LIST`", machine: isolatedCheck,
 	},
 	{
+		Code: "processors", Area: areaProcessors, Look: "the processors that this process may run on, against the receive queues",
+		Warn: "there are fewer processors than queues",
+		Cost: "receiving threads share processors, and the consumer has none of its own",
+		Fix:  "`ethtool -L IFACE combined N`, or more processors for the container or the unit", machine: processorsCheck,
+	},
+	{
 		Code: "governor", Area: areaProcessors, Look: "scaling_governor of the processors that this process may run on",
 		Warn: "it is neither performance nor schedutil",
 		Cost: "a processor that was idle is slow at first, and packets are lost at the start of a burst",

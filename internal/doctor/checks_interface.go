@@ -279,7 +279,7 @@ func zeroCopyCheck(_ *Facts, d *Device) verdict {
 	return ok("the driver has zero-copy, for packets of up to %s", count(max(d.Features.ZCMaxSegs, 1), "frame"))
 }
 
-func programCheck(_ *Facts, d *Device) verdict {
+func programCheck(f *Facts, d *Device) verdict {
 	p := d.Program
 	switch {
 	case p == nil && d.Bottom:
@@ -287,11 +287,13 @@ func programCheck(_ *Facts, d *Device) verdict {
 	case p == nil:
 		return verdict{}
 	case p.speadx():
-		return ok("that of a speadx receiver, %s", owners(p.Owners))
+		return ok("that of a speadx receiver, %s", f.holders(p.Owners))
+	case p.Name.Err != nil && len(p.Owners) == 0:
+		return unknown(fmt.Sprintf("whose program %d in %s mode is, %s", p.ID, p.Mode, f.holders(nil)), p.Name.Err)
 	}
 	name := fmt.Sprintf("%q", p.Name.Value)
 	if p.Name.Err != nil {
-		name = fmt.Sprintf("whose name could not be read: %v", p.Name.Err)
+		name = fmt.Sprintf("whose name could not be read (%v)", p.Name.Err)
 	}
 	flag := map[string]string{"native": "xdpdrv", "generic": "xdpgeneric", "hardware": "xdpoffload"}[p.Mode]
 	fix := fmt.Sprintf("ip link set dev %s %s off", d.Name, orNone(flag, "xdp"))
@@ -301,11 +303,15 @@ func programCheck(_ *Facts, d *Device) verdict {
 	case len(p.Owners) > 0:
 		fix = fmt.Sprintf("kill %d", p.Owners[0].PID)
 	}
-	return fail(fix, "program %d in %s mode, %s, %s", p.ID, p.Mode, name, owners(p.Owners))
+	return fail(fix, "program %d in %s mode, %s, %s", p.ID, p.Mode, name, f.holders(p.Owners))
 }
 
-func owners(list []Owner) string {
+// holders names processes that hold something.
+func (f *Facts) holders(list []Owner) string {
 	if len(list) == 0 {
+		if f.Hidden > 0 {
+			return fmt.Sprintf("held by no process that could be seen: %d of other users hide what they have open", f.Hidden)
+		}
 		return "held by no process that could be seen"
 	}
 	var texts []string

@@ -17,7 +17,7 @@ import (
 	"github.com/speadx/speadx/xsk"
 )
 
-// version is a kernel's version, of which two numbers count here.
+// version is the first two numbers of a kernel's version.
 type version struct{ major, minor int }
 
 func (v version) less(w version) bool {
@@ -350,6 +350,27 @@ func isolatedCheck(f *Facts) verdict {
 		return ok("%s are isolated, and this process may run on %s", cpuList(f.Isolated.Value), cpuList(f.CPUs.Value))
 	}
 	return warn("speadx recv --cpus "+cpuList(f.Isolated.Value)+" …", "%s are isolated, and this process runs on %s by itself", cpuList(f.Isolated.Value), cpuList(f.CPUs.Value))
+}
+
+func processorsCheck(f *Facts) verdict {
+	if f.CPUs.Err != nil {
+		return unknown("the processors of this process", f.CPUs.Err)
+	}
+	n := len(f.CPUs.Value)
+	queues := 0
+	var most *Device
+	for i := range f.Devices {
+		if d := &f.Devices[i]; d.Bottom {
+			queues += d.RxQueues
+			if most == nil || d.RxQueues > most.RxQueues {
+				most = d
+			}
+		}
+	}
+	if queues > n && most.RxQueues > 1 {
+		return warn(fmt.Sprintf("ethtool -L %s combined %d", most.Name, max(1, min(n-1, most.RxQueues-1))), "%s for %d receive queues", count(n, "processor"), queues)
+	}
+	return ok("%s for %s", count(n, "processor"), count(queues, "receive queue"))
 }
 
 func governorCheck(f *Facts) verdict {

@@ -11,7 +11,7 @@ import (
 // errNothing is for what the kernel does not tell without an error.
 var errNothing = errors.New("the kernel does not tell")
 
-func occupiedCheck(_ *Facts, d *Device) verdict {
+func occupiedCheck(f *Facts, d *Device) verdict {
 	switch {
 	case !d.Bottom:
 		return verdict{}
@@ -28,9 +28,12 @@ func occupiedCheck(_ *Facts, d *Device) verdict {
 			}
 		}
 	}
-	text := fmt.Sprintf("%s of %d bound, %s", plain(len(d.Queues.Value), "queue", cpuList(d.bound())), d.RxQueues, owners(holders))
+	text := fmt.Sprintf("%s of %d bound, %s", plain(len(d.Queues.Value), "queue", cpuList(d.bound())), d.RxQueues, f.holders(holders))
 	if d.Program.speadx() {
 		return ok("%s; a second receiver cannot have them", text)
+	}
+	if p := d.Program; p != nil && p.Name.Err != nil && len(holders) == 0 {
+		return unknown("whose socket has "+text, p.Name.Err)
 	}
 	fix := fmt.Sprintf("speadx recv -i %s --queues %s …", d.Name, cpuList(d.without(d.bound())))
 	switch {

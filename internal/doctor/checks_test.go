@@ -139,6 +139,8 @@ func TestChecks(t *testing.T) {
 		{"quota of version 1", func(f *Facts) { f.CPUQuota.Value = []Quota{{"/cg/cpu.cfs_quota_us", 1.5}} }, "cpu_quota", Warn, "echo -1 > /cg/cpu.cfs_quota_us", nil},
 		{"isolated", func(f *Facts) { f.Isolated.Value = []int{8, 9, 10} }, "isolated_cpus", Warn, "speadx recv --cpus 8-10 …", nil},
 		{"isolated and used", func(f *Facts) { f.Isolated.Value = []int{7, 8} }, "isolated_cpus", OK, "", nil},
+		{"few processors", func(f *Facts) { f.CPUs.Value = []int{4, 5} }, "processors", Warn, "ethtool -L eth1 combined 1", nil},
+		{"processors unseen", func(f *Facts) { f.CPUs.Err = errSecret }, "processors", Unknown, "", []string{"isolated_cpus", "numa"}},
 		{"governor", func(f *Facts) { f.Governors.Value = map[string][]int{"powersave": {0, 1}} }, "governor", Warn, "cpupower frequency-set --governor performance", nil},
 		{"down", dev(func(d *Device) { d.Up = false }), "interface_up", Fail, "ip link set dev eth1 up", nil},
 		{"no carrier", dev(func(d *Device) { d.Carrier = false }), "interface_up", Fail, "ethtool eth1", nil},
@@ -146,7 +148,7 @@ func TestChecks(t *testing.T) {
 		{"bond", dev(func(d *Device) { d.Master, d.MasterKind = "bond0", "bond" }), "bridge_port", OK, "", nil},
 		{"driver older than its zero-copy", func(f *Facts) { f.Kernel.Value = "6.12.0"; f.Devices[0].Driver = "idpf" }, "driver", Warn, "apt-get install linux-image-amd64", nil},
 		{"unknown driver", dev(func(d *Device) { d.Driver = "new" }), "driver", OK, "", nil},
-		{"far processors", func(f *Facts) { f.CPUs.Value = []int{0, 1} }, "numa", Warn, "numactl --cpunodebind=1 speadx recv …", nil},
+		{"far processors", func(f *Facts) { f.CPUs.Value = []int{0, 1, 2, 3} }, "numa", Warn, "numactl --cpunodebind=1 speadx recv …", nil},
 		{"far interrupts", dev(func(d *Device) { d.IRQs.Value[2].CPUs = []int{0} }), "irq_placement", Warn, "echo 4-7 > /proc/irq/42/smp_affinity_list", nil},
 		{"all interrupts at one processor", dev(func(d *Device) {
 			for i := range d.IRQs.Value {
@@ -170,7 +172,22 @@ func TestChecks(t *testing.T) {
 		{"another program", dev(func(d *Device) {
 			d.Program = &Program{ID: 5, Name: Fact[string]{Value: "filter"}, Mode: "native", Owners: []Owner{{77, "suricata"}}}
 		}), "other_program", Fail, "kill 77", nil},
-		{"a program that nobody holds", dev(func(d *Device) { d.Program = &Program{ID: 5, Name: Fact[string]{Err: errSecret}, Mode: "generic"} }), "other_program", Fail, "ip link set dev eth1 xdpgeneric off", nil},
+		{"a program that nobody holds", dev(func(d *Device) { d.Program = &Program{ID: 5, Name: Fact[string]{Value: "pinned"}, Mode: "generic"} }), "other_program", Fail, "ip link set dev eth1 xdpgeneric off", nil},
+		{"a program of an unknown name", dev(func(d *Device) {
+			d.Program = &Program{ID: 5, Name: Fact[string]{Err: errSecret}, Mode: "native", Owners: []Owner{{77, "suricata"}}}
+		}), "other_program", Fail, "kill 77", nil},
+		{"our program, of an unknown name", dev(func(d *Device) {
+			d.Program = &Program{ID: 5, Name: Fact[string]{Err: errSecret}, Mode: "native", Owners: []Owner{{77, "speadx"}}}
+			d.Groups.Value = []netip.Addr{netip.MustParseAddr("239.1.2.3")}
+		}), "other_program", OK, "", nil},
+		{"a program unseen", func(f *Facts) {
+			f.Hidden = 3
+			d := &f.Devices[0]
+			d.Program = &Program{ID: 5, Name: Fact[string]{Err: errSecret}, Mode: "native"}
+			for q := range 4 {
+				d.Queues.Value = append(d.Queues.Value, BoundQueue{Queue: q})
+			}
+		}, "other_program", Unknown, "", []string{"queues_occupied"}},
 		{"the dispatcher", dev(func(d *Device) {
 			d.Program = &Program{ID: 5, Name: Fact[string]{Value: "xdp_dispatcher"}, Mode: "native"}
 		}), "other_program", Fail, "xdp-loader unload eth1 --all", nil},

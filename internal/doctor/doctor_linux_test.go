@@ -32,6 +32,7 @@ import (
 func setUp(f *Facts) {
 	f.Huge = Fact[[]HugePages]{Value: []HugePages{{Bytes: page2M, Node: -1, Total: 4096, Free: 4096, File: "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"}}}
 	f.Memory, f.HugeTLB, f.CPUQuota = Fact[[]Limit]{}, Fact[[]Limit]{}, Fact[[]Quota]{}
+	f.CPUs = Fact[[]int]{Value: []int{0, 1, 2, 3, 4, 5, 6, 7}}
 	f.Isolated, f.Governors, f.IRQBalance = Fact[[]int]{}, Fact[map[string][]int]{}, Fact[[]int]{}
 }
 
@@ -191,7 +192,7 @@ func TestOccupiedQueue(t *testing.T) {
 	}
 }
 
-// An XDP program of somebody else.
+// An XDP program that is not of speadx.
 func TestOtherProgram(t *testing.T) {
 	for _, mode := range []string{"native", "generic"} {
 		t.Run(mode, func(t *testing.T) {
@@ -592,8 +593,8 @@ func TestListenFindings(t *testing.T) {
 	}
 }
 
-// The queue that a packet socket tells is the one on which AF_XDP gets the packets: a
-// receiver on that queue alone receives a flow, and on the other one nothing, of which
+// The queue that a packet socket tells is the one on which AF_XDP gets the packets. A
+// receiver on that queue alone receives a flow. On the other queue it receives nothing, and
 // doctor says so.
 func TestListenQueue(t *testing.T) {
 	n := testnet.New(t, testnet.Options{Queues: 2})

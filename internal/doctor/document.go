@@ -21,7 +21,7 @@ and binds no AF_XDP socket.
 - With a SOURCE and without ` + "`-i`" + ` it looks at the interface that the route to the source leads to.
 - With neither it looks at every interface that is up.
 - With a SOURCE it listens for ` + "`--duration`" + `, 3 s by default. It joins the group of the source for that time. A packet socket
-  with a filter gets a copy of each packet, and nobody loses one.
+  with a filter gets a copy of each packet. Other programs lose none.
 
 Each line has a status:
 

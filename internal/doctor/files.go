@@ -15,9 +15,9 @@ import (
 	"github.com/speadx/speadx/internal/netif"
 )
 
-// files are the files of a machine: /proc and /sys below the root. Its functions go by FS
-// and not by files, which has no ReadFile: [fs.ReadFile] would read files of /proc/sys a
-// byte at a time, and those end after the first.
+// files are the files of a machine: /proc and /sys below the root. Its functions pass FS
+// on, since files itself has no ReadFile. Without one [fs.ReadFile] reads files of
+// /proc/sys a byte at a time, and those end after the first byte.
 type files struct{ fs.FS }
 
 // text reads a file, without the white space around it.
@@ -388,8 +388,8 @@ func parseIGMP6(text string, ifindex int) (groups []netip.Addr) {
 }
 
 // irqs are the interrupts of the receive queues of a PCI device or of an interface. The
-// kernel names them as the driver likes: most names contain that of the interface, the
-// address of the card or its own, and what the queue is for.
+// driver chooses their names. Most contain the name of the interface or the address of the
+// card, and what the queue is for.
 func (m files) irqs(name, bus string) (list []IRQ, err error) {
 	text, err := m.text("proc/interrupts")
 	if err != nil {

@@ -9,11 +9,12 @@ import (
 	"github.com/speadx/speadx/internal/frame"
 )
 
-// snapLength is how many bytes of a packet are looked at.
-const snapLength = 16 << 10
+// snapLength is how many bytes of a packet are looked at: all of the longest one, since
+// it may be a train of packets.
+const snapLength = 64<<10 + 256
 
-// maxRanges bounds the filter: what more ranges of addresses there are it lets pass, and
-// they are told apart later.
+// maxRanges bounds the filter. For more ranges of addresses it passes all UDP packets, and
+// the observer looks at their addresses.
 const maxRanges = 64
 
 // addressRange are the addresses from first to last, of one family, with one port. An

@@ -115,9 +115,9 @@ func (l *listener) join(ifindex int, t *Traffic) {
 // maxFanout is how many sockets there can be in a fanout.
 const maxFanout = 256
 
-// open opens a packet socket for each queue of a device, and one for packets of which the
-// queue is not known. Where the kernel cannot spread packets by queue there is only the
-// latter.
+// open opens a packet socket for each queue of a device, and one for packets whose
+// queue is not known. Where the kernel cannot spread packets by queue only this one is
+// opened.
 func (l *listener) open(d *listened) error {
 	n := min(d.RxQueues, maxFanout-1) + 1
 	choose, err := chooser(n, d.Kind == "veth")
@@ -204,7 +204,7 @@ func packetSocketOn(ifindex int) (fd int, err error) {
 }
 
 // joinFanout puts a socket into a group of sockets that share the packets. The first one
-// makes the group, of which the kernel chooses the number.
+// makes the group, and the kernel chooses its number.
 func joinFanout(fd, group int, first bool, choose []bpf.RawInstruction) (int, error) {
 	const uniqueID = 0x2000 // PACKET_FANOUT_FLAG_UNIQUEID
 	arg := group | unix.PACKET_FANOUT_CBPF<<16
@@ -300,8 +300,8 @@ func (l *listener) take(s *packetSocket) bool {
 	return true
 }
 
-// auxiliary reads a struct tpacket_auxdata: the length of the packet, of which n bytes are
-// at hand, and the id of a VLAN tag that was taken out, or -1.
+// auxiliary reads a struct tpacket_auxdata: the length of the packet, and the id of a VLAN
+// tag that the kernel took out, or -1. n bytes of the packet are at hand.
 func auxiliary(b []byte, n int) (size, vlan int) {
 	size, vlan = n, -1
 	if len(b) < 20 {

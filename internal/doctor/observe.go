@@ -50,9 +50,9 @@ func (o *observer) add(s *sight) {
 	}
 }
 
-// packet looks at a packet that begins with its Ethernet header, of which the first bytes
-// are at hand; it is size bytes long. vlan is the id of a tag that was taken out, -1: none
-// was. queue is -1 if it is not known.
+// packet looks at a packet of size bytes. first are the bytes at hand, from the Ethernet
+// header on. vlan is the id of a tag that the kernel took out, or -1. queue is the receive
+// queue, or -1 if it is not known.
 func (o *observer) packet(first []byte, size, vlan, queue int) {
 	if vlan < 0 && len(first) >= 18 {
 		if t := binary.BigEndian.Uint16(first[12:]); t == frame.TypeVLAN || t == frame.TypeSVLAN {
@@ -79,14 +79,43 @@ func (o *observer) each(to netip.AddrPort, f func(*sight)) {
 	}
 }
 
-// datagram counts one packet of the source. payload are the bytes of it at hand.
+// datagram counts the packets of a datagram. payload are the bytes of it at hand.
+//
+// A datagram is one packet, or a train of them. GRO joins packets, and so does the kernel
+// of a sender on this machine. A packet socket sees the train as one. A packet that ends
+// where another seems to begin is one of a train, as in recv.
 func (s *sight) datagram(d *frame.Datagram, payload []byte, vlan, queue int) {
-	if s.Packets == 0 || d.Len < s.MinPacket {
-		s.MinPacket = d.Len
+	payload = payload[:min(len(payload), d.Len)]
+	for left := d.Len; ; {
+		var p spead.Packet
+		reason := p.Decode(payload, left)
+		size := left
+		if n := p.Size(); reason == spead.OK && n < left {
+			if n+2 <= len(payload) && binary.BigEndian.Uint16(payload[n:]) == speadMagic {
+				size = n
+			} else {
+				reason = spead.SizeMismatch
+			}
+		}
+		s.packet(d, &p, reason, size, vlan, queue)
+		if left -= size; left == 0 {
+			return
+		}
+		payload = payload[size:]
 	}
-	s.MaxPacket = max(s.MaxPacket, d.Len)
+}
+
+// speadMagic is how each SPEAD packet begins: magic and version.
+const speadMagic = 0x5304
+
+// packet counts one packet of size bytes; p is what its headers say, if the reason is OK.
+func (s *sight) packet(d *frame.Datagram, p *spead.Packet, reason spead.Reason, size, vlan, queue int) {
+	if s.Packets == 0 || size < s.MinPacket {
+		s.MinPacket = size
+	}
+	s.MaxPacket = max(s.MaxPacket, size)
 	s.Packets++
-	s.Bytes += uint64(d.Len)
+	s.Bytes += uint64(size)
 	if vlan >= 0 {
 		bump(&s.VLANs, vlan)
 	}
@@ -95,29 +124,7 @@ func (s *sight) datagram(d *frame.Datagram, payload []byte, vlan, queue int) {
 	} else {
 		s.NoQueue++
 	}
-	k, known := s.senders[d.Src]
-	switch {
-	case known:
-	case len(s.Senders) < maxSenders:
-		k, known = len(s.Senders), true
-		s.senders[d.Src] = k
-		s.Senders = append(s.Senders, Sender{Addr: d.Src, To: d.Dst})
-	default:
-		s.More++
-	}
-	if known {
-		sender := &s.Senders[k]
-		sender.Packets++
-		if queue >= 0 && !slices.Contains(sender.Queues, queue) {
-			sender.Queues = append(sender.Queues, queue)
-			slices.Sort(sender.Queues)
-		}
-	}
-	var p spead.Packet
-	reason := p.Decode(payload[:min(len(payload), d.Len)], d.Len)
-	if reason == spead.OK && p.Size() != d.Len {
-		reason = spead.SizeMismatch
-	}
+	s.from(d, queue)
 	if reason != spead.OK {
 		bump(&s.Foreign, reason.String())
 		return
@@ -135,6 +142,27 @@ func (s *sight) datagram(d *frame.Datagram, payload []byte, vlan, queue int) {
 	case len(s.heaps) < maxHeaps:
 		s.heaps[p.Cnt] = d.Src
 		s.Heaps++
+	}
+}
+
+// from counts a packet of its sender.
+func (s *sight) from(d *frame.Datagram, queue int) {
+	k, known := s.senders[d.Src]
+	switch {
+	case known:
+	case len(s.Senders) < maxSenders:
+		k = len(s.Senders)
+		s.senders[d.Src] = k
+		s.Senders = append(s.Senders, Sender{Addr: d.Src, To: d.Dst})
+	default:
+		s.More++
+		return
+	}
+	sender := &s.Senders[k]
+	sender.Packets++
+	if queue >= 0 && !slices.Contains(sender.Queues, queue) {
+		sender.Queues = append(sender.Queues, queue)
+		slices.Sort(sender.Queues)
 	}
 }
 

@@ -245,6 +245,10 @@ func FuzzObserve(f *testing.F) {
 		f.Add(b, 0)
 		f.Add(b[:40], len(b))
 	}
+	for _, b := range (flow{from: netip.MustParseAddrPort("10.0.0.1:1000"), to: to, payloads: [][]byte{append(spead48(1, 100, 0, 50), spead48(1, 100, 50, 50)...)}}).frames() {
+		f.Add(b, len(b))
+		f.Add(b[:100], len(b))
+	}
 	f.Fuzz(func(t *testing.T, b []byte, size int) {
 		if size > 1<<20 {
 			return
@@ -260,10 +264,37 @@ func FuzzObserve(f *testing.F) {
 		for _, n := range here.Foreign {
 			foreign += n
 		}
-		if here.Packets > 1 || here.SPEAD+foreign != here.Packets || here.Packets != here.Queues[1] || here.Packets > 0 && len(here.Senders) != 1 {
+		if here.SPEAD+foreign != here.Packets || here.Packets != here.Queues[1] || here.Packets > 0 && len(here.Senders) != 1 {
 			t.Errorf("%+v", here)
 		}
 	})
+}
+
+// A train of packets is taken apart as far as it is at hand.
+func TestObserveTrain(t *testing.T) {
+	to := netip.MustParseAddrPort("239.1.2.3:7148")
+	var train []byte
+	for i := range 3 {
+		train = append(train, spead48(1, 150, 50*i, 50)...)
+	}
+	for _, tt := range []struct {
+		payload                []byte
+		packets, spead, longer uint64
+	}{
+		{train, 3, 3, 0},
+		{train[:len(train)-1], 3, 2, 0},
+		{append(spead48(1, 50, 0, 50), 1, 2, 3), 1, 0, 1},
+	} {
+		var seen Traffic
+		seen.Endpoints = []netip.AddrPort{to}
+		o := newObserver()
+		o.add(newSight(&seen))
+		b := flow{from: netip.MustParseAddrPort("10.0.0.1:1000"), to: to, payloads: [][]byte{tt.payload}}.frames()[0]
+		o.packet(b, len(b), -1, 0)
+		if seen.Packets != tt.packets || seen.SPEAD != tt.spead || seen.Foreign["size_mismatch"] != tt.longer || seen.Bytes != uint64(len(tt.payload)) || seen.Senders[0].Packets != tt.packets {
+			t.Errorf("%d bytes: %+v", len(tt.payload), seen)
+		}
+	}
 }
 
 // What is kept of a source is bounded.
