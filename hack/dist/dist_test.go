@@ -116,6 +116,11 @@ func starts(t *testing.T, root, program string) {
 	if got, _ := within("--version"); got != "speadx version "+rel.version+"\n" {
 		t.Errorf("--version: %q, want %s", got, rel.version)
 	}
+	if _, err := os.Stat(filepath.Join(root, "etc")); err == nil {
+		if got, _ := within("config", "print", "--config", "/etc/speadx/example.yaml"); !strings.Contains(got, "/etc/speadx/example.yaml:") {
+			t.Errorf("config print: %s", got)
+		}
+	}
 	got, messages := within("recv", "--format", "json", "--hugepages", "off", "/stream.pcap")
 	want, err := exec.Command("go", "-C", "../..", "run", "./cmd/speadx", "recv", "--format", "json", "--hugepages", "off", mustAbs(t, capture)).Output()
 	if err != nil {
@@ -175,7 +180,7 @@ func TestReproducible(t *testing.T) {
 
 // packaged are files that both kinds of package have, some in places of their own.
 var packaged = []string{
-	"/etc/speadx", "/usr/bin/speadx", "/usr/lib/systemd/system/speadx@.service", "/usr/share/man/man1/speadx.1.gz", "/usr/share/man/man1/speadx-recv.1.gz",
+	"/etc/speadx/example.yaml", "/usr/bin/speadx", "/usr/lib/systemd/system/speadx@.service", "/usr/share/man/man1/speadx.1.gz", "/usr/share/man/man1/speadx-recv.1.gz",
 	"/usr/share/man/man1/speadx-bench-veth.1.gz", "/usr/share/bash-completion/completions/speadx", "/usr/share/fish/vendor_completions.d/speadx.fish",
 	"/usr/share/doc/speadx/README.md", "/usr/share/doc/speadx/copyright", "/usr/share/doc/speadx/docs/json.md",
 }
