@@ -147,9 +147,9 @@ func inImage(image string, uid uint32, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// TestContainer runs the program in its image, which has no /proc, /sys, /etc or /tmp: from
-// a capture file as a user without any privilege, and from the network with UDP sockets. With
-// AF_XDP it needs /sys, which each runtime mounts.
+// TestContainer runs the program in its image, which has no /proc, /sys, /etc or /tmp. It
+// receives from a capture file as a user without any privilege, and from UDP sockets. For
+// AF_XDP it gets /sys too, which each runtime mounts.
 func TestContainer(t *testing.T) {
 	needRoot(t)
 	image, entry := imageOf(t)

@@ -1,4 +1,4 @@
-// Package checks has the tests of what lies in deploy/: each file there is run, or parsed
-// by the types of those who will read it. It is a module of its own, for the sake of what
-// that needs.
+// Package checks has the tests of the files in deploy/. Each file is run, or decoded with
+// the types of the program that will read it. The package is a module of its own, because
+// these types need many other modules.
 package checks

@@ -176,8 +176,8 @@ func removeGroup(t *testing.T, dir string) {
 	})
 }
 
-// beInit is in the environment of a test binary that is to become systemd: a directory,
-// of which files is what the new root gets.
+// beInit is in the environment of a test binary that is to become systemd. It is a
+// directory, and what lies below files/ there goes into the new root.
 const beInit = "SPEADX_CHECKS_INIT"
 
 // initialise is the first process of its namespaces. It makes a root with a file system of
