@@ -52,7 +52,9 @@ test-vm: ## run tests in virtual machines: kernels 6.1, 6.12 and the newest, six
 # Modules of their own, so that what their tests need is not what the library needs.
 .PHONY: test-ops
 test-ops: ## test the packages and what is in deploy/; installs what it needs
-	$(GO) run ./hack/testrun -C hack/dist -p=1 -count=1 ./... -- -C deploy/checks -p=1 -count=1 ./...
+	hack/need chromium=chromium,fonts-dejavu-core
+	$(GO) run ./hack/testrun -C hack/dist -p=1 -count=1 ./... -- -C deploy/checks -p=1 -count=1 ./... \
+		-- -C hack/ops -tags=ops -p=1 -count=1 ./...
 
 # ARCHS are the architectures to make packages for.
 ARCHS ?= amd64,arm64
@@ -98,7 +100,9 @@ lint: ## gofmt, go vet and staticcheck
 	$(GO) vet -tags=vmguest ./hack/vm/guest
 	$(GO) vet -tags=manpages ./cmd/speadx
 	$(GO) vet -C hack/dist ./...
-	$(GO) vet -C deploy/checks ./...
+	hack/need chromium=chromium,fonts-dejavu-core
+	$(GO) run ./hack/testrun -C hack/dist -p=1 -count=1 ./... -- -C deploy/checks -p=1 -count=1 ./... \
+		-- -C hack/ops -tags=ops -p=1 -count=1 ./...
 	$(GO) tool staticcheck ./...
 	$(GO) tool staticcheck -tags=vmguest ./hack/vm/guest
 	$(GO) tool staticcheck -tags=stepping ./heap ./pool

@@ -1,0 +1,143 @@
+//go:build ops
+
+package ops
+
+import (
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+// The page of few and of many streams, with and without loss, in both colours and on a
+// phone: the state is right, problems come first, and nothing is wider than the screen.
+func TestScenes(t *testing.T) {
+	for _, c := range []struct {
+		name          string
+		scene         Scene
+		width, height int64
+		scheme        string
+		verdict       string // the class of the state
+	}{
+		{"light", Scene{Streams: 1, Queues: 4}, 1280, 900, "light", "good"},
+		{"dark", Scene{Streams: 8, Queues: 4, Lossy: true}, 1280, 900, "dark", "bad"},
+		{"phone", Scene{Streams: 8, Queues: 2, Lossy: true}, 390, 844, "light", "bad"},
+		{"many", Scene{Streams: 64, Queues: 16, Lossy: true}, 1280, 900, "dark", "bad"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			server := httptest.NewServer(c.scene.handler())
+			defer server.Close()
+			b := newBrowser(t, server.URL)
+			b.view(c.width, c.height, c.scheme)
+			b.open(server.URL)
+			// Two readings give rates, and a loss.
+			b.wait(`document.querySelector("#rate-payload").textContent > "0" && document.querySelector("#verdict").classList.contains("` + c.verdict + `")`)
+			if got := eval[int64](b, "document.documentElement.scrollWidth"); got > c.width {
+				t.Errorf("the page is %d pixels wide, the screen %d", got, c.width)
+			}
+			if n := eval[int](b, `document.querySelectorAll(".tile canvas").length`); n != 4 {
+				t.Errorf("%d plots", n)
+			}
+			if n := eval[int](b, `document.querySelectorAll("table:not(:has(caption)), thead th:not([scope=col]), tbody tr:not(:has(> th[scope=row]))").length`); n != 0 {
+				t.Errorf("%d tables, columns or rows without a header", n)
+			}
+			streams := b.cells("streams")
+			shown := c.scene.Streams
+			if shown > 14 {
+				shown = 12
+			}
+			if len(streams) != shown {
+				t.Errorf("%d rows of streams, want %d", len(streams), shown)
+			}
+			if diagnoses := eval[int](b, `document.querySelectorAll("#diagnoses li").length`); c.scene.Lossy != (diagnoses == 3) || eval[bool](b, `document.querySelector("#no-diagnoses").hidden`) != c.scene.Lossy {
+				t.Errorf("%d diagnoses", diagnoses)
+			}
+			if c.scene.Lossy {
+				if streams[0][0] != "239.10.0.5:7148" {
+					t.Errorf("the first stream is %q, which loses nothing", streams[0][0])
+				}
+				if queues := b.cells("queues"); queues[0][0] != "ens1f0np0 1" {
+					t.Errorf("the first queue is %q, which loses nothing", queues[0][0])
+				}
+				if class := eval[string](b, `document.querySelector("#path .socket").className`); class != "socket losing" {
+					t.Errorf("the stage that loses has class %q", class)
+				}
+			}
+			if c.scene.Streams == 64 {
+				eval[bool](b, `(document.querySelector("#streams .more").click(), true)`)
+				if n := len(b.cells("streams")); n != 64 {
+					t.Errorf("%d rows when all are wanted", n)
+				}
+				eval[bool](b, `(() => { const f = document.querySelector("#streams-filter"); f.value = "10.3."; f.dispatchEvent(new Event("input")); return true })()`)
+				rows := b.cells("streams")
+				for _, r := range rows {
+					if !strings.Contains(r[0], "10.3.") {
+						t.Errorf("row %q does not match the filter", r[0])
+					}
+				}
+				if len(rows) != 16 {
+					t.Errorf("%d rows match the filter", len(rows))
+				}
+				eval[bool](b, `(() => { const f = document.querySelector("#streams-filter"); f.value = ""; f.dispatchEvent(new Event("input")); document.querySelector("#streams .more").click(); return true })()`)
+			}
+			b.picture(c.name + ".png")
+		})
+	}
+}
+
+// A file may be called anything: its name is text in the page.
+func TestHostileName(t *testing.T) {
+	const name = `<script>document.title='owned'</script><img src=x onerror="document.title='owned'">.pcap`
+	server := httptest.NewServer(Scene{Streams: 2, Queues: 1, Lossy: true, Name: name}.handler())
+	defer server.Close()
+	b := newBrowser(t, server.URL)
+	b.view(1280, 900, "light")
+	b.open(server.URL)
+	b.wait(`document.querySelectorAll("#streams tbody tr").length === 2 && document.querySelectorAll("#diagnoses li").length === 3`)
+	found := 0
+	for _, id := range []string{"streams", "pool"} {
+		for _, r := range b.cells(id) {
+			if r[0] == name {
+				found++
+			}
+		}
+	}
+	if found != 2 {
+		t.Errorf("the name is %d times in the tables, want 2: %q", found, b.cells("streams"))
+	}
+	if text := b.text("#diagnoses"); !strings.Contains(text, name) {
+		t.Errorf("the name is not in the diagnoses: %s", text)
+	}
+	if n := eval[int](b, `document.querySelectorAll("main script, main img").length`); n != 0 {
+		t.Errorf("%d elements came from a name", n)
+	}
+	if title := eval[string](b, "document.title"); strings.Contains(title, "owned") {
+		t.Errorf("a name ran as a script: title %q", title)
+	}
+}
+
+// A receiver that stops to answer is named as such, with the age of what is shown; and it
+// is shown again when it answers again.
+func TestNoAnswer(t *testing.T) {
+	g := &gate{next: Scene{Streams: 1, Queues: 1}.handler()}
+	server := httptest.NewServer(g)
+	defer server.Close()
+	b := newBrowser(t, server.URL)
+	b.open(server.URL)
+	b.wait(`document.querySelector("#verdict").classList.contains("good")`)
+
+	g.set(closed)
+	b.wait(`document.querySelector("#verdict-word").textContent === "The receiver does not answer" && document.body.classList.contains("stale")`)
+	b.wait(`/figures are ([2-9]|\d\d) s old/.test(document.querySelector("#verdict-detail").textContent)`)
+	if text := b.text("#verdict-detail"); !strings.Contains(text, "503") {
+		t.Errorf("the reason is not given: %s", text)
+	}
+	g.set(foreign)
+	b.wait(`document.querySelector("#verdict-detail").textContent.includes("JSON")`)
+	g.set(strange)
+	b.wait(`document.querySelector("#verdict-detail").textContent.includes("no number")`)
+	g.set(open)
+	b.wait(`document.querySelector("#verdict").classList.contains("good") && !document.body.classList.contains("stale")`)
+	if b.forget("503") == 0 {
+		t.Error("Chromium saw no status 503")
+	}
+}
