@@ -28,13 +28,17 @@ var made = sync.OnceValues(func() (dir string, err error) {
 	if dir, err = os.MkdirTemp("", "speadx-dist-test-"); err != nil {
 		return "", err
 	}
+	madeIn = dir
 	return dir, run("../..", dir, []string{"amd64", "arm64"})
 })
 
+// madeIn is where, once a test has asked for it.
+var madeIn string
+
 func TestMain(m *testing.M) {
 	status := m.Run()
-	if dir, _ := made(); dir != "" {
-		os.RemoveAll(dir)
+	if madeIn != "" {
+		os.RemoveAll(madeIn)
 	}
 	os.Exit(status)
 }
