@@ -80,8 +80,7 @@ type Config struct {
 	// many separate pieces it may be. Both take memory for each slot, so that by
 	// default small slots have less: a pointer for each 64 bytes, at least 128
 	// and at most DefaultMaxItems; a piece for each 256, at least 64 and at most
-	// DefaultMaxRanges. A pointer that packets repeat counts once if it is at the
-	// same place in each of them.
+	// DefaultMaxRanges. A pointer counts once, however many packets repeat it.
 	MaxItems, MaxRanges int
 
 	// BySender makes heaps of different senders different heaps, also where their
@@ -250,7 +249,7 @@ func (c Config) TableBytes(share pool.ShareConfig) (int, error) {
 // of the share's mapping: on the same pages as the slots, touched, locked and bound like
 // them.
 type tables struct {
-	large, small []logged // of the heaps in slots of that class, logStride for each
+	large, small logs // of the heaps in slots of that class
 	coverage     *coverage
 	histories    [][numKinds]*history // by substream
 	senders      *senders
@@ -259,8 +258,8 @@ type tables struct {
 // newTables makes the tables in m. hash is any odd number.
 func newTables(s *shape, m *tableMemory, hash uint64) *tables {
 	t := &tables{
-		large:     newTable[logged](m, s.large*logStride(s.MaxItems)),
-		small:     newTable[logged](m, s.small*logStride(s.maxSmall)),
+		large:     newLogs(m, s.large, s.MaxItems, hash),
+		small:     newLogs(m, s.small, s.maxSmall, hash),
 		coverage:  newCoverage(m, s.large+s.small+s.threads, s.MaxRanges),
 		histories: make([][numKinds]*history, s.Substreams),
 		senders:   newSenders(m, hash),
@@ -277,25 +276,17 @@ func newTables(s *shape, m *tableMemory, hash uint64) *tables {
 // drop lets go of memory that may be unmapped: late use is a panic, not a segmentation
 // fault. What Stats reads stays.
 func (t *tables) drop() {
-	t.large, t.small, t.coverage, t.histories = nil, nil, nil, nil
+	t.large, t.small, t.coverage, t.histories = logs{}, logs{}, nil, nil
 	t.senders.index, t.senders.list = nil, nil
 }
 
-// logStride is the distance of two logs of n entries, in entries. It is an odd number of
-// cache lines, so that the logs begin in different sets of a cache.
-func logStride(n int) int {
-	const unit = 3 * cacheLine / loggedBytes
-	return ((n+unit-1)/unit | 1) * unit
-}
-
-// log is the log of record i.
-func (t *tables) log(s *shape, i int) []logged {
-	all, n := t.large, s.MaxItems
-	if i >= s.large {
-		all, n, i = t.small, s.maxSmall, i-s.large
+// initLog gives the log of record i its memory.
+func (t *tables) initLog(l *pointerLog, s *shape, i int) {
+	if i < s.large {
+		t.large.init(l, i)
+	} else {
+		t.small.init(l, i-s.large)
 	}
-	at := i * logStride(n)
-	return all[at : at+n : at+n]
 }
 
 // New makes an assembler, with all the memory it will ever use.
@@ -344,7 +335,7 @@ func New(cfg Config) (*Assembler, error) {
 	clear(a.feeders)
 	a.tableBytes, a.goBytes = need, a.goMemory(s.held)
 	for i := range a.records {
-		a.records[i].pointers.list = a.log(s, i)
+		a.initLog(&a.records[i].pointers, s, i)
 		a.records[i].state.Store(uint64(complete) << pinBits)
 		a.coverage.reset(&a.records[i].cover, uint64(i))
 	}

@@ -210,7 +210,7 @@ func TestMissingForWantOfRoom(t *testing.T) {
 // another, few of them or many.
 func TestRepeatedPointers(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 5))
-	for _, n := range []int{1, 3, 20, fewPointers, fewPointers + 1, 300} {
+	for _, n := range []int{1, 3, 20, 64, 65, 300} {
 		all := many(n)
 		packets := [][]spead.Pointer{all, all, slices.Repeat(all[:1], 3), append(slices.Clone(all[n/2:]), all[:n/2]...)}
 		for range 3 {
@@ -222,7 +222,7 @@ func TestRepeatedPointers(t *testing.T) {
 		}
 		size := int64(8 * len(packets))
 		for range 10 {
-			r := newRig(t, pool.ShareConfig{}, Config{MaxItems: n * len(packets)})
+			r := newRig(t, pool.ShareConfig{}, Config{MaxItems: 2*n + 2}) // a packet's own repeats need room until it is added
 			for _, i := range rng.Perm(len(packets)) {
 				r.feed(0, raw(f48, 1, size, int64(8*i), make([]byte, 8), packets[i]...))
 			}
@@ -242,23 +242,62 @@ func TestRepeatedPointers(t *testing.T) {
 	}
 }
 
-// Pointers that stand where they stood in the first packet take no room, however many
-// packets repeat them.
+// A pointer that is in the log takes no room, wherever in its packet it is and whichever packet
+// had it first.
 func TestRepeatedPointersTakeNoRoom(t *testing.T) {
-	const n, room = 100, 30
-	r := newRig(t, pool.ShareConfig{}, Config{MaxItems: room + n})
-	common := many(room)
-	for i := range int64(n) { // in reverse, each with a pointer of its own behind those
-		own := f48.Immediate(0x4000, uint64(i))
-		r.feed(0, raw(f48, 1, n*8, (n-1-i)*8, make([]byte, 8), append(slices.Clone(common), own)...))
+	const n, shared = 100, 30
+	common := many(shared)
+	own := func(i int) spead.Pointer { return f48.Immediate(0x4000, uint64(i)) }
+	reversed := slices.Clone(common)
+	slices.Reverse(reversed)
+	for name, tt := range map[string]struct {
+		packet   func(i int) []spead.Pointer
+		distinct int
+	}{
+		"one behind in each packet":   {func(i int) []spead.Pointer { return append(slices.Clone(common), own(i)) }, shared + n},
+		"one in front of each packet": {func(i int) []spead.Pointer { return append([]spead.Pointer{own(i)}, common...) }, shared + n},
+		"one in the middle":           {func(i int) []spead.Pointer { return slices.Insert(slices.Clone(common), i%shared, own(i)) }, shared + n},
+		"one in front of one packet":  {func(i int) []spead.Pointer { return append([]spead.Pointer{own(0)}[:i/(n-1)], common...) }, shared + 1},
+		"one missing in one packet":   {func(i int) []spead.Pointer { return common[i/(n-1):] }, shared},
+		"none of them in the first": {func(i int) []spead.Pointer {
+			return append([]spead.Pointer{own(0)}, common...)[i/(n-1):][:shared*min(n-1-i, 1)+1]
+		}, shared + 1},
+		"each packet begins elsewhere":                              {func(i int) []spead.Pointer { return slices.Concat(common[i%shared:], common[:i%shared]) }, shared},
+		"every other packet in reverse":                             {func(i int) []spead.Pointer { return [][]spead.Pointer{common, reversed}[i%2] }, shared},
+		"two sets of them, by turns":                                {func(i int) []spead.Pointer { return [][]spead.Pointer{common[:shared/2], common[shared/2:]}[i%2] }, shared},
+		"a part of them in each packet":                             {func(i int) []spead.Pointer { return common[i%shared:][:1] }, shared},
+		"as many packets as there is room for, with one of its own": {func(i int) []spead.Pointer { return []spead.Pointer{own(i)} }, n},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, pool.ShareConfig{}, Config{MaxItems: tt.distinct})
+			for i := range n { // the last packet of the heap comes first
+				k := n - 1 - i
+				r.feed(0, raw(f48, 1, n*8, int64(k)*8, make([]byte, 8), tt.packet(k)...))
+			}
+			r.wantFate(ledger.TooManyItems, 0)
+			h := r.heap()
+			if len(h.Items()) != tt.distinct {
+				t.Errorf("%d items, want %d", len(h.Items()), tt.distinct)
+			}
+			h.Release()
+			r.end()
+			r.wantFates(map[ledger.Fate]uint64{ledger.Delivered: n})
+		})
 	}
+}
+
+// The order of items is the sender's where a packet with some of the pointers comes before
+// one that has more of them.
+func TestOrderOfRepeatedPointers(t *testing.T) {
+	p := []spead.Pointer{f48.Immediate(0x10, 7), f48.Immediate(0x11, 7), f48.Immediate(0x12, 7)}
+	r := newRig(t, pool.ShareConfig{}, Config{})
+	r.feed(0, raw(f48, 1, 24, 16, make([]byte, 8), p[2]))
+	r.feed(0, raw(f48, 1, 24, 8, make([]byte, 8), p[1], p[2]))
+	r.feed(0, raw(f48, 1, 24, 0, make([]byte, 8), p...))
 	h := r.heap()
-	if len(h.Items()) != room+n {
-		t.Errorf("%d items, want %d", len(h.Items()), room+n)
-	}
+	wantItems(t, h, "[0x10=7 0x11=7 0x12=7]")
 	h.Release()
 	r.end()
-	r.wantFates(map[ledger.Fate]uint64{ledger.Delivered: n})
 }
 
 // All of the room can be used, and no more.

@@ -47,7 +47,8 @@ func TestNothingIsTouchedFirstByAPacket(t *testing.T) {
 	share := pool.ShareConfig{Live: 40, Ring: 4, Held: 8, Threads: 3, Largest: 1 << 20, SmallBelow: 16 << 10}
 	r := newRig(t, share, Config{Substreams: 2})
 	tables := map[string][]byte{
-		"large logs": bytesOf(r.large), "small logs": bytesOf(r.small), "ranges": bytesOf(r.coverage.words),
+		"large logs": bytesOf(r.large.list), "small logs": bytesOf(r.small.list),
+		"heads of large logs": bytesOf(r.large.heads), "heads of small logs": bytesOf(r.small.heads), "ranges": bytesOf(r.coverage.words),
 		"index of senders": bytesOf(r.senders.index), "senders": bytesOf(r.senders.list),
 	}
 	for s, kinds := range r.histories {
@@ -94,9 +95,9 @@ func TestTablesAreSmall(t *testing.T) {
 		size, live int
 		percent    int // of the pool, at most
 	}{
-		{16 << 10, 4, 70}, {16 << 10, 1028, 40},
-		{64 << 10, 4, 40}, {64 << 10, 260, 40}, {64 << 10, 1028, 32},
-		{128 << 10, 4, 40}, {128 << 10, 1028, 32},
+		{16 << 10, 4, 75}, {16 << 10, 1028, 45},
+		{64 << 10, 4, 50}, {64 << 10, 260, 48}, {64 << 10, 1028, 40},
+		{128 << 10, 4, 46}, {128 << 10, 1028, 41},
 		{4 << 20, 4, 3}, {4 << 20, 1028, 3},
 	} {
 		share := pool.ShareConfig{Live: tt.live, Ring: 4, Held: 2, Threads: 4, Largest: tt.size, SmallBelow: 16 << 10}
