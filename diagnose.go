@@ -33,8 +33,8 @@ func diagnose(before, now *Stats, f *facts) []ledger.Diagnosis {
 		out = append(out, d)
 	}
 	tooLong := diagnoseDevices(before, now, f, add)
-	rose := func(fate ledger.Fate) uint64 { return now.Fates[fate] - before.Fates[fate] }
-	packets := now.Packets - before.Packets
+	rose := func(fate ledger.Fate) uint64 { return more(now.Fates[fate], before.Fates[fate]) }
+	packets := more(now.Packets, before.Packets)
 	for _, v := range []struct {
 		fate    ledger.Fate
 		code    ledger.Code
@@ -60,6 +60,10 @@ func diagnose(before, now *Stats, f *facts) []ledger.Diagnosis {
 	}
 	return out
 }
+
+// more is by how much a count has risen. What is worked out from several counters can fall:
+// the kernel reads them one after the other, and a driver may reset its own.
+func more(now, before uint64) uint64 { return now - min(now, before) }
 
 // diagnoseStream looks at one stream.
 func diagnoseStream(before, now *StreamStats, f *facts, add func(ledger.Diagnosis)) {
@@ -93,8 +97,8 @@ func diagnoseDevices(before, now *Stats, f *facts, add func(ledger.Diagnosis)) (
 		if i < len(before.Devices) {
 			last = before.Devices[i]
 		}
-		packets := d.Counts[ledger.DeviceMatched] - last.Counts[ledger.DeviceMatched]
-		if n := d.tooLong() - last.tooLong(); n > 0 && f.maxFrame[d.Name] > 0 {
+		packets := more(d.Counts[ledger.DeviceMatched], last.Counts[ledger.DeviceMatched])
+		if n := more(d.tooLong(), last.tooLong()); n > 0 && f.maxFrame[d.Name] > 0 {
 			tooLong += n
 			add(ledger.Diagnosis{Code: ledger.FrameTooSmall, Device: d.Name, Queue: -1, Count: n, Of: packets,
 				Bytes: int64(f.maxFrame[d.Name]), Setting: "Mode"})

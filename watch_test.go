@@ -134,3 +134,40 @@ func TestDeviceLosses(t *testing.T) {
 		}
 	}
 }
+
+// What falls between two readings is no loss: the kernel reads the counters of a socket one
+// after the other, and a driver may reset its own.
+func TestDiagnosisOfCountersThatFall(t *testing.T) {
+	reading := func(matched, nic, dropped, empty uint64) *Stats {
+		s := &Stats{Packets: matched + nic, Devices: []DeviceStats{{
+			Name:   "eth0",
+			Counts: ledger.DeviceCounts{ledger.DeviceMatched: matched},
+			Queues: []QueueStats{{Counts: ledger.QueueCounts{ledger.QueuePackets: matched - dropped, ledger.QueueRxDropped: dropped, ledger.QueueRxFillRingEmpty: empty}}},
+		}}}
+		s.Fates[ledger.NICDropped], s.Fates[ledger.KernelDropped] = nic, dropped
+		return s
+	}
+	f := &facts{maxFrame: map[string]int{"eth0": 3000}, frames: map[string]int{"eth0": 64}}
+	before := reading(1000, 50, 5, 3)
+	for _, tt := range []struct {
+		now  *Stats
+		want []ledger.Code
+	}{
+		{reading(1000, 50, 5, 4), nil},                                                     // the second counter is read later
+		{reading(1000, 7, 5, 3), nil},                                                      // the driver has reset its counter
+		{reading(1100, 50, 8, 7), []ledger.Code{ledger.KernelDrops}},                       // both
+		{reading(1100, 60, 5, 3), []ledger.Code{ledger.NICDrops}},                          // it has risen
+		{reading(1100, 50, 9, 4), []ledger.Code{ledger.FrameTooSmall, ledger.KernelDrops}}, // 3 of 4 were too long
+	} {
+		var got []ledger.Code
+		for _, d := range diagnose(before, tt.now, f) {
+			got = append(got, d.Code)
+			if d.Count > 100 || d.Of > 150 {
+				t.Errorf("%v: %d of %d packets", d.Code, d.Count, d.Of)
+			}
+		}
+		if !slices.Equal(got, tt.want) {
+			t.Errorf("%+v: diagnoses %v, want %v", tt.now.Devices[0].Queues[0].Counts, got, tt.want)
+		}
+	}
+}

@@ -40,9 +40,8 @@ func (m *Missed) Count() uint64 {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if n := m.read(); n > m.base {
-		m.last = n - m.base
-	}
+	n := m.read()
+	m.last = max(m.last, n-min(n, m.base)) // a driver may reset its counter
 	return m.last
 }
 
