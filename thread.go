@@ -178,7 +178,7 @@ func (t *thread) notice(now int64) {
 	if t.looked != 0 && now-t.looked > stalled {
 		for _, f := range t.feeders {
 			if f != nil {
-				f.Stalled(now)
+				f.Stalled(time.Duration(now - t.looked))
 			}
 		}
 	}

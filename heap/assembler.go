@@ -104,7 +104,8 @@ type Assembler struct {
 
 	tableBytes, goBytes int
 
-	pastCache int64 // tests have a lower one
+	pastCache int64                // tests have a lower one
+	since     func() time.Duration // a steady clock; tests have their own
 	placement placement
 	records   []record
 	*tables
@@ -129,7 +130,7 @@ type Assembler struct {
 	finishedFeeders atomic.Int64
 	oversize        atomic.Int64
 	blocked         atomic.Int64  // threads that wait for room in the ring
-	resumed         atomic.Int64  // when a thread could go on that had stalled
+	held            atomic.Int64  // for how long threads were held up, ns: see faded
 	begun           atomic.Uint64 // started() when the memory was cleared last
 }
 
@@ -322,6 +323,7 @@ func New(cfg Config) (*Assembler, error) {
 		timeless:  s.timeless,
 		maxSmall:  s.maxSmall,
 		pastCache: pastCache,
+		since:     sinceStart,
 		placement: slotPerHeap{cfg.Share},
 		records:   make([]record, s.large+s.small),
 		tables:    newTables(s, m, hash),
@@ -476,12 +478,18 @@ func (a *Assembler) roomForItems(h *spead.Packet) int {
 	return a.cfg.MaxItems
 }
 
-// faded reports whether what happened at a time is too long ago to be remembered. Time in
-// which a thread was held up does not count: the packets that wait behind it are no
-// older for that.
-func (a *Assembler) faded(at, now int64) bool {
-	return !a.timeless && now-max(at, a.resumed.Load()) >= memoryNs
-}
+// faded reports whether what happened at a time is too long ago to be remembered. Both
+// times are by the stream's clock, which is the feeders' less the time in which a thread was
+// held up: the packets that wait behind it are no older for that. A thread that was held up
+// raises that time to what it was before, and as much more as the thread waited. So where
+// several threads wait together their time counts once, and a wait of a microsecond takes
+// off a microsecond.
+func (a *Assembler) faded(at, now int64) bool { return !a.timeless && now-at >= memoryNs }
+
+var loaded = time.Now()
+
+// sinceStart is a steady clock.
+func sinceStart() time.Duration { return time.Since(loaded) }
 
 // started is how many heaps have started.
 func (a *Assembler) started() uint64 {

@@ -2,6 +2,7 @@ package heap
 
 import (
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -127,7 +128,7 @@ func TestStallMakesNothingForgotten(t *testing.T) {
 	}
 	r.feed(1, half(1, 1, 8)...) // feeder 0, which has the other halves, is held up
 	r.now += 3 * second
-	r.Feeder(0).Stalled(r.now)
+	r.Feeder(0).Stalled(3 * time.Second)
 	r.now += second
 	r.feed(0, half(0, 1, 8)...)
 	wantCounts(t, r.take(), 5, 6, 7, 8)
@@ -135,7 +136,7 @@ func TestStallMakesNothingForgotten(t *testing.T) {
 		t.Errorf("%d heaps evicted, %d overtaken; want 4 and 4", s.Counts[ledger.HeapsEvicted], s.Counts[ledger.HeapsOvertaken])
 	}
 	r.now += 3 * second // a second stall, behind the first
-	r.Feeder(0).Stalled(r.now)
+	r.Feeder(0).Stalled(3 * time.Second)
 	r.feed(0, half(0, 1, 4)...)
 	r.wantFate(ledger.Late, 8)
 	r.now += 2 * second
@@ -150,7 +151,7 @@ func TestStallAndRepeatedStop(t *testing.T) {
 	a := senderNo(1)
 	r.feedFrom(1, a, control(spead.CtrlStop, 7))
 	r.now += 3 * second
-	r.Feeder(0).Stalled(r.now)
+	r.Feeder(0).Stalled(3 * time.Second)
 	r.feedFrom(0, a, control(spead.CtrlStop, 7))
 	if r.Stopping() {
 		t.Error("a repeat of the first stop counts as the second")
@@ -158,28 +159,88 @@ func TestStallAndRepeatedStop(t *testing.T) {
 	r.end()
 }
 
+// blockFor makes feeder 0 wait that long for room in the ring, by the clock of the rig, while
+// it feeds packets that finish one heap more than there is room for.
+func (r *rig) blockFor(d time.Duration, packets ...[]byte) {
+	r.tb.Helper()
+	var clock atomic.Int64
+	r.since = func() time.Duration { return time.Duration(clock.Load()) }
+	fed := make(chan bool)
+	go func() { r.feed(0, packets...); close(fed) }()
+	for r.blocked.Load() == 0 {
+		select {
+		case <-fed:
+			r.tb.Fatal("it did not wait")
+		default:
+			runtime.Gosched()
+		}
+	}
+	clock.Store(int64(d))
+	r.heap().Release()
+	<-fed
+	r.now += int64(d)
+}
+
 // While a thread waits for the consumer, no time passes in a capture file: what is
-// remembered must not depend on how fast the consumer is.
+// remembered must not depend on how fast the consumer is. Elsewhere the time of the wait
+// does not count.
 func TestWaitingAndRecordedTime(t *testing.T) {
 	for _, recorded := range []bool{false, true} {
 		r := newRig(t, pool.ShareConfig{Ring: 1}, Config{Recorded: recorded})
 		r.feed(0, parts(1, 2, 100)...)
-		r.now += 3 * second / 2
-		fed := make(chan bool)
-		go func() { r.feed(0, parts(2, 2, 100)...); close(fed) }()
-		for r.blocked.Load() == 0 {
-			runtime.Gosched()
-		}
-		r.heap().Release()
-		<-fed
+		r.now += second
+		r.blockFor(3*time.Second, parts(2, 2, 100)...)
 		r.take()
-		r.now += 3 * second / 2
 		r.feed(0, parts(1, 2, 100)...)
 		if again := len(r.take()) == 1; again != recorded {
-			t.Errorf("recorded %v: heap 1 came again after 3 s, half of them before a wait: taken for a new one %v", recorded, again)
+			t.Errorf("recorded %v: heap 1 came again after 4 s, 3 of them waiting: taken for a new one %v", recorded, again)
 		}
 		r.end()
 	}
+}
+
+// A wait takes off its own time and no more: waits of a microsecond now and then keep
+// no heap from being forgotten, and none from ageing.
+func TestShortWaitsMakeNothingYoung(t *testing.T) {
+	r := newRig(t, pool.ShareConfig{Ring: 1, Live: 64}, Config{})
+	r.feed(0, parts(1, 2, 100)...)
+	r.take()
+	r.feed(0, parts(2, 2, 100)[0]) // never complete
+	cnt := uint64(10)
+	for range 11 {
+		r.now += second
+		r.feed(0, parts(cnt, 2, 100)...)
+		r.blockFor(time.Microsecond, parts(cnt+1, 2, 100)...)
+		r.take()
+		cnt += 2
+	}
+	r.feed(0, parts(1, 2, 100)...) // 11 s later
+	wantCounts(t, r.take(), 1)
+	r.Feeder(0).Tick(r.now)
+	if s := r.Stats(); s.Counts[ledger.HeapsAged] != 1 {
+		t.Errorf("%d heaps aged, want 1", s.Counts[ledger.HeapsAged])
+	}
+	r.end()
+}
+
+// Of threads that are held up at the same time, the time counts once.
+func TestThreadsHeldUpAtOneTime(t *testing.T) {
+	const threads = 8
+	r := newRig(t, pool.ShareConfig{Threads: threads}, Config{})
+	r.feed(0, parts(1, 2, 100)...)
+	r.take()
+	for range 4 {
+		for i := range threads {
+			r.Feeder(i).Tick(r.now)
+		}
+		r.now += 2 * second
+		for i := range threads { // each for 1.4 s of the 2
+			r.Feeder(i).Stalled(1400 * time.Millisecond)
+		}
+	}
+	r.feed(0, parts(1, 2, 100)...) // 8 s later, of which 5.6 do not count
+	wantCounts(t, r.take(), 1)
+	r.end()
 }
 
 // The times of two captures have nothing to do with each other.

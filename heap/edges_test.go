@@ -3,6 +3,7 @@ package heap
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/speadx/speadx/ledger"
 	"github.com/speadx/speadx/pool"
@@ -163,7 +164,7 @@ func TestBlockedIsNotOld(t *testing.T) {
 	p := parts(1, 2, 100)
 	r.feed(0, p[0])
 	r.now += 20 * second
-	r.Feeder(0).Stalled(r.now)
+	r.Feeder(0).Stalled(20 * time.Second)
 	r.Feeder(0).Tick(r.now + second)
 	r.feed(0, p[1])
 	wantCounts(t, r.end(), 1)

@@ -37,7 +37,8 @@ type Feeder struct {
 	board    board
 	finished bool // Finish was called: what comes now is after the stop
 	sawStop  bool
-	lastNow  int64
+	lastNow  int64 // by the stream's clock: see Assembler.faded
+	held     int64 // Assembler.held when this thread last came by
 	wall     int64 // of the batch
 
 	next    []Packet // behind the batch in hand; their headers are fetched one by one
@@ -52,6 +53,7 @@ type Feeder struct {
 // of finished heaps is full under [Block].
 func (f *Feeder) Feed(packets []Packet, now, wall int64) {
 	f.wall = wall
+	now = f.come(now)
 	f.lastNow = now
 	f.count.stream[ledger.BatchesFed]++
 	f.count.stream[ledger.BatchMax] = max(f.count.stream[ledger.BatchMax], uint64(len(packets)))
@@ -79,8 +81,14 @@ func (f *Feeder) Tick(now int64) {
 	if f.finished {
 		return // the stream may have ended meanwhile
 	}
-	f.evictAged(now)
+	f.evictAged(f.come(now))
 	f.board.publish(&f.count)
+}
+
+// come notes that the thread comes by at a time, and returns that by the stream's clock.
+func (f *Feeder) come(now int64) int64 {
+	f.held = f.a.held.Load()
+	return now - f.held
 }
 
 // feed places a batch, behind which after comes.
@@ -746,13 +754,12 @@ func (f *Feeder) evictAged(now int64) {
 	if f.a.cfg.MaxAge < 0 || f.a.blocked.Load() > 0 {
 		return // a thread that waits for the consumer has packets waiting behind it
 	}
-	resumed := f.a.resumed.Load()
-	f.eachLive(func(r *record) bool { return now-max(r.lastSeen.Load(), resumed) > int64(f.a.cfg.MaxAge) }, aged, now)
+	f.eachLive(func(r *record) bool { return now-r.lastSeen.Load() > int64(f.a.cfg.MaxAge) }, aged, now)
 }
 
-// Stalled says that this thread could not feed until now, so that heaps are no
-// older than that.
-func (f *Feeder) Stalled(now int64) { atLeast(&f.a.resumed, now) }
+// Stalled says that this thread could not feed for that long, since its last Feed or Tick:
+// heaps have become no older in that time.
+func (f *Feeder) Stalled(d time.Duration) { atLeast(&f.a.held, f.held+int64(d)) }
 
 // SawStop says whether a stop item came through this feeder.
 func (f *Feeder) SawStop() bool { return f.sawStop }

@@ -1,10 +1,6 @@
 package heap
 
-import (
-	"time"
-
-	"github.com/speadx/speadx/ledger"
-)
+import "github.com/speadx/speadx/ledger"
 
 // finish hands on a heap that the calling thread alone owns: to the ring, or
 // its slot back to the pool. The thread holds no pin, so it may wait.
@@ -75,16 +71,17 @@ func (f *Feeder) waitForRoom() bool {
 		f.onWait(true)
 		defer f.onWait(false)
 	}
-	began := time.Now()
+	began, held := a.since(), a.held.Load()
 	f.count.stream[ledger.Blocked]++
 	f.board.publish(&f.count)
 	a.blocked.Add(1)
 	a.room.Wait(func() bool { return a.aborted.Load() || !a.ring.full() })
+	waited := int64(a.since() - began)
 	if !a.cfg.Recorded {
-		f.Stalled(f.lastNow + int64(time.Since(began)))
+		atLeast(&a.held, held+waited)
 	}
 	a.blocked.Add(-1)
-	f.count.stream[ledger.BlockedTime] += uint64(time.Since(began))
+	f.count.stream[ledger.BlockedTime] += uint64(waited)
 	return !a.aborted.Load()
 }
 
