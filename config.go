@@ -81,8 +81,9 @@ type Config struct {
 	// Default: the largest there are.
 	Hugepages pool.Pages
 
-	// MaxItems is how many item pointers a heap may have, MaxRanges in how many
-	// separate pieces it may be while it is assembled. Both take memory in the pool
+	// MaxItems is how many item pointers a heap may have, where one that packets repeat
+	// counts once. MaxRanges is in how many separate pieces a heap may be while it is
+	// assembled. Both take memory in the pool
 	// for each slot: see Info.TableBytes. Default: by heap size, at most 4096 and 1024.
 	MaxItems, MaxRanges int
 
