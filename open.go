@@ -332,6 +332,7 @@ func (r *Receiver) assemblerConfig(ps *planStream) heap.Config {
 		Recorded:      len(ps.files) > 0,
 		Notify:        r.ready.Ring,
 		OnStop:        r.wakeThreads,
+		Clock:         source.Now,
 	}
 }
 

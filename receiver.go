@@ -43,6 +43,8 @@ type Receiver struct {
 	opening   *opening // what Open tells
 	changes   changes  // of the endpoints
 
+	groupsSeen groupsSeen // by Groups
+
 	turn     atomic.Uint32 // of the stream that Next looks at first
 	leftover atomic.Uint64 // packets that shutting down did not wait for
 

@@ -20,8 +20,10 @@ type watch struct {
 	last Stats
 	lost map[string]bool // interfaces without a carrier
 
-	mu    sync.Mutex
-	found map[finding]*ledger.Diagnosis
+	mu       sync.Mutex
+	found    map[finding]*ledger.Diagnosis
+	seen     map[string]seen // by stream
+	lastLoss time.Time
 }
 
 // finding is what makes two diagnoses one that lasts.
@@ -39,6 +41,9 @@ func (w *watch) look(r *Receiver) {
 	for _, d := range diagnose(&w.last, &now, r.facts()) {
 		w.report(d)
 	}
+	w.mu.Lock()
+	w.note(&w.last, &now, time.Now())
+	w.mu.Unlock()
 	w.last = now
 }
 

@@ -88,6 +88,8 @@ type Config struct {
 	// sender of a heap has sent its stop item, and at least Stops have.
 	BySender bool
 
+	// Clock reads the clock of Feed's now, for [Assembler.Times]. May be nil.
+	Clock func() int64
 	// Notify is called when there is a heap to take. It must not wait. May be
 	// nil.
 	Notify func()
@@ -119,6 +121,8 @@ type Assembler struct {
 		board board
 		views []*view // not in use
 	}
+
+	heapTimes heapTimes // of the heaps that were taken
 
 	beyond   beyond
 	stops    atomic.Int64 // stop items seen, of BySender senders that have stopped
@@ -379,6 +383,7 @@ func (a *Assembler) TryNext() *Heap {
 	r := &a.records[rec]
 	a.cfg.Share.MarkHeld(r.slot)
 	h := &r.heap
+	a.heapTimes.taken(h, a)
 	fate := ledger.Delivered
 	if !h.complete {
 		fate = ledger.DeliveredIncomplete

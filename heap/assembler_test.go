@@ -629,7 +629,7 @@ func TestConsumerHoldsTooMuch(t *testing.T) {
 }
 
 func TestNoAllocations(t *testing.T) {
-	r := newRig(t, pool.ShareConfig{SmallBelow: 1024}, Config{})
+	r := newRig(t, pool.ShareConfig{SmallBelow: 1024}, Config{Clock: func() int64 { return 0 }})
 	const heaps = 20
 	var batches [][]Packet
 	for cnt := uint64(1); cnt <= heaps; cnt++ {

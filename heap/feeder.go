@@ -609,7 +609,7 @@ func (f *Feeder) prepare(h *spead.Packet, now int64, how how) (r *record, rec in
 	setInt(&r.whole, 0)
 	setBool(&r.refused, false)
 	r.pointers.reset()
-	r.slot, r.cnt, r.from, r.flavour, r.firstSeen, r.memory = slot, h.Cnt, f.from, h.Flavour, f.wall, memory
+	r.slot, r.cnt, r.from, r.flavour, r.firstSeen, r.began, r.memory = slot, h.Cnt, f.from, h.Flavour, f.wall, now, memory
 	r.past = how == open && f.crowd.past(h, a.pastCache)
 	return r, rec, true
 }

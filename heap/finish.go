@@ -32,7 +32,7 @@ func (f *Feeder) finish(r *record, rec int, now int64) {
 			return
 		}
 	}
-	r.heap.close(a, r, rec, whole)
+	r.heap.close(a, r, rec, whole, now)
 	a.cfg.Share.MarkReady(r.slot)
 	if fate := f.enqueue(rec); fate != placed {
 		f.drop(rec, fate)

@@ -22,6 +22,9 @@ type Heap struct {
 	received int64
 	payload  []byte
 	first    int64
+	began    int64 // when its first packet was received, by the clock of Feed
+	ended    int64 // when its last one was, likewise
+	finished int64 // when it was closed, by Config.Clock
 	packets  int64
 	sender   Sender
 	lease    atomic.Uint64
@@ -56,8 +59,12 @@ func newView(c *Config) *view {
 // heap's Release.
 type Item = spead.RawItem
 
-// close notes what a heap has become, in the finisher's thread.
-func (h *Heap) close(a *Assembler, r *record, rec int, complete bool) {
+// close notes what a heap has become, in the finisher's thread. now is by the clock of Feed.
+func (h *Heap) close(a *Assembler, r *record, rec int, complete bool, now int64) {
+	h.began, h.ended, h.finished = r.began, max(r.lastSeen.Load(), r.began), now
+	if a.cfg.Recorded && a.cfg.Clock != nil { // now is the capture's
+		h.finished = a.cfg.Clock()
+	}
 	h.a, h.rec = a, rec
 	h.cnt, h.flavour, h.complete = r.cnt, r.flavour, complete
 	h.length, h.received = r.length.Load(), r.committed.Load()

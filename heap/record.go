@@ -49,6 +49,7 @@ type record struct {
 	from      uint32 // number of the sender that started it
 	flavour   spead.Flavour
 	firstSeen int64    // when its first packet was received, ns since 1970
+	began     int64    // the same by the clock of Feed
 	past      bool     // written past the cache
 	memory    []byte   // where payload goes: the slot, or the part of it for this heap
 	hist      *history // nil for a heap of one packet

@@ -350,7 +350,7 @@ func TestCloseWhileWatched(t *testing.T) {
 		q, _ := openFake(t, testConfig())
 		var watchers sync.WaitGroup
 		started := make(chan struct{}, 3)
-		for _, f := range []func(){func() { q.Stats() }, func() { q.Mark() }, q.Wake} {
+		for _, f := range []func(){func() { q.Stats(); q.FrameCounts() }, func() { q.Mark() }, q.Wake} {
 			watchers.Go(func() {
 				for n := range 50 {
 					f()

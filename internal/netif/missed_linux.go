@@ -3,6 +3,7 @@ package netif
 import (
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -18,7 +19,12 @@ type Missed struct {
 	index  int
 	base   uint64
 	last   uint64
+	asked  time.Time // when the kernel was asked last
 }
+
+// fresh is how long an answer of the kernel is good for: to ask takes a lock of the network
+// stack, and many may want to know.
+const fresh = time.Second
 
 // NewMissed starts to count for the device with that index, in the network
 // namespace of the calling thread.
@@ -33,16 +39,23 @@ func NewMissed(index int) (*Missed, error) {
 }
 
 // Count is how many there were since NewMissed; what it was last once the
-// device is gone, or after Close.
+// device is gone, or after Close. The kernel is asked at most once a second.
 func (m *Missed) Count() uint64 {
 	if m == nil { // has not begun
 		return 0
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if now := time.Now(); now.Sub(m.asked) >= fresh {
+		m.asked = now
+		m.update()
+	}
+	return m.last
+}
+
+func (m *Missed) update() {
 	n := m.read()
 	m.last = max(m.last, n-min(n, m.base)) // a driver may reset its counter
-	return m.last
 }
 
 // read asks the kernel; 0 if it does not tell.
@@ -59,9 +72,9 @@ func (m *Missed) read() uint64 {
 
 // Close gives the netlink socket back. It is idempotent.
 func (m *Missed) Close() {
-	m.Count()
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.update()
 	if m.handle != nil {
 		m.handle.Close()
 		m.handle = nil

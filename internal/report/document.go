@@ -6,15 +6,18 @@ import (
 
 	"github.com/speadx/speadx/internal/flagname"
 	"github.com/speadx/speadx/ledger"
+	"github.com/speadx/speadx/metrics"
 )
 
-// Documents are the files in docs/ that have tables of the ledger.
-var Documents = []string{"json.md"}
+// Documents are the files in docs/ that have tables of the ledger, and of the metrics that are made from it.
+var Documents = []string{"json.md", "metrics.md"}
 
 // Document fills the tables of the ledger into a document: each stands between the lines
 // <!-- generated: NAME --> and <!-- end -->.
 func Document(text string) (string, error) {
-	tables := ledger.Tables(func(field string) string { return "`" + flagname.Name(field) + "`" })
+	flag := func(field string) string { return "`" + flagname.Name(field) + "`" }
+	tables := ledger.Tables(flag)
+	tables["metrics"] = metrics.Table(flag)
 	var b strings.Builder
 	for {
 		before, rest, ok := strings.Cut(text, "<!-- generated: ")
