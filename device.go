@@ -48,7 +48,7 @@ func openDevice(c *Config, p *planDevice, touched func(bytes, of int) error) (_ 
 	f := p.facts
 	ic := xsk.InterfaceConfig{
 		Ifindex: f.Index, Ifname: f.Name, Driver: f.Driver, MTU: f.MTU,
-		Queues: p.asked, CountQueues: func() int { return min(netif.RxQueues(f.Name, f.Index), d.steer.queues()) },
+		Queues: p.asked, CountQueues: func() int { return min(netif.RxQueues(f.Name, f.Index, f.Driver), d.steer.queues()) },
 		Want:   map[Mode]xsk.Want{ModeAuto: xsk.WantAuto, ModeZeroCopy: xsk.WantZeroCopy, ModeNative: xsk.WantNative, ModeGeneric: xsk.WantGeneric}[c.Mode],
 		Frames: p.frames, Wait: c.Wait, Pages: c.Hugepages, Node: f.Node, Touched: touched,
 	}
@@ -57,6 +57,9 @@ func openDevice(c *Config, p *planDevice, touched func(bytes, of int) error) (_ 
 	}
 	if f.Features != nil {
 		ic.Features = &xsk.Features{Native: f.Features.Basic, Redirect: f.Features.Redirect, ZeroCopy: f.Features.ZeroCopy, ZCMaxChain: f.Features.ZCMaxSegs}
+		if !f.Features.Basic {
+			ic.Offloads = netif.ReadOffloads(f.Name).Names()
+		}
 	}
 	if d.link, err = xsk.OpenInterface(ic, d.steer); err != nil {
 		return nil, err

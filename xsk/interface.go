@@ -43,6 +43,9 @@ type InterfaceConfig struct {
 	MTU      int    // of the interface; 0: unknown, taken for large
 	Want     Want
 	Features *Features // nil: unknown
+	// Offloads are the receive offloads that are on and keep drivers from native XDP, by
+	// the names of ethtool -K.
+	Offloads []string
 
 	// Queues are the queues to open; nil: all, of which CountQueues tells the number. It
 	// is asked when the program is attached, since a driver may then receive on more

@@ -160,6 +160,33 @@ func TestLadder(t *testing.T) {
 			log:    []string{"attach generic"},
 		},
 		{
+			// mlx5 says that it has no XDP while LRO or hardware GRO is on.
+			name:   "an offload is on",
+			change: func(c *InterfaceConfig) { c.Features, c.Offloads = &Features{}, []string{"lro"} },
+			rungs:  []tried{{zcMB, OffloadOn}, {nativeMB, OffloadOn}, {genericMB, ""}},
+			log:    []string{"attach generic"},
+		},
+		{
+			name:   "an offload is on, which the driver does not mind",
+			change: func(c *InterfaceConfig) { c.Features, c.Offloads = &all, []string{"lro"} },
+			rungs:  []tried{{zcMB, ""}},
+			log:    []string{"attach zerocopy"},
+		},
+		{
+			name: "pinned zero-copy, an offload is on",
+			change: func(c *InterfaceConfig) {
+				c.Want, c.Features, c.Offloads = WantZeroCopy, &Features{}, []string{"lro", "rx-gro-hw"}
+			},
+			rungs: []tried{{zcMB, OffloadOn}},
+		},
+		{
+			name: "pinned native, an offload is on",
+			change: func(c *InterfaceConfig) {
+				c.Want, c.Features, c.Offloads = WantNative, &Features{}, []string{"rx-gro-hw"}
+			},
+			rungs: []tried{{nativeMB, OffloadOn}},
+		},
+		{
 			// ixgbevf: a program that redirects would lose every packet, and nothing
 			// would say so.
 			name:   "features: native without redirect",
@@ -456,6 +483,22 @@ func TestBadInterfaceConfig(t *testing.T) {
 		var open *OpenError
 		if !errors.As(err, &open) || open.Step != StepConfig || !strings.Contains(err.Error(), want) || len(a.log) != 0 {
 			t.Errorf("error %v, want %s", err, want)
+		}
+	}
+}
+
+// The remedy for an offload names all that are on.
+func TestOffloadRemedy(t *testing.T) {
+	for want, offloads := range map[string][]string{
+		"ethtool -K eth7 lro off":               {"lro"},
+		"ethtool -K eth7 rx-gro-hw off":         {"rx-gro-hw"},
+		"ethtool -K eth7 lro off rx-gro-hw off": {"lro", "rx-gro-hw"},
+	} {
+		c := testInterface()
+		c.Want, c.Features, c.Offloads = WantNative, &Features{}, offloads
+		_, err := openInterface(c, &fakeAttacher{}, newFake(t).system)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: %v", offloads, err)
 		}
 	}
 }

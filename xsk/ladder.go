@@ -47,6 +47,7 @@ type Cause string
 const (
 	NoZeroCopy    Cause = "no-zerocopy"     // the driver says that it has no zero-copy
 	NoNative      Cause = "no-native"       // the driver says that it runs no XDP programs
+	OffloadOn     Cause = "offload-on"      // likewise, while a receive offload is on
 	NoRedirect    Cause = "no-redirect"     // it runs them, and cannot pass their packets to sockets
 	NoMultiBuffer Cause = "no-multi-buffer" // a packet may need several frames, and the kernel fills only one
 	OneFrame      Cause = "one-frame"       // likewise the driver, in zero-copy
@@ -60,6 +61,9 @@ const (
 type CauseError struct {
 	Cause Cause
 	MTU   int // of the interface; 0: unknown
+
+	Iface    string   // of OffloadOn
+	Offloads []string // those that are on, by ethtool's names
 }
 
 func (e *CauseError) Error() string {
@@ -72,6 +76,15 @@ func (e *CauseError) Error() string {
 		return "the driver has no zero-copy"
 	case NoNative:
 		return "the driver has no native XDP"
+	case OffloadOn:
+		on, off := "is", ""
+		if len(e.Offloads) > 1 {
+			on = "are"
+		}
+		for _, o := range e.Offloads {
+			off += " " + o + " off"
+		}
+		return fmt.Sprintf("the driver offers no native XDP while %s %s on (ethtool -K %s%s)", strings.Join(e.Offloads, " and "), on, e.Iface, off)
 	case NoRedirect:
 		return "the driver's native XDP cannot pass packets to AF_XDP sockets, and would drop them"
 	case NoMultiBuffer:
@@ -114,13 +127,19 @@ func (c *InterfaceConfig) ladder(multiBuffer bool) []Rung {
 		}
 		r := Rung{Mode: m, MultiBuffer: multiBuffer}
 		if cause != "" {
-			r.Err = &CauseError{Cause: cause, MTU: c.MTU}
+			e := &CauseError{Cause: cause, MTU: c.MTU}
+			if cause == OffloadOn {
+				e.Iface, e.Offloads = c.Ifname, c.Offloads
+			}
+			r.Err = e
 		}
 		rungs = append(rungs, r)
 	}
 	fits := c.MTU > 0 && c.MTU <= OneFrameMTU
 	driver := Cause("")
 	switch {
+	case !f.Native && len(c.Offloads) > 0: // mlx5 then says that it has no XDP at all
+		driver = OffloadOn
 	case !f.Native:
 		driver = NoNative
 	case !f.Redirect:
@@ -137,6 +156,7 @@ func (c *InterfaceConfig) ladder(multiBuffer bool) []Rung {
 
 	zeroCopy := cmp.Or(driver, frames)
 	switch {
+	case driver == OffloadOn:
 	case !f.ZeroCopy:
 		zeroCopy = NoZeroCopy
 	case zeroCopy == "" && !fits && f.ZCMaxChain == 1:

@@ -8,7 +8,7 @@ type Driver struct {
 	Name     string
 	Cards    string
 	Native   string // Linux version that brought native XDP with redirection; "": none
-	ZeroCopy string // Linux version that brought zero-copy; "": none
+	ZeroCopy string // Linux version that brought zero-copy on the queues that RSS uses; "": none
 	Several  string // Linux version that brought packets in several buffers to native mode; "": none
 	Segments string // frames that a packet may span in zero-copy
 	MTU      string // largest MTU of native mode where packets have one buffer
@@ -51,13 +51,13 @@ var Drivers = []Driver{
 		Name: "igb", Cards: "Intel 82575 to I210, I350", Native: "5.10", ZeroCopy: "6.14", MTU: "3046", Busy: true,
 		Resets:   "the link goes down and comes up again",
 		Losses:   "`rx_missed_errors`, `rx_no_buffer_count`",
-		Settings: "the MTU must be set before reception starts; auto does not take zero-copy, which damages data (see below)",
+		Settings: "the MTU must be set before reception starts; auto does not take zero-copy, which damages data (see What was found)",
 	},
 	{
-		Name: "mlx5_core", Cards: "NVIDIA ConnectX-4 to 7, BlueField", Native: "4.18", ZeroCopy: "5.3", Several: "6.4", Segments: "1", MTU: "3498", Busy: true,
+		Name: "mlx5_core", Cards: "NVIDIA ConnectX-4 to 7, BlueField", Native: "4.18", ZeroCopy: "6.1", Several: "6.4", Segments: "1", MTU: "3498", Busy: true,
 		Resets:   "rings are rebuilt, the link stays",
 		Losses:   "`rx_out_of_buffer` (also `rx_missed_errors`), `rx_xsk_buff_alloc_err`",
-		Settings: "`ethtool -K … lro off rx-gro-hw off`; zero-copy and an MTU of 9000 exclude each other",
+		Settings: "`ethtool -K … lro off rx-gro-hw off`, as neither zero-copy nor native mode is there while one is on (`offload-on`); zero-copy and an MTU of 9000 exclude each other; the zero-copy of Linux 5.3 to 6.0 has queues of its own, on which nothing comes by itself, and speadx does not open them",
 	},
 	{
 		Name: "mlx4_en", Cards: "NVIDIA ConnectX-3", Native: "5.17", MTU: "3498", Busy: true,

@@ -73,10 +73,7 @@ func Lookup(name string) (*Interface, error) {
 	i.readDriver()
 	i.Features = ReadFeatures(i.Index)
 	i.AllQueues = attrs.NumRxQueues
-	if n := countRxQueues(i.Name, i.Index); n > 0 {
-		i.RxQueues = n
-	}
-	i.RxQueues = max(i.RxQueues, 1)
+	i.RxQueues = max(receiving(i.Driver, countRxQueues(i.Name, i.Index), i.RxQueues), 1)
 	i.MaxQueues = max(i.MaxQueues, i.RxQueues)
 	return i, nil
 }

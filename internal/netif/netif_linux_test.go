@@ -55,7 +55,7 @@ func TestLookupVeth(t *testing.T) {
 	if n := netdevRxQueues(i.Index); n != 0 && n != 3 {
 		t.Errorf("the kernel counts %d receive queues, want 3", n)
 	}
-	if n := RxQueues(i.Name, i.Index); n != 3 || i.AllQueues != 3 {
+	if n := RxQueues(i.Name, i.Index, i.Driver); n != 3 || i.AllQueues != 3 {
 		t.Errorf("%d receive queues of %d, want 3 of 3", n, i.AllQueues)
 	}
 	if o := ReadOffloads(i.Name); o != (Offloads{}) {
@@ -295,6 +295,35 @@ func port(sa unix.Sockaddr) int {
 		return sa.Port
 	}
 	return -1
+}
+
+// An interface receives on its channels, and virtio_net also on what it adds.
+func TestReceivingQueues(t *testing.T) {
+	for _, tt := range []struct {
+		driver            string
+		counted, channels int
+		want              int
+	}{
+		{"mlx5_core", 32, 16, 16}, // Linux before 6.1: the upper half is for zero-copy alone
+		{"mlx5_core", 16, 16, 16},
+		{"virtio_net", 6, 4, 6}, // two were added for a program
+		{"igb", 2, 4, 2},        // fewer are in use than ethtool says
+		{"tun", 4, 0, 4},        // the driver tells ethtool nothing
+		{"igb", 0, 4, 4},        // the kernel tells nothing
+		{"", 0, 0, 0},
+	} {
+		if got := receiving(tt.driver, tt.counted, tt.channels); got != tt.want {
+			t.Errorf("%+v: %d queues", tt, got)
+		}
+	}
+}
+
+func TestOffloadNames(t *testing.T) {
+	for want, o := range map[string]Offloads{"": {}, "lro": {LRO: true}, "rx-gro-hw": {HWGRO: true}, "lro rx-gro-hw": {true, true}} {
+		if got := strings.Join(o.Names(), " "); got != want {
+			t.Errorf("%+v: %q", o, got)
+		}
+	}
 }
 
 // Kernels before 6.8 tell the number of queues by sysfs only, which shows the

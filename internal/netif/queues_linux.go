@@ -10,16 +10,25 @@ import (
 	"github.com/safchain/ethtool"
 )
 
-// RxQueues is the number of receive queues on which an interface receives now, at least
-// 1. An XDP program can change it: virtio_net then adds a queue for each processor, and
-// the host may deliver packets there. The number of channels that ethtool shows does not
-// contain these.
-func RxQueues(name string, ifindex int) int {
-	n := countRxQueues(name, ifindex)
-	if n == 0 {
-		n = channels(name)
+// RxQueues is the number of receive queues on which an interface of that driver receives
+// now, at least 1. An XDP program can change it: virtio_net then adds a queue for each
+// processor, and the host may deliver packets there.
+func RxQueues(name string, ifindex int, driver string) int {
+	return max(receiving(driver, countRxQueues(name, ifindex), channels(name)), 1)
+}
+
+// receiving is on how many queues an interface receives: it has counted receive queues and
+// that number of ethtool's channels; 0 is unknown. A driver may have queues on which packets
+// come only by a rule of their own: mlx5 before Linux 6.1 has as many of them as channels.
+// The queues that virtio_net adds for a program are no channels, and packets do come on them.
+func receiving(driver string, counted, channels int) int {
+	switch {
+	case counted == 0:
+		return channels
+	case channels == 0 || driver == "virtio_net":
+		return counted
 	}
-	return max(n, 1)
+	return min(counted, channels)
 }
 
 // countRxQueues counts the receive queues that the kernel has; 0: it does not tell.
@@ -87,6 +96,17 @@ func channels(name string) int {
 type Offloads struct {
 	LRO   bool // ethtool -K … lro
 	HWGRO bool // ethtool -K … rx-gro-hw
+}
+
+// Names are those that are on, as ethtool -K calls them.
+func (o Offloads) Names() (names []string) {
+	if o.LRO {
+		names = append(names, "lro")
+	}
+	if o.HWGRO {
+		names = append(names, "rx-gro-hw")
+	}
+	return names
 }
 
 // ReadOffloads reads which of them are on. What the driver does not tell is off.

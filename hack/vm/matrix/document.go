@@ -56,6 +56,8 @@ What was found:
   queue pairs than are in use, attaching a program adds receive queues; speadx opens them too.
 - **vmxnet3** in native mode receives nothing more after ` + "`ethtool -G`" + ` in flight. After a change of the MTU from 1500 to 9000 QEMU's card loses jumbo packets,
   with UDP sockets too, until the driver is bound anew. Whether VMware's card does so is not known.
+- **LRO and hardware GRO**: a driver may say that it has no XDP while one of them is on, as mlx5 does. The reason is then ` + "`offload-on`" + `, with the
+  ` + "`ethtool -K`" + ` command. This was read, not run: no card of QEMU does so.
 - **Linux before 6.6** puts a packet into one frame. At an MTU above 3814 mode auto uses UDP sockets there.
 
 ## Read in the drivers' source
