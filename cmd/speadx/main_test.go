@@ -228,7 +228,7 @@ func (w *transcript) String() string {
 
 func TestProgramUsage(t *testing.T) {
 	for _, tt := range []struct{ args, want string }{
-		{"bogus", `unknown command "bogus" (there are: bench, completion, config, demo, doctor, plan, recv, send)`},
+		{"bogus", `unknown command "bogus" (there are: bench, completion, config, demo, doctor, plan, recv, send, top)`},
 		{"--bogus", "unknown flag: --bogus"},
 		{"demo now", `demo takes no argument, and "now" was given`},
 		{"demo --duration 0s", "--duration 0s is too short"},
