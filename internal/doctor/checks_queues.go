@@ -265,14 +265,19 @@ func flowCheck(f *Facts, t *Traffic) verdict {
 	}
 	slices.Sort(seen)
 	var parts []string
-	expected := f.expected(t)
 	var all []int
-	for _, e := range expected {
-		parts = append(parts, e.String())
-		if !slices.Contains(all, e.queue) {
-			all = append(all, e.queue)
+	const most = 4 // in the text
+	for i := range t.Senders {
+		for _, e := range f.expected(t, &t.Senders[i]) {
+			if i < most {
+				parts = append(parts, e.String())
+			}
+			if !slices.Contains(all, e.queue) {
+				all = append(all, e.queue)
+			}
 		}
 	}
+	slices.Sort(all)
 	text := "packets arrive on " + plain(len(seen), "queue", cpuList(seen))
 	if len(seen) == 0 {
 		text = "the kernel does not tell which queue packets arrive on"
@@ -310,30 +315,40 @@ func (e expectation) String() string {
 	return fmt.Sprintf("%s goes to queue %d of %s by %s", e.sender, e.queue, e.device, e.by)
 }
 
-// expected computes the queue of each sender that was seen, up to a few of them.
-func (f *Facts) expected(t *Traffic) (list []expectation) {
-	const most = 4
+// expected computes the queues of a sender, one for each device below the interface of
+// which that can be known.
+func (f *Facts) expected(t *Traffic, s *Sender) (list []expectation) {
 	for i := range f.Devices {
 		d := &f.Devices[i]
 		if !d.Bottom || !f.below(t.Interface, d.Name) {
 			continue
 		}
-		for _, s := range t.Senders[:min(most, len(t.Senders))] {
-			e := expectation{device: d.Name, sender: s.Addr.String()}
-			if r := steeredBy(d.Rules.Value, s.Addr, s.To); r != nil {
-				if r.Queue < 0 {
-					continue // it drops them
-				}
-				e.queue, e.by = r.Queue, "steering rule "+strconv.Itoa(r.Location)
-			} else if q, ok := d.hashed(s.Addr, s.To); ok {
-				e.queue, e.by = q, "the RSS table"
-			} else {
-				continue
+		e := expectation{device: d.Name, sender: s.Addr.String()}
+		if r := steeredBy(d.Rules.Value, s.Addr, s.To); r != nil {
+			if r.Queue < 0 {
+				continue // it drops them
 			}
-			list = append(list, e)
+			e.queue, e.by = r.Queue, "steering rule "+strconv.Itoa(r.Location)
+		} else if q, ok := d.hashed(s.Addr, s.To); ok {
+			e.queue, e.by = q, "the RSS table"
+		} else {
+			continue
 		}
+		list = append(list, e)
 	}
 	return list
+}
+
+// plan fills in the queues that the senders' packets must arrive on.
+func (f *Facts) plan(t *Traffic) {
+	for i := range t.Senders {
+		s := &t.Senders[i]
+		for _, e := range f.expected(t, s) {
+			if !slices.Contains(s.Planned, e.queue) {
+				s.Planned = append(s.Planned, e.queue)
+			}
+		}
+	}
 }
 
 // recvCommand is the command that receives the sources that were listened to.

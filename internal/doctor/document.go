@@ -58,7 +58,9 @@ The queue of a packet comes from the kernel, which keeps the number that the dri
 those packets in ` + "`no_queue`" + `. For each sender the queue is computed as well, from the steering rules and from the RSS key, table and fields of
 the card (Toeplitz). A card with another hash has no such line.
 
-Which queues AF_XDP sockets are bound to is known since Linux 6.15, or with a kernel built with CONFIG_XDP_SOCKETS_DIAG.
+Which queues AF_XDP sockets are bound to is known since Linux 6.15, or with a kernel built with CONFIG_XDP_SOCKETS_DIAG. Only the latter
+tells which socket it is. Without it the owner of a queue is taken to be the process that holds the XDP program of the interface. If there is no
+program, it is the process that has AF_XDP sockets, where there is one such process.
 
 ## Packets that doctor cannot see
 
@@ -90,7 +92,7 @@ A source has these keys:
 | ` + "`fragments`" + ` | IP fragments that name the port |
 | ` + "`vlans`, `queues`" + ` | packets by VLAN and by receive queue |
 | ` + "`no_queue`" + ` | packets whose queue is not known |
-| ` + "`senders`" + ` | the first 64: ` + "`address`, `to`, `packets`, `queues`" + ` |
+| ` + "`senders`" + ` | the first 64: ` + "`address`, `to`, `packets`, `queues`" + `, and ` + "`planned_queues`" + `, which the settings of the card give them |
 | ` + "`more_senders`" + ` | packets of further senders |
 | ` + "`spead`, `flavours`" + ` | packets that are SPEAD, in all and by flavour |
 | ` + "`foreign`" + ` | the others, by what is wrong |

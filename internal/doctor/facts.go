@@ -187,5 +187,6 @@ type Sender struct {
 	Addr    netip.AddrPort `json:"address"`
 	To      netip.AddrPort `json:"to"` // of its first packet
 	Packets uint64         `json:"packets"`
-	Queues  []int          `json:"queues,omitempty"`
+	Queues  []int          `json:"queues,omitempty"`         // that they arrived on
+	Planned []int          `json:"planned_queues,omitempty"` // that the settings of the devices give them
 }

@@ -529,3 +529,43 @@ func (m files) holders() (h holdings, err error) {
 	}
 	return h, nil
 }
+
+// fillRing is where a process maps the fill ring of an AF_XDP socket (XDP_UMEM_PGOFF_FILL_RING).
+// No other socket has a mapping there.
+const fillRing = "100000000"
+
+// xskHolders are the processes that have the rings of an AF_XDP socket mapped.
+func (m files) xskHolders() (list []Owner) {
+	dirs, err := fs.ReadDir(m.FS, "proc")
+	if err != nil {
+		return nil
+	}
+	for _, d := range dirs {
+		pid, err := strconv.Atoi(d.Name())
+		if err != nil {
+			continue
+		}
+		maps, err := m.text("proc/" + d.Name() + "/maps")
+		if err != nil || !mapsFillRing(maps) {
+			continue
+		}
+		o := Owner{PID: pid, Name: "unknown"}
+		if comm, err := m.text("proc/" + d.Name() + "/comm"); err == nil {
+			o.Name = comm
+		}
+		list = append(list, o)
+	}
+	return list
+}
+
+// mapsFillRing reports whether there is a line such as
+// "7f0a-7f0b rw-s 100000000 00:08 52637 socket:[52637]".
+func mapsFillRing(maps string) bool {
+	for line := range strings.Lines(maps) {
+		word := strings.Fields(line)
+		if len(word) >= 6 && strings.TrimLeft(word[2], "0") == fillRing && strings.HasPrefix(word[5], "socket:") {
+			return true
+		}
+	}
+	return false
+}

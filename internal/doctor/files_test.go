@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"encoding/binary"
+	"io/fs"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -182,6 +183,35 @@ NMI:          0          0   Non-maskable interrupts`
 	}
 	if got, err := m.irqs("eth2", "0000:af:00.0"); err != nil || len(got) != 1 || got[0].Number != 45 {
 		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+func TestHolders(t *testing.T) {
+	link := func(to string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(to), Mode: fs.ModeSymlink} }
+	m := files{fstest.MapFS{
+		"proc/7/comm": file("suricata"), "proc/7/fd/3": link("anon_inode:bpf-prog"), "proc/7/fdinfo/3": file("pos:\t0\nprog_type:\t6\nprog_id:\t41"),
+		"proc/7/fd/4": link("anon_inode:bpf_link"), "proc/7/fdinfo/4": file("link_type:\txdp\nlink_id:\t2\nprog_id:\t41"), "proc/7/fd/5": link("socket:[500]"),
+		"proc/7/maps": file("7f00-7f01 rw-s 00000000 00:08 500 socket:[500]\n7f02-7f03 rw-s 100000000 00:08 500 socket:[500]"),
+		"proc/8/comm": file("tcpdump"), "proc/8/fd/3": link("socket:[501]"), "proc/8/fd/4": link("/dev/null"), "proc/8/fd/5": link("socket:[x]"),
+		"proc/8/maps":  file("7f00-7f01 rw-s 00000000 00:08 501 socket:[501]\n7f00-7f01 rw-s 100000000 08:01 9 /data"),
+		"proc/self/fd": file(""), "proc/uptime": file("1"),
+	}}
+	h, err := m.holders()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := holdings{
+		programs: map[uint32][]Owner{41: {{7, "suricata"}}},
+		sockets:  map[uint32][]Owner{500: {{7, "suricata"}}, 501: {{8, "tcpdump"}}},
+	}
+	if !reflect.DeepEqual(h, want) {
+		t.Errorf("%+v, want %+v", h, want)
+	}
+	if list := m.xskHolders(); !slices.Equal(list, []Owner{{7, "suricata"}}) {
+		t.Errorf("AF_XDP sockets of %v", list)
+	}
+	if pids, err := m.processes("tcpdump"); err != nil || !slices.Equal(pids, []int{8}) {
+		t.Errorf("%v, %v", pids, err)
 	}
 }
 

@@ -45,6 +45,7 @@ func (f *Facts) Listen(ctx context.Context, names []string, sources []Source, du
 	err := l.run(ctx, began.Add(duration))
 	for i := range f.Traffic {
 		f.Traffic[i].ended(time.Since(began))
+		f.plan(&f.Traffic[i])
 	}
 	return err
 }

@@ -132,7 +132,7 @@ func (f *Facts) readDevices(m files, names []string) error {
 		d.RPFilter = fact(m.rpFilter(d.Name))
 		d.Groups = fact(m.groups(d.Index))
 		d.IRQs = fact(m.irqs(d.Name, d.Bus))
-		d.readBound(held, heldErr)
+		d.readBound(m, held, heldErr)
 	}
 	return nil
 }
@@ -223,9 +223,10 @@ func (m files) rpFilter(name string) (int, error) {
 	return max(all, own), err
 }
 
-// readBound finds the owners of the program and of the bound queues. A kernel that does
-// not tell the socket of a queue leaves those who hold the program.
-func (d *Device) readBound(held holdings, err error) {
+// readBound finds the owners of the program and of the bound queues. Where the kernel does
+// not tell the socket of a queue, the owners are those who hold the program, or the one
+// process that has AF_XDP sockets.
+func (d *Device) readBound(m files, held holdings, err error) {
 	if d.Program != nil && err == nil {
 		d.Program.Owners = held.programs[d.Program.ID]
 	}
@@ -240,6 +241,8 @@ func (d *Device) readBound(held holdings, err error) {
 			q.Owners = held.sockets[b.Inode]
 		} else if d.Program != nil {
 			q.Owners = d.Program.Owners
+		} else if all := m.xskHolders(); len(all) == 1 {
+			q.Owners = all
 		}
 		d.Queues.Value = append(d.Queues.Value, q)
 	}
