@@ -46,9 +46,10 @@ type Config struct {
 	// CPUs are the processors that the receiving threads are pinned to, in turn.
 	// Default: each thread may run on all those near its NIC.
 	CPUs []int
-	// CarrierWait is how long Open waits at most for the carrier of an interface, when the
+	// CarrierWait is how long Open waits at most for the carriers of all interfaces, when the
 	// XDP program is attached: that resets some NICs, and their link is down for seconds.
-	// Reception begins then, with a carrier or without. Default: 10 s; negative: no wait.
+	// An interface receives as soon as it has a carrier. When the wait is over the others do,
+	// without one. Default: 10 s; negative: no wait.
 	CarrierWait time.Duration
 	// NoGRO makes UDP sockets take packets one by one, so that the kernel's
 	// losses are counted exactly, at more cost for each packet.

@@ -110,13 +110,9 @@ func (d *planDevice) size(c *Config) error {
 // awaitCarrier waits for the carrier, for limit at most. Attaching the program, or binding
 // in zero-copy, resets some NICs, and the link is down for seconds after that. What is sent
 // meanwhile is lost.
-func (d *device) awaitCarrier(ctx context.Context, limit time.Duration, log *slog.Logger) error {
-	l, err := netif.NewLink(d.plan.facts.Index, d.plan.facts.Name)
-	if err != nil {
-		return err
-	}
-	defer l.Close()
-	if state, err := l.State(); err == nil && !state.Carrier && limit > 0 {
+func (d *device) awaitCarrier(ctx context.Context, l *netif.Link, limit time.Duration, log *slog.Logger) error {
+	state, err := l.State()
+	if err == nil && !state.Carrier && limit > 0 {
 		log.Info("waiting for the link", "stage", StageCarrier.String(), "device", d.plan.facts.Name, "limit", limit)
 	}
 	d.carrier, d.carrierTime, err = l.AwaitCarrier(ctx, limit)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/speadx/speadx/heap"
 	"github.com/speadx/speadx/internal/bell"
@@ -40,27 +41,43 @@ func Open(ctx context.Context, cfg Config) (*Receiver, error) {
 		return nil, r.opening.failed(err)
 	}
 	threadDone := make(chan *thread, len(r.threads))
-	for _, t := range r.threads {
-		t.pulse.Begin(source.Now())
-		go func() { t.run(); threadDone <- t }()
-	}
-	for _, t := range r.threads {
-		<-t.started // the caller may drop the privileges for it when Open has returned
-	}
+	started := r.startThreads((*thread).ofQueue, threadDone)
 	if err := r.letIn(ctx); err != nil {
 		for _, s := range r.streams {
 			s.assembler.Abort() // nobody will make room in a ring that is full
 		}
-		for _, t := range r.threads {
+		for _, t := range started {
 			t.stop()
 			<-t.done
 		}
 		r.giveBack()
 		return nil, r.opening.failed(fmt.Errorf("speadx: %w", err))
 	}
+	// What these read would fill the rings while Open waits for a carrier, as nobody can call
+	// Next yet.
+	r.startThreads(func(t *thread) bool { return !t.ofQueue() }, threadDone)
 	_ = r.opening.stage(StageReady, "") // from now on the context ends reception
 	go r.supervise(ctx, threadDone)
 	return r, nil
+}
+
+// startThreads starts some of the threads, and returns them when they run: the caller may
+// drop the privileges for that when Open has returned.
+func (r *Receiver) startThreads(which func(*thread) bool, threadDone chan<- *thread) []*thread {
+	var list []*thread
+	for _, t := range r.threads {
+		if which(t) {
+			list = append(list, t)
+		}
+	}
+	for _, t := range list {
+		t.pulse.Begin(source.Now())
+		go func() { t.run(); threadDone <- t }()
+	}
+	for _, t := range list {
+		<-t.started
+	}
+	return list
 }
 
 func newReceiver(ctx context.Context, cfg Config, p *plan) *Receiver {
@@ -103,23 +120,82 @@ func (r *Receiver) openMemory() (err error) {
 	return r.openPool()
 }
 
-// letIn lets packets come. Threads read by then.
-func (r *Receiver) letIn(ctx context.Context) (err error) {
+// letIn lets packets come. The threads that read the devices' queues run by then.
+//
+// It waits for the carriers of all devices together, so that the limit counts once. A device
+// receives as soon as it has a carrier, or the limit has passed.
+func (r *Receiver) letIn(ctx context.Context) error {
 	if err := r.beginChanges(); err != nil {
 		return err
 	}
-	for _, d := range r.devices {
-		if err := r.opening.stage(StageCarrier, d.plan.facts.Name); err != nil {
-			return err
-		}
-		if err := d.awaitCarrier(ctx, r.cfg.CarrierWait, r.cfg.Logger); err != nil {
-			return err
-		}
+	if len(r.devices) == 0 {
+		return r.opening.stage(StageJoin, "")
 	}
-	if err := r.opening.stage(StageJoin, ""); err != nil {
+	joins, err := r.joinsByDevice()
+	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type arrival struct {
+		*device
+		err error
+	}
+	arrivals := make(chan arrival)
+	waiting := 0
+	for _, d := range r.devices {
+		if err = r.opening.stage(StageCarrier, d.plan.facts.Name); err != nil {
+			break
+		}
+		var l *netif.Link
+		if l, err = netif.NewLink(d.plan.facts.Index, d.plan.facts.Name); err != nil {
+			break
+		}
+		waiting++
+		go func() {
+			defer l.Close()
+			arrivals <- arrival{d, d.awaitCarrier(ctx, l, r.cfg.CarrierWait, r.cfg.Logger)}
+		}()
+	}
+	for ; waiting > 0; waiting-- {
+		if err != nil {
+			cancel() // what the others wait for
+			<-arrivals
+			continue
+		}
+		came := <-arrivals
+		if err = came.err; err != nil {
+			continue
+		}
+		if waiting == 1 {
+			if err = r.opening.stage(StageJoin, ""); err != nil {
+				continue
+			}
+		}
+		err = r.admit(came.device, joins[came.device])
+	}
+	return err
+}
+
+// joinsByDevice are the groups to join once a device has a carrier. Where several devices
+// lie below an interface, all have its groups: joining one again changes nothing.
+func (r *Receiver) joinsByDevice() (map[*device][]planLink, error) {
+	out := map[*device][]planLink{}
 	for _, j := range r.plan.joins {
+		l, err := r.liveLink(j)
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range l.devices {
+			out[d] = append(out[d], j)
+		}
+	}
+	return out, nil
+}
+
+// admit joins groups, and lets the packets of a device come.
+func (r *Receiver) admit(d *device, joins []planLink) (err error) {
+	for _, j := range joins {
 		if r.groups == nil {
 			r.groups, err = netif.Join(j.addr.Addr(), j.ifindex)
 		} else {
@@ -129,12 +205,7 @@ func (r *Receiver) letIn(ctx context.Context) (err error) {
 			return fmt.Errorf("interface %s: %w", j.name, err)
 		}
 	}
-	for _, d := range r.devices {
-		if err := d.enable(); err != nil {
-			return err
-		}
-	}
-	return nil
+	return d.enable()
 }
 
 // giveBack closes what a failed Open has opened.
@@ -155,12 +226,19 @@ func (r *Receiver) giveBack() {
 	}
 }
 
-// leaveGroups leaves the groups that were joined for devices.
+// reportTime is how long the kernel takes, at least, to send the report of a group that was
+// left: IGMP and MLD are sent by a timer of a few jiffies.
+const reportTime = 50 * time.Millisecond
+
+// leaveGroups leaves the groups that were joined for devices. It comes before the program is
+// detached: that resets some NICs, and would lose the reports. So it waits for them.
 func (r *Receiver) leaveGroups() error {
 	if r.groups == nil {
 		return nil
 	}
-	return r.groups.Close()
+	err := r.groups.Close()
+	time.Sleep(reportTime)
+	return err
 }
 
 // closePool gives the pool back, and the assemblers. No heap was received.

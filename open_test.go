@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/speadx/speadx/internal/pages"
 	"github.com/speadx/speadx/internal/testnet"
@@ -67,9 +68,13 @@ func TestOrderOfOpen(t *testing.T) {
 	if !member() {
 		t.Error("the group was not joined")
 	}
+	began := time.Now()
 	r.giveBack()
 	if member() {
 		t.Error("the group was not left")
+	}
+	if took := time.Since(began); took < reportTime {
+		t.Errorf("the program was detached %v after the group was left", took)
 	}
 }
 

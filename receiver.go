@@ -250,10 +250,6 @@ func (r *Receiver) checkLinks() error {
 // when the program was told to leave them to the kernel.
 const drainTime = time.Second
 
-// reportTime is how long the kernel takes, at least, to send the report of a group that was
-// left: IGMP and MLD are sent by a timer of a few jiffies.
-const reportTime = 50 * time.Millisecond
-
 // shutdown stops in the order that keeps the accounts: no packets come any more,
 // what has come is read, then the threads end, then the sources are closed.
 func (r *Receiver) shutdown(alive int, threadDone <-chan *thread, failed error) {
@@ -263,11 +259,7 @@ func (r *Receiver) shutdown(alive int, threadDone <-chan *thread, failed error) 
 	for _, d := range r.devices {
 		errs = append(errs, d.disable())
 	}
-	if r.groups != nil {
-		// Detaching the program resets some NICs, and would lose the report of it.
-		errs = append(errs, r.leaveGroups())
-		time.Sleep(reportTime)
-	}
+	errs = append(errs, r.leaveGroups())
 	deadline := time.Now().Add(drainTime)
 	for !r.drained() && time.Now().Before(deadline) {
 		time.Sleep(time.Millisecond) // packets are in a softirq on some CPU: nothing tells when

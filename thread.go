@@ -77,6 +77,12 @@ type thread struct {
 	err     error // why the source ended, after done; nil for its natural end
 }
 
+// ofQueue reports whether the source is a queue of a device.
+func (t *thread) ofQueue() bool {
+	_, ok := t.src.(*source.AFXDP)
+	return ok
+}
+
 // run reads until the source ends or it is told to quit. It runs on a thread of
 // its own.
 func (t *thread) run() {

@@ -47,6 +47,9 @@ func (m *Membership) Add(group netip.Addr, ifindex int) error {
 	if !group.IsMulticast() {
 		return fmt.Errorf("netif: %v is not a multicast group", group)
 	}
+	if _, ok := m.in[groupOn{group, ifindex}]; ok {
+		return nil
+	}
 	sockets, domain := &m.v4, unix.AF_INET
 	if group.Is6() {
 		sockets, domain = &m.v6, unix.AF_INET6

@@ -17,6 +17,7 @@ type Link struct {
 	handle *netlink.Handle
 	index  int
 	name   string
+	notice time.Duration // tests have less than noticeTime
 }
 
 // NewLink watches the interface with that index in the network namespace of the
@@ -26,7 +27,7 @@ func NewLink(index int, name string) (*Link, error) {
 	if err != nil {
 		return nil, fmt.Errorf("netlink: %w", err)
 	}
-	return &Link{handle: h, index: index, name: name}, nil
+	return &Link{handle: h, index: index, name: name, notice: noticeTime}, nil
 }
 
 // LinkState is what an interface can do now.
@@ -51,16 +52,27 @@ func (l *Link) State() (LinkState, error) {
 	return LinkState{Present: true, Up: a.Flags&net.FlagUp != 0, Carrier: a.RawFlags&unix.IFF_LOWER_UP != 0, Running: a.RawFlags&unix.IFF_RUNNING != 0}, nil
 }
 
+// noticeTime is how long the kernel takes to notice a carrier, at most: its link watch runs
+// once a second.
+const noticeTime = 2 * time.Second
+
 // AwaitCarrier waits until the interface has a carrier and the kernel sends on it, or until
 // the limit. It reports whether there is one, and how long that took. The kernel notices a
 // carrier up to a second late, and until then drops what it is to send without an error:
-// the reports of groups that are joined.
+// the reports of groups that are joined. An interface in the operational state dormant or
+// testing has a carrier, and the kernel never sends on it: then the wait ends when the
+// kernel must have noticed.
 func (l *Link) AwaitCarrier(ctx context.Context, limit time.Duration) (up bool, waited time.Duration, err error) {
 	const interval = 10 * time.Millisecond
+	var lost time.Duration // when there was no carrier last
 	for began := time.Now(); ; {
 		state, err := l.State()
 		waited = time.Since(began)
-		if err != nil || !state.Present || state.Carrier && state.Running || waited >= limit {
+		if !state.Carrier {
+			lost = waited
+		}
+		ready := state.Carrier && (state.Running || waited-lost >= l.notice)
+		if err != nil || !state.Present || ready || waited >= limit {
 			return state.Carrier, waited, err
 		}
 		select {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/speadx/speadx/internal/testnet"
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -399,5 +400,35 @@ func TestAwaitCarrier(t *testing.T) {
 	set(true)
 	if !<-done {
 		t.Error("the carrier that came back was not seen")
+	}
+}
+
+// An interface that is dormant has a carrier, and the kernel never sends on it: that part of
+// the wait ends.
+func TestAwaitCarrierOfADormantInterface(t *testing.T) {
+	n := testnet.New(t, testnet.Options{})
+	l, err := NewLink(n.B.Index, n.B.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if up, _, err := l.AwaitCarrier(t.Context(), time.Minute); !up || err != nil {
+		t.Fatalf("%t, %v", up, err)
+	}
+	const dormant = 5 // IF_OPER_DORMANT
+	req := nl.NewNetlinkRequest(unix.RTM_SETLINK, unix.NLM_F_ACK)
+	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	msg.Index = int32(n.B.Index)
+	req.AddData(msg)
+	req.AddData(nl.NewRtAttr(unix.IFLA_OPERSTATE, []byte{dormant}))
+	if _, err := req.Execute(unix.NETLINK_ROUTE, 0); err != nil {
+		t.Fatal(err)
+	}
+	if state, err := l.State(); err != nil || !state.Carrier || state.Running {
+		t.Fatalf("dormant: %+v, %v", state, err)
+	}
+	l.notice = 50 * time.Millisecond
+	if up, waited, err := l.AwaitCarrier(t.Context(), time.Minute); !up || waited < l.notice || waited > 30*time.Second || err != nil {
+		t.Errorf("dormant: %t after %v, %v", up, waited, err)
 	}
 }
