@@ -18,6 +18,7 @@ import (
 type operateFlags struct {
 	configFile       string
 	keepCapabilities bool
+	monitor          monitorFlags
 
 	given    []givenFlag // on the command line
 	args     []string    // likewise: the sources
@@ -34,6 +35,7 @@ func (o *operateFlags) group() flagGroup {
 	g := newFlagGroup("Configuration and operation")
 	g.flags.StringVar(&o.configFile, configFlag, "", "read settings from `FILE`, YAML with a key for each flag, and sources: [...]; SIGHUP reads it again")
 	g.flags.BoolVar(&o.keepCapabilities, "keep-capabilities", false, "keep the capabilities that a later change of endpoints can need; all others are dropped when reception begins")
+	o.monitor.add(g.flags)
 	g.note = `A flag wins over its environment variable (SPEADX_HEAP_SIZE for --heap-size),
 the variable over the file, and the file over the default. 'speadx config print'
 shows each value and where it comes from.

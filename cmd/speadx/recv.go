@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"sync"
 	"syscall"
 	"time"
 
@@ -86,6 +87,11 @@ func runRecv(ctx context.Context, cfg speadx.Config, f *recvFlags, show *progres
 	if err := confine(); err != nil {
 		return err
 	}
+	mon, err := f.operate.monitor.start(stderr, f.quiet)
+	if err != nil {
+		return err
+	}
+	defer mon.stop()
 	r, err := speadx.Open(ctx, cfg)
 	show.opened()
 	if err != nil {
@@ -115,6 +121,9 @@ func runRecv(ctx context.Context, cfg speadx.Config, f *recvFlags, show *progres
 		defer time.AfterFunc(f.duration, r.Stop).Stop()
 	}
 	rec := &reception{r: r, f: f, out: newOutput(stdout, stderr, f, len(in.Streams)), stderr: stderr, began: time.Now()}
+	if err := mon.attach(r, rec.report); err != nil {
+		return err
+	}
 	defer show.live(rec).stop()
 	return rec.run()
 }
@@ -129,8 +138,10 @@ type reception struct {
 	live   *liveLine
 
 	got   received
-	items [][]byte // of the heap being verified
-	words []byte   // of its immediate items
+	mu    sync.Mutex
+	shown report.Delivered // got, as others may read it
+	items [][]byte         // of the heap being verified
+	words []byte           // of its immediate items
 }
 
 // received is what was handed over to us, and when.
@@ -175,6 +186,7 @@ func (c *reception) run() error {
 		}
 		c.got.count(h, c.began)
 		c.verify(h)
+		c.show()
 		failed = c.out.heap(h, time.Since(c.began))
 		h.Release()
 		if failed != nil || c.f.heaps > 0 && c.got.Heaps >= uint64(c.f.heaps) {
@@ -182,6 +194,7 @@ func (c *reception) run() error {
 		}
 	}
 	c.got.Elapsed = time.Since(c.began)
+	c.show()
 	failed = errors.Join(failed, c.r.Close())
 	c.live.stop()
 	if err := c.out.summary(c.report()); failed == nil {
@@ -193,11 +206,24 @@ func (c *reception) run() error {
 	return failed
 }
 
-// report reads the counters.
+// show lets others see what was taken so far.
+func (c *reception) show() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.shown = c.got.Delivered
+}
+
+// report reads the counters. It may be called from any goroutine.
 func (c *reception) report() *report.Report {
-	c.got.Verify = c.f.verify
+	c.mu.Lock()
+	delivered := c.shown
+	c.mu.Unlock()
+	delivered.Verify = c.f.verify
+	if delivered.Elapsed == 0 { // it goes on
+		delivered.Elapsed = time.Since(c.began)
+	}
 	return &report.Report{
-		Stats: c.r.Stats(), Delivered: c.got.Delivered, Diagnoses: c.r.Diagnoses(), Threads: c.r.Threads(),
+		Stats: c.r.Stats(), Delivered: delivered, Diagnoses: c.r.Diagnoses(), Threads: c.r.Threads(),
 		Devices: c.r.Info().Devices, Time: time.Now(), Setting: flagname.Name,
 	}
 }

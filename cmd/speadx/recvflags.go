@@ -213,6 +213,9 @@ func (f *recvFlags) config(fs *pflag.FlagSet, sources []string) (c speadx.Config
 			return c, wrongFlag("cpus", ": %v", err)
 		}
 	}
+	if err := f.operate.monitor.check(); err != nil {
+		return c, err
+	}
 	if f.format != "text" && f.format != "json" {
 		return c, wrongFlag("format", " %q is neither text nor json", f.format)
 	}
@@ -322,6 +325,9 @@ func (f *recvFlags) withoutEffect(in *speadx.Info) []string {
 	}
 	if f.format != "json" {
 		idle("hashes are part of --format json", "hash")
+	}
+	if f.operate.monitor.listen == "" {
+		idle("metrics are not served (--metrics)", "metrics-config", "metrics-namespace")
 	}
 	return out
 }

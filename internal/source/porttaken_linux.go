@@ -10,9 +10,9 @@ import (
 	"strings"
 )
 
-// portTakenBy says who has a port of network, udp or tcp, as far as /proc shows
+// PortTakenBy says who has a port of network, udp or tcp, as far as /proc shows
 // it: processes of other users show their sockets to root only.
-func portTakenBy(network string, port int) string {
+func PortTakenBy(network string, port int) string {
 	text := fmt.Sprintf("port %d is taken", port)
 	inodes := socketInodes(network, port)
 	if len(inodes) == 0 {

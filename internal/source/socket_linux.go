@@ -63,7 +63,7 @@ func bind(fd, domain int, network string, to netip.AddrPort, ifindex int) error 
 func explain(err error, network string, port int) error {
 	switch {
 	case errors.Is(err, unix.EADDRINUSE):
-		return fmt.Errorf("%w (%s)", err, portTakenBy(network, port))
+		return fmt.Errorf("%w (%s)", err, PortTakenBy(network, port))
 	case errors.Is(err, unix.EADDRNOTAVAIL):
 		return fmt.Errorf("%w (no interface of this machine has the address)", err)
 	case errors.Is(err, unix.EACCES):
