@@ -79,7 +79,7 @@ of every packet what became of it.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError{flagError(cmd.Flags(), err)} })
-	root.AddCommand(newRecvCommand(), newSendCommand(), newDemoCommand(), newBenchCommand(), newConfigCommand(), newTopCommand(), newPlanCommand(), newDoctorCommand())
+	root.AddCommand(newRecvCommand(), newSendCommand(), newDemoCommand(), newBenchCommand(), newConfigCommand(), newTopCommand(), newPlanCommand(), newDoctorCommand(), newControlCommand())
 	return root
 }
 

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -96,6 +97,7 @@ type options struct {
 	stdout  *os.File    // in place of the transcript
 	stderr  *os.File    // likewise
 	as      *syscall.SysProcAttr
+	through []string // a command that starts it, with its arguments behind
 }
 
 // start starts the program. At the end of the test it is killed if it still runs.
@@ -106,7 +108,8 @@ func start(t *testing.T, o options, args ...string) *process {
 		t.Fatal(err)
 	}
 	p := &process{ended: make(chan struct{})}
-	p.cmd = exec.Command(exe, args...)
+	line := slices.Concat(o.through, []string{exe}, args)
+	p.cmd = exec.Command(line[0], line[1:]...)
 	p.cmd.Env = append(os.Environ(), beProgram+"=1")
 	if len(o.without) > 0 {
 		var list []string
@@ -228,7 +231,7 @@ func (w *transcript) String() string {
 
 func TestProgramUsage(t *testing.T) {
 	for _, tt := range []struct{ args, want string }{
-		{"bogus", `unknown command "bogus" (there are: bench, completion, config, demo, doctor, plan, recv, send, top)`},
+		{"bogus", `unknown command "bogus" (there are: bench, completion, config, control, demo, doctor, plan, recv, send, top)`},
 		{"--bogus", "unknown flag: --bogus"},
 		{"demo now", `demo takes no argument, and "now" was given`},
 		{"demo --duration 0s", "--duration 0s is too short"},

@@ -17,12 +17,14 @@ import (
 // operateFlags are the flags of recv that say how it is operated.
 type operateFlags struct {
 	configFile       string
+	controlPath      string
 	keepCapabilities bool
 	monitor          monitorFlags
 
 	given    []givenFlag // on the command line
 	args     []string    // likewise: the sources
 	resolved *settings.Resolved
+	values   map[string]string // of all flags, as resolved
 }
 
 // givenFlag is a flag and the values that it was given.
@@ -34,6 +36,7 @@ type givenFlag struct {
 func (o *operateFlags) group() flagGroup {
 	g := newFlagGroup("Configuration and operation")
 	g.flags.StringVar(&o.configFile, configFlag, "", "read settings from `FILE`, YAML with a key for each flag, and sources: [...]; SIGHUP reads it again")
+	g.flags.StringVar(&o.controlPath, "control", "", "listen on the Unix socket `PATH` for requests to add and remove sources ('speadx control' sends them)")
 	g.flags.BoolVar(&o.keepCapabilities, "keep-capabilities", false, "keep the capabilities that a later change of endpoints can need; all others are dropped when reception begins")
 	o.monitor.add(g.flags)
 	g.note = `A flag wins over its environment variable (SPEADX_HEAP_SIZE for --heap-size),
@@ -82,8 +85,11 @@ func (o *operateFlags) layers(fs *pflag.FlagSet, args, environ []string) (err er
 	} else if fs.Changed(configFlag) {
 		return wrongFlag(configFlag, " \"\" names no file")
 	}
-	o.resolved, err = settings.Resolve(&l)
-	return err
+	if o.resolved, err = settings.Resolve(&l); err != nil {
+		return err
+	}
+	o.values = flagValues(fs)
+	return nil
 }
 
 // lookupEnv is os.Getenv in a list.

@@ -10,7 +10,6 @@ import (
 	"os/signal"
 	"runtime"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -80,10 +79,11 @@ var errMismatch = errors.New("verification failed")
 func runRecv(ctx context.Context, cfg speadx.Config, f *recvFlags, show *progress, stdout io.Writer) error {
 	stderr := show.stderr
 	// The first signal ends reception in good order, the second at once.
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(ctx, f.operate.endSignals()...)
 	defer stop()
 	context.AfterFunc(ctx, stop)
 
+	hangups := f.operate.hangups()
 	if err := confine(); err != nil {
 		return err
 	}
@@ -104,6 +104,11 @@ func runRecv(ctx context.Context, cfg speadx.Config, f *recvFlags, show *progres
 	// all of these when it was stopped for the collector.
 	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), r.Info().Threads+2))
 	in := r.Info()
+	operator, err := f.startOperating(r, cfg.Logger, hangups)
+	if err != nil {
+		return err
+	}
+	defer operator.stop()
 	defer hastenConsumer()()
 	if err := f.operate.dropPrivileges(stderr, len(in.Devices) > 0); err != nil {
 		return err

@@ -5,7 +5,7 @@ package flagname
 // byField are the flags by field of Config, without the dashes.
 var byField = map[string]string{
 	"HeapSize": "heap-size", "ConcurrentHeaps": "concurrent-heaps", "Substreams": "substreams",
-	"RingHeaps": "ring-heaps", "ConsumerHeaps": "consumer-heaps", "Stops": "stop-after-stops",
+	"RingHeaps": "ring-heaps", "ConsumerHeaps": "consumer-heaps", "SpareStreams": "spare-streams", "Stops": "stop-after-stops",
 	"Frames": "frames", "Queues": "queues", "CPUs": "cpus", "SocketBuffer": "buffer",
 	"Mode": "mode", "OnFull": "on-full", "MaxAge": "max-age", "BySender": "by-source", "Incomplete": "incomplete",
 	"NoGRO": "gro=false", "PoolMin": "pool-min", "Hugepages": "hugepages", "CarrierWait": "carrier-wait",
