@@ -61,8 +61,10 @@ func TestDoctorCommandReceives(t *testing.T) {
 	sender := start(t, options{at: &n.A}, "send", "-i", n.A.Name, "-H", "40000", "--rate", "0.02", "239.1.2.3:7148")
 	awaitPackets(t, &n.B)
 	report := doctored(t, within(t, &n.B, "doctor", "--format", "json", "--duration", "500ms", "239.1.2.3:7148"))
-	if codes := report.Codes(doctor.Fail); len(codes) > 0 {
-		t.Fatalf("failed: %v: %+v", codes, report.Findings)
+	for _, f := range report.Findings {
+		if f.Status == doctor.Fail && f.Interface != "" { // the machine is not the test's
+			t.Fatalf("%+v", f)
+		}
 	}
 	got := report.Sources[0]
 	if got.Packets == 0 || got.SPEAD != got.Packets || got.HeapSize < 40000 || got.Interface != n.B.Name {

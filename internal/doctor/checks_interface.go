@@ -62,7 +62,8 @@ func driverCheck(f *Facts, d *Device) verdict {
 		have, known := parseVersion(f.Kernel.Value)
 		return parsed && known && f.Kernel.Err == nil && have.less(v)
 	}
-	text := fmt.Sprintf("%s. Attaching the program: %s. It needs: %s", d.Driver, known.Resets, strings.ReplaceAll(known.Settings, "`", ""))
+	settings, _, _ := strings.Cut(strings.ReplaceAll(known.Settings, "`", ""), " (see ") // a reference within docs/drivers.md
+	text := fmt.Sprintf("%s. Attaching the program: %s. It needs: %s", d.Driver, known.Resets, settings)
 	switch {
 	case older(known.Native):
 		return warn(fix, "%s has native XDP since Linux %s", d.Driver, known.Native).costs("generic mode is used")

@@ -315,8 +315,8 @@ func (e expectation) String() string {
 	return fmt.Sprintf("%s goes to queue %d of %s by %s", e.sender, e.queue, e.device, e.by)
 }
 
-// expected computes the queues of a sender, one for each device below the interface of
-// which that can be known.
+// expected computes the queues of a sender: one for each device below the interface whose
+// settings tell it.
 func (f *Facts) expected(t *Traffic, s *Sender) (list []expectation) {
 	for i := range f.Devices {
 		d := &f.Devices[i]

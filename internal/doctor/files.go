@@ -426,6 +426,10 @@ func (m files) irqs(name, bus string) (list []IRQ, err error) {
 		}
 		list = append(list, irq)
 	}
+	if len(list) > 1 {
+		// The interrupt with the bare name is that of the card, unless it is the only one.
+		list = slices.DeleteFunc(list, func(i IRQ) bool { return i.Name == name })
+	}
 	return list, nil
 }
 

@@ -163,6 +163,8 @@ func TestIRQs(t *testing.T) {
  43:          1          0 PCI-MSIX-0000:3b:00.0   3-edge      virtio2-input.0
  44:          1          0 PCI-MSIX-0000:3b:00.0   4-edge      virtio2-output.0
  45:          1          0 PCI-MSIX-0000:af:00.0   1-edge      mlx5_comp1@pci:0000:af:00.0
+ 39:          1          0 PCI-MSIX-0000:3b:00.0   9-edge      eth1
+ 38:          1          0 PCI-MSIX-0000:01:00.0   9-edge      eth3
  46:          1          0 PCI-MSIX-0000:af:00.0   1-edge      eth10-TxRx-0
 NMI:          0          0   Non-maskable interrupts`
 	m := files{fstest.MapFS{
@@ -180,6 +182,9 @@ NMI:          0          0   Non-maskable interrupts`
 	want := []IRQ{{40, "ice-eth1-TxRx-0", []int{1}}, {43, "virtio2-input.0", []int{0, 1}}}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, %v; want %+v", got, err, want)
+	}
+	if got, err := m.irqs("eth3", ""); err != nil || len(got) != 1 || got[0].Number != 38 {
+		t.Errorf("%+v, %v", got, err)
 	}
 	if got, err := m.irqs("eth2", "0000:af:00.0"); err != nil || len(got) != 1 || got[0].Number != 45 {
 		t.Errorf("%+v, %v", got, err)

@@ -301,8 +301,8 @@ func (l *listener) take(s *packetSocket) bool {
 	return true
 }
 
-// auxiliary reads a struct tpacket_auxdata: the length of the packet, and the id of a VLAN
-// tag that the kernel took out, or -1. n bytes of the packet are at hand.
+// auxiliary reads a struct tpacket_auxdata. It returns the length of the packet, of n bytes
+// at hand, and the id of a VLAN tag that the kernel took out, or -1.
 func auxiliary(b []byte, n int) (size, vlan int) {
 	size, vlan = n, -1
 	if len(b) < 20 {

@@ -50,9 +50,12 @@ func (o *observer) add(s *sight) {
 	}
 }
 
-// packet looks at a packet of size bytes. first are the bytes at hand, from the Ethernet
-// header on. vlan is the id of a tag that the kernel took out, or -1. queue is the receive
-// queue, or -1 if it is not known.
+// packet looks at a packet.
+//
+//	first  the bytes at hand, from the Ethernet header on
+//	size   bytes of the whole packet
+//	vlan   the id of a tag that the kernel took out, or -1
+//	queue  the receive queue, or -1 if it is not known
 func (o *observer) packet(first []byte, size, vlan, queue int) {
 	if vlan < 0 && len(first) >= 18 {
 		if t := binary.BigEndian.Uint16(first[12:]); t == frame.TypeVLAN || t == frame.TypeSVLAN {

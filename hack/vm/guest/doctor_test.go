@@ -17,8 +17,8 @@ import (
 	"github.com/speadx/speadx/internal/doctor"
 )
 
-// datagrams are packets from many senders to an address, which is the receiver's or a
-// group, with their Ethernet headers and the tag of a VLAN, if it is not 0.
+// datagrams are frames from many senders to an address: the receiver's, or a group. They
+// have the tag of a VLAN, if it is not 0.
 func (w *wire) datagrams(t *testing.T, to netip.Addr, vlan uint16, senders int) (frames [][]byte) {
 	t.Helper()
 	receiver, err := net.ParseMAC(w.Receiver)
