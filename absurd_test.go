@@ -40,6 +40,7 @@ func TestAbsurdSettings(t *testing.T) {
 		{"SpareStreams", 1, 1024, func(c *Config, n int) { c.SpareStreams = n }},
 		{"MaxItems", 1, 1 << 20, func(c *Config, n int) { c.MaxItems = n }},
 		{"MaxRanges", 2, 1 << 20, func(c *Config, n int) { c.MaxRanges = n }},
+		{"ExpectStep", 1, 1 << 55, func(c *Config, n int) { c.ExpectStep = int64(n) }},
 		{"SocketBuffer", 1, math.MaxInt32, func(c *Config, n int) { c.SocketBuffer = n }},
 	} {
 		for _, n := range []int{math.MinInt, -1, f.least - 1, f.most + 1, math.MaxInt} {
@@ -60,6 +61,8 @@ func TestAbsurdSettings(t *testing.T) {
 	add("Wait", "Config.Wait: 9 is too large (the most is 2)", func(c *Config) { c.Wait = 9 })
 	add("OnFull", "Config.OnFull: 9 is too large (the most is 2)", func(c *Config) { c.OnFull = 9 })
 	add("Hugepages", "Config.Hugepages: 9 is too large (the most is 4)", func(c *Config) { c.Hugepages = 9 })
+	add("ExpectItem", "Config.ExpectItem: 5632 needs ExpectStep", func(c *Config) { c.ExpectItem = 5632 })
+	add("ExpectItem", "", func(c *Config) { c.ExpectItem, c.ExpectStep = math.MaxUint64, 1 })
 	add("Queues", "", func(c *Config) { c.Queues = []int{} })
 	add("Queues", "Config.Queues: -1 is too small (the least is 0)", func(c *Config) { c.Queues = []int{0, -1} })
 	add("Queues", "interface eth2 has no queue 70000", func(c *Config) { c.Queues, c.Interfaces = []int{70000}, []string{"eth2"} })

@@ -110,6 +110,14 @@ type Config struct {
 	// RefuseUnsized refuses heaps that do not tell their length.
 	RefuseUnsized bool
 
+	// ExpectStep is by how much the counts of heaps that follow each other differ, of all
+	// senders of a stream together, or of each sender with BySender. Heaps missing entirely are
+	// found by it. Default: what the first heaps show.
+	ExpectStep int64
+	// ExpectItem is the id of an immediate item, such as a timestamp, that has this step instead
+	// of the heap count, for each sender. It needs ExpectStep. Default: the heap count.
+	ExpectItem uint64
+
 	// GuardReleased makes the memory of a heap inaccessible when it is released: a
 	// program that still uses it gets a fault at that very place. For finding such
 	// a use: it costs system calls for each heap, and huge pages.
@@ -231,6 +239,7 @@ func (c *Config) Check() error {
 		{"SpareStreams", int64(c.SpareStreams), 1, maxSpareStreams},
 		{"MaxItems", int64(c.MaxItems), 1, most},
 		{"MaxRanges", int64(c.MaxRanges), 2, most},
+		{"ExpectStep", c.ExpectStep, 1, 1 << 55},
 		{"SocketBuffer", int64(c.SocketBuffer), 1, math.MaxInt32},
 		{"Mode", int64(c.Mode), 0, int64(ModeUDP)},
 		{"Wait", int64(c.Wait), 0, int64(WaitBusy)},
@@ -251,6 +260,9 @@ func (c *Config) Check() error {
 		case v.n > v.most:
 			return &SettingError{v.setting, v.n, fmt.Sprintf("is too large (the most is %d)", v.most)}
 		}
+	}
+	if c.ExpectItem != 0 && c.ExpectStep == 0 {
+		return &SettingError{"ExpectItem", c.ExpectItem, "needs ExpectStep, the step of its values"}
 	}
 	n := c.Frames
 	if n == 0 || n >= xsk.MinFrames && n <= xsk.MaxFrames && bits.OnesCount(uint(n)) == 1 {

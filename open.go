@@ -407,6 +407,8 @@ func (r *Receiver) assemblerConfig(ps *planStream) heap.Config {
 		Stops:         r.cfg.Stops,
 		BySender:      r.cfg.BySender,
 		RefuseUnsized: r.cfg.RefuseUnsized,
+		ExpectStep:    r.cfg.ExpectStep,
+		ExpectItem:    r.cfg.ExpectItem,
 		Recorded:      len(ps.files) > 0,
 		Notify:        r.ready.Ring,
 		OnStop:        r.wakeThreads,

@@ -40,6 +40,7 @@ type Receiver struct {
 	waiters   *bell.Queue       // those that wait for it
 	yields    sched.Yielder     // of them
 	log       *watch
+	causes    causes
 	opening   *opening // what Open tells
 	changes   changes  // of the endpoints
 

@@ -3,6 +3,8 @@
 package speadx
 
 import (
+	"time"
+
 	"github.com/speadx/speadx/heap"
 	"github.com/speadx/speadx/internal/source"
 	"github.com/speadx/speadx/ledger"
@@ -39,8 +41,20 @@ type Stats struct {
 	// kernel dropped them: on a socket with GRO, or as SuperFrames.
 	KernelDroppedAtLeast bool
 
+	// Missing are the bytes that should have come to the consumer and did not, by cause. A byte
+	// is in it when its cause has been decided: some two seconds after its heap left, and at
+	// the end of reception. Then their sum is MissingBytes.
+	Missing ledger.Causes
+
 	Streams []StreamStats
 	Devices []DeviceStats
+}
+
+// MissingBytes is the number of bytes that should have come to the consumer and did not, as the
+// streams have counted them. Those of heaps that are missing entirely are an estimate.
+func (s *Stats) MissingBytes() uint64 {
+	h := s.Heaps()
+	return h[ledger.IncompleteBytes] + h[ledger.MissingHeapBytes] + h[ledger.DiscardedBytes] + h[ledger.RingFullBytes] + h[ledger.ShutdownBytes]
 }
 
 // StreamStats are one stream's part.
@@ -140,6 +154,7 @@ func (r *Receiver) Stats() Stats {
 	}
 	s.Fates[ledger.Shutdown] += r.leftover.Load()
 	s.Unaccounted = int64(s.Packets - s.InFlight - s.Fates.Settled())
+	s.Missing = r.causes.update(&s, time.Now(), over)
 	return s
 }
 

@@ -90,6 +90,12 @@ type Config struct {
 
 	// Clock reads the clock of Feed's now, for [Assembler.Times]. May be nil.
 	Clock func() int64
+	// ExpectStep is by how much the counts of heaps that follow each other differ. Default: what
+	// the first heaps show. With ExpectItem it is the step of that immediate item's value, whose
+	// heaps are then looked for instead, for each sender.
+	ExpectStep int64
+	ExpectItem uint64
+
 	// Notify is called when there is a heap to take. It must not wait. May be
 	// nil.
 	Notify func()
@@ -120,9 +126,12 @@ type Assembler struct {
 		count counters
 		board board
 		views []*view // not in use
+		times consumerTime
 	}
 
 	heapTimes heapTimes // of the heaps that were taken
+	gaps      *gaps
+	dropped   bool // the tables, by Close; guarded by gaps.mu
 
 	beyond   beyond
 	stops    atomic.Int64 // stop items seen, of BySender senders that have stopped
@@ -192,6 +201,9 @@ func (c Config) resolve(share pool.ShareConfig) (*shape, error) {
 	}
 	if s.Stops < 0 {
 		return nil, fmt.Errorf("heap: the stop item of number %d cannot end a stream (the first has number 1)", s.Stops)
+	}
+	if s.ExpectStep < 0 || s.ExpectItem != 0 && s.ExpectStep == 0 {
+		return nil, fmt.Errorf("heap: an expected step of %d (the least is 1)", s.ExpectStep)
 	}
 	if s.OnFull > DropOldest {
 		return nil, fmt.Errorf("heap: unknown %v", s.OnFull)
@@ -335,6 +347,7 @@ func New(cfg Config) (*Assembler, error) {
 		feeders:   make([]Feeder, s.threads),
 		room:      room,
 		beyond:    beyond{hash: hash},
+		gaps:      newGaps(s),
 		done:      make(chan struct{}),
 	}
 	clear(a.records) // memory that the kernel makes when it is touched first is touched here
@@ -400,6 +413,11 @@ func (a *Assembler) consume(r *record, fate ledger.Fate, heaps ledger.StreamCoun
 	defer c.mu.Unlock()
 	c.count.fates[fate] += uint64(r.packets.Swap(0))
 	c.count.stream[heaps]++
+	if heaps == ledger.HeapsShutdown {
+		c.count.stream[ledger.ShutdownBytes] += uint64(r.committed.Load())
+	} else {
+		c.times.take(&r.heap, a.ring.waiting())
+	}
 	c.board.publish(&c.count)
 	n := len(c.views)
 	if n == 0 { // the consumer holds more heaps than it said
@@ -410,10 +428,11 @@ func (a *Assembler) consume(r *record, fate ledger.Fate, heaps ledger.StreamCoun
 	return v
 }
 
-// takeBack takes a view back.
-func (a *Assembler) takeBack(v *view) {
+// takeBack takes a heap's view back.
+func (a *Assembler) takeBack(h *Heap, v *view) {
 	a.consumed.mu.Lock()
 	defer a.consumed.mu.Unlock()
+	a.consumed.times.release(h)
 	a.consumed.views = append(a.consumed.views, v)
 }
 
@@ -437,9 +456,14 @@ func (a *Assembler) Abort() {
 // stay valid until their Release.
 func (a *Assembler) Close() error {
 	for rec := a.ring.pop(); rec >= 0; rec = a.ring.pop() {
-		a.takeBack(a.consume(&a.records[rec], ledger.Shutdown, ledger.HeapsShutdown))
+		r := &a.records[rec]
+		a.takeBack(&r.heap, a.consume(r, ledger.Shutdown, ledger.HeapsShutdown))
 		a.giveBack(rec)
 	}
+	a.Sources() // which keeps what it needs of the tables
+	a.gaps.mu.Lock()
+	a.dropped = true
+	a.gaps.mu.Unlock()
 	a.tables.drop()
 	return a.room.Close()
 }

@@ -33,6 +33,7 @@ type Feeder struct {
 	table      uint64             // our spare table of coverage
 	spareNodes [][numKinds]uint64 // our spare node of each history: [substream][kind]
 
+	starts   startLog // heaps that we have started, for gaps
 	count    counters // as published, plus what this batch added
 	board    board
 	finished bool // Finish was called: what comes now is after the stop
@@ -68,6 +69,8 @@ func (f *Feeder) Feed(packets []Packet, now, wall int64) {
 	}
 	f.next = nil // it is the caller's
 	f.release(now)
+	f.hear(f.lastNo)
+	f.track(now)
 	f.board.publish(&f.count)
 }
 
@@ -81,7 +84,9 @@ func (f *Feeder) Tick(now int64) {
 	if f.finished {
 		return // the stream may have ended meanwhile
 	}
-	f.evictAged(f.come(now))
+	now = f.come(now)
+	f.evictAged(now)
+	f.track(now)
 	f.board.publish(&f.count)
 }
 
@@ -133,6 +138,7 @@ func (f *Feeder) decode(packets []Packet, headers []spead.Packet) {
 			}
 			if p.From != f.lastFrom || f.lastNo == 0 {
 				f.lastFrom, f.lastNo = p.From, f.a.senders.number(p.From, &f.spareFrom)
+				f.hear(f.lastNo)
 			}
 		}
 		f.numbers[i] = f.lastNo
@@ -266,7 +272,7 @@ func (f *Feeder) stopHeap(h *spead.Packet, now int64) ledger.Fate {
 			break
 		}
 	}
-	f.noteStart(h.Cnt)
+	f.noteStart(h, now)
 	if f.seeStop(h.Cnt, now) {
 		f.count.stream[ledger.HeapsStop]++
 	}
@@ -314,7 +320,7 @@ func (f *Feeder) whole(p *Packet, h *spead.Packet, now int64) ledger.Fate {
 		}
 		f.beginAgain(hist, h, found, next) // not before: a packet that is refused changes nothing
 		if hist.start(next, h.Cnt, f.who(), refTo(r.state.Load(), rec), leftAt(now, true), spare) {
-			f.noteStart(h.Cnt)
+			f.noteStart(h, now)
 			break
 		}
 	}
@@ -535,7 +541,7 @@ func (f *Feeder) acquire(h *spead.Packet, now int64) ledger.Fate {
 		f.beginAgain(hist, h, found, next) // not before: a packet that is refused changes nothing
 		r.hist, r.seq = hist, next
 		if hist.start(next, h.Cnt, f.who(), refTo(r.state.Load(), rec), 0, spare) {
-			f.noteStart(h.Cnt)
+			f.noteStart(h, now)
 			f.hold(h, r, rec)
 			if at := a.beyond.take(f.beyondKey(h)); h.HeapLength < 0 && at != 0 && !a.faded(at, now) {
 				atLeast(&r.reach, a.placement.largest()+1)
@@ -662,10 +668,11 @@ func (f *Feeder) newest(hist *history, next uint64) (uint64, bool) {
 }
 
 // noteStart notes the count of a heap that our sender has started.
-func (f *Feeder) noteStart(cnt uint64) {
+func (f *Feeder) noteStart(h *spead.Packet, now int64) {
+	f.logStart(h, now)
 	if f.a.cfg.BySender {
 		s := &f.a.senders.list[f.from]
-		s.newest.Store(cnt)
+		s.newest.Store(h.Cnt)
 		if !s.started.Swap(true) {
 			f.a.senders.active.Add(1)
 		}
@@ -786,10 +793,12 @@ func (f *Feeder) Finish() {
 		return
 	}
 	f.finished = true
+	f.track(f.lastNow)
 	f.board.publish(&f.count)
 	step("feeder.finish")
 	if int(f.a.finishedFeeders.Add(1)) == len(f.a.feeders) {
 		f.eachLive(func(*record) bool { return true }, flushed, f.lastNow)
+		f.closeAccounts()
 		f.board.publish(&f.count)
 		close(f.a.done)
 	}

@@ -13,6 +13,7 @@ func (f *Feeder) finish(r *record, rec int, now int64) {
 			f.crowd.see((r.hist.head.Load() - r.seq) * uint64(a.cfg.Substreams))
 		}
 	}
+	f.logItem(r, now, whole)
 	stopHeap := r.stop.Load()
 	bare := r.packets.Load() == 0 && r.pointers.empty() // there is nothing to hand over
 	switch {
@@ -25,8 +26,10 @@ func (f *Feeder) finish(r *record, rec int, now int64) {
 		f.count.stream[ledger.HeapsComplete]++
 	default:
 		f.count.stream[ledger.HeapsIncomplete]++
+		f.count.stream[ledger.IncompleteBytes] += uint64(r.lacks())
 		if !a.cfg.Incomplete || bare {
 			f.count.stream[ledger.HeapsDiscarded]++
+			f.count.stream[ledger.DiscardedBytes] += uint64(r.committed.Load())
 			f.settle(r, ledger.DiscardedIncomplete)
 			a.giveBack(rec)
 			return
@@ -87,10 +90,13 @@ func (f *Feeder) waitForRoom() bool {
 
 // drop gives back a ready heap that the calling thread owns.
 func (f *Feeder) drop(rec int, fate ledger.Fate) {
+	came := uint64(f.a.records[rec].committed.Load())
 	if fate == ledger.RingFull {
 		f.count.stream[ledger.HeapsRingFull]++
+		f.count.stream[ledger.RingFullBytes] += came
 	} else {
 		f.count.stream[ledger.HeapsShutdown]++
+		f.count.stream[ledger.ShutdownBytes] += came
 	}
 	f.settle(&f.a.records[rec], fate)
 	f.a.giveBack(rec)

@@ -187,7 +187,7 @@ func (h *Heap) Release() {
 	v := h.view
 	h.view, h.payload = nil, nil
 	h.lease.Add(1)
-	h.a.takeBack(v)
+	h.a.takeBack(h, v)
 	if err := h.a.cfg.Share.Free(h.rec); err != nil {
 		panic("heap: release: " + err.Error())
 	}

@@ -150,6 +150,16 @@ func (r *record) isComplete() bool {
 	return r.committed.Load() == n && reach <= n
 }
 
+// lacks is how many bytes did not come, of those that are known to belong to the heap. It is
+// final when nobody has pinned the record.
+func (r *record) lacks() int64 {
+	size := r.length.Load()
+	if size < 0 {
+		size = min(r.reach.Load(), int64(len(r.memory)))
+	}
+	return max(size-r.committed.Load(), 0)
+}
+
 // atLeast raises v to x.
 func atLeast(v *atomic.Int64, x int64) {
 	for {

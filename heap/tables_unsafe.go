@@ -1,6 +1,7 @@
 package heap
 
 import (
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/speadx/speadx/spead"
@@ -42,5 +43,6 @@ func (a *Assembler) goMemory(views int) int {
 		ofRange = unsafe.Sizeof(Range{})
 	)
 	view := a.cfg.MaxItems*int(ofItem) + a.cfg.MaxRanges*int(ofRange)
-	return len(a.records)*int(unsafe.Sizeof(record{})) + len(a.feeders)*int(unsafe.Sizeof(Feeder{})) + views*view
+	return len(a.records)*int(unsafe.Sizeof(record{})) + len(a.feeders)*int(unsafe.Sizeof(Feeder{})) + views*view +
+		len(a.gaps.senders)*int(unsafe.Sizeof(account{})+unsafe.Sizeof(atomic.Int64{}))
 }

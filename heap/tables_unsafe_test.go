@@ -72,7 +72,7 @@ func TestNothingIsTouchedFirstByAPacket(t *testing.T) {
 		t.Errorf("the tables are %d bytes, %d are said and %d mapped", sum, r.TableBytes(), len(mem))
 	}
 
-	ofGo := map[string][]byte{"records": bytesOf(r.records), "feeders": bytesOf(r.feeders)}
+	ofGo := map[string][]byte{"records": bytesOf(r.records), "feeders": bytesOf(r.feeders), "accounts": bytesOf(r.gaps.senders), "heard": bytesOf(r.gaps.heard)}
 	for i, v := range r.consumed.views {
 		name := "view " + string([]byte{'0' + byte(i)})
 		ofGo[name+" pointers"], ofGo[name+" items"], ofGo[name+" ranges"] = bytesOf(v.pointers), bytesOf(v.items), bytesOf(v.ranges)

@@ -25,6 +25,12 @@ const (
 	SourceConflicts
 	Blocked
 	BlockedTime
+	HeapsMissing
+	IncompleteBytes
+	MissingHeapBytes
+	DiscardedBytes
+	RingFullBytes
+	ShutdownBytes
 	// NumStreamCounters is the number of counters of a stream.
 	NumStreamCounters
 )
@@ -79,6 +85,23 @@ var streamCounters = [NumStreamCounters]Row{
 	BlockedTime: {Name: "blocked_seconds", Stage: Ring, Unit: Seconds, Rare: true,
 		Meaning: "Time that receiving threads have waited for room in the ring.",
 		Remedy:  "Make the consumer faster, or let more heaps wait for it with {RingHeaps}."},
+	HeapsMissing: {Name: "missing_heaps", Stage: Assembly, Unit: Heaps, Rare: true, Loss: true,
+		Meaning: "No packet of the heap came, or none was accepted: there is a gap in the heap counts, or in the item that {ExpectStep} names. It is counted when heaps are not expected to come any more.",
+		Remedy:  "See the findings: they name the sender, the first gap and the largest."},
+	IncompleteBytes: {Name: "incomplete_bytes", Stage: Assembly, Unit: Bytes, Rare: true, Loss: true,
+		Meaning: "Bytes that incomplete heaps lacked.",
+		Remedy:  "Find the stage that lost them: see the missing bytes by cause."},
+	MissingHeapBytes: {Name: "missing_heap_bytes", Stage: Assembly, Unit: Bytes, Rare: true, Loss: true,
+		Meaning: "Bytes of missing heaps. Each counts as long as the mean heap of the stream or sender.",
+		Remedy:  "Find the stage that lost them: see the missing bytes by cause."},
+	DiscardedBytes: {Name: "discarded_bytes", Stage: Assembly, Unit: Bytes, Rare: true, Loss: true,
+		Meaning: "Bytes that came of discarded heaps.",
+		Remedy:  "{Incomplete} delivers such heaps."},
+	RingFullBytes: {Name: "ring_full_bytes", Stage: Ring, Unit: Bytes, Rare: true, Loss: true,
+		Meaning: "Bytes that came of heaps that were dropped, as the ring of finished heaps was full.",
+		Remedy:  "Make the consumer faster, or let more heaps wait for it with {RingHeaps}."},
+	ShutdownBytes: {Name: "shutdown_bytes", Stage: Consumer, Unit: Bytes, Rare: true,
+		Meaning: "Bytes that came of heaps that the consumer did not take before the end."},
 }
 
 // Row describes the counter.

@@ -15,7 +15,7 @@ import (
 func TestRows(t *testing.T) {
 	word := regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
 	for table, rows := range map[string][]Row{
-		"fates": fates[:], "stream": streamCounters[:], "device": deviceCounters[:], "queue": queueCounters[:],
+		"fates": fates[:], "stream": streamCounters[:], "device": deviceCounters[:], "queue": queueCounters[:], "causes": causes[:],
 	} {
 		seen := map[string]bool{}
 		for i, r := range rows {

@@ -29,7 +29,8 @@ type Stage uint8
 
 // The stages, in the order in which a packet passes them.
 const (
-	NIC      Stage = iota // the network interface and its driver
+	Network  Stage = iota // the senders, the switches and the links: no counter of this machine
+	NIC                   // the network interface and its driver
 	Program               // the XDP program
 	Socket                // the AF_XDP socket, UDP socket or TCP connection
 	Parse                 // headers and item pointers
@@ -40,7 +41,7 @@ const (
 	NumStages
 )
 
-var stageNames = [NumStages]string{"nic", "program", "socket", "parse", "assembly", "pool", "ring", "consumer"}
+var stageNames = [NumStages]string{"network", "nic", "program", "socket", "parse", "assembly", "pool", "ring", "consumer"}
 
 // String is the stage's name in JSON and metrics.
 func (s Stage) String() string {

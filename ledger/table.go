@@ -42,6 +42,7 @@ func Tables(name func(setting string) string) map[string]string {
 		"stream":    counters(int(NumStreamCounters), func(i int) *Row { return StreamCounter(i).Row() }),
 		"device":    counters(int(NumDeviceCounters), func(i int) *Row { return DeviceCounter(i).Row() }),
 		"queue":     counters(int(NumQueueCounters), func(i int) *Row { return QueueCounter(i).Row() }),
+		"causes":    counters(int(NumStages), func(i int) *Row { return CauseRow(Stage(i)) }),
 		"diagnoses": diagnoses.String(),
 	}
 }

@@ -49,6 +49,7 @@ type recvFlags struct {
 	duration   time.Duration
 	stopOnStop bool
 	stops      string
+	expect     expectStep
 	incomplete bool
 	verify     bool
 	hash       bool
@@ -80,6 +81,8 @@ func (f *recvFlags) groups() []flagGroup {
 	fs.BoolVar(&f.pyspead, "pyspead", false, "read descriptors as PySPEAD up to 0.5.2 sends them")
 	fs.BoolVar(&f.sized, "require-heap-length", false, "refuse heaps that do not tell their length")
 	fs.BoolVar(&f.incomplete, "incomplete", false, "deliver incomplete heaps too")
+
+	fs.Var(&f.expect, "expect-step", "find missing heaps by the `[ITEM:]STEP` of the heap counts, or of the values of an immediate item for each sender: 2, or 0x1600:4096 (default what the first heaps show)")
 
 	until := newFlagGroup("Until when")
 	fs = until.flags
@@ -146,6 +149,8 @@ func (f *recvFlags) config(fs *pflag.FlagSet, sources []string) (c speadx.Config
 		Incomplete:    f.incomplete,
 		BySender:      f.bySource,
 		RefuseUnsized: f.sized,
+		ExpectStep:    f.expect.step,
+		ExpectItem:    f.expect.item,
 	}
 	switch {
 	case f.stops == "never":

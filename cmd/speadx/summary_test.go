@@ -11,6 +11,8 @@ type jsonSummary struct {
 	jsonCounts
 	Unaccounted          int64           `json:"unaccounted"`
 	LostPackets          uint64          `json:"lost_packets"`
+	MissingBytes         uint64          `json:"missing_bytes"`
+	MissingByCause       jsonCauses      `json:"missing_bytes_by_cause"`
 	DeliveredBytes       uint64          `json:"delivered_bytes"`
 	VerifiedHeaps        uint64          `json:"verified_heaps"`
 	MismatchedHeaps      uint64          `json:"mismatched_heaps"`
@@ -50,6 +52,24 @@ type jsonCounts struct {
 	SourceConflicts   uint64    `json:"source_conflicts"`
 	Blocked           uint64    `json:"blocked"`
 	BlockedSeconds    float64   `json:"blocked_seconds"`
+	MissingHeaps      uint64    `json:"missing_heaps"`
+	IncompleteBytes   uint64    `json:"incomplete_bytes"`
+	MissingHeapBytes  uint64    `json:"missing_heap_bytes"`
+	DiscardedBytes    uint64    `json:"discarded_bytes"`
+	RingFullBytes     uint64    `json:"ring_full_bytes"`
+	ShutdownBytes     uint64    `json:"shutdown_bytes"`
+}
+
+type jsonCauses struct {
+	Network  uint64 `json:"network"`
+	NIC      uint64 `json:"nic"`
+	Program  uint64 `json:"program"`
+	Socket   uint64 `json:"socket"`
+	Parse    uint64 `json:"parse"`
+	Assembly uint64 `json:"assembly"`
+	Pool     uint64 `json:"pool"`
+	Ring     uint64 `json:"ring"`
+	Consumer uint64 `json:"consumer"`
 }
 
 type jsonFates [ledger.NumFates]uint64

@@ -9,6 +9,7 @@ var byField = map[string]string{
 	"Frames": "frames", "Queues": "queues", "CPUs": "cpus", "SocketBuffer": "buffer",
 	"Mode": "mode", "OnFull": "on-full", "MaxAge": "max-age", "BySender": "by-source", "Incomplete": "incomplete",
 	"NoGRO": "gro=false", "PoolMin": "pool-min", "Hugepages": "hugepages", "CarrierWait": "carrier-wait",
+	"ExpectStep": "expect-step", "ExpectItem": "expect-step",
 	"Wait": "wait", "Interfaces": "interface", "IgnoreStop": "stop-on-stop=false",
 }
 

@@ -19,6 +19,8 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 	o.stream(&t, &s.Fates, s.InFlight)
 	o.put("unaccounted", s.Unaccounted)
 	o.put("lost_packets", s.Fates.Lost())
+	o.put("missing_bytes", s.MissingBytes())
+	o.put("missing_bytes_by_cause", &s.Missing)
 	o.put("delivered_bytes", d.Bytes)
 	o.put("verified_heaps", d.Verified)
 	o.put("mismatched_heaps", d.Mismatched)
