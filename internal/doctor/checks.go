@@ -33,8 +33,8 @@ const (
 var Checks = []Check{
 	{
 		Code: "kernel", Area: areaKernel, Look: "the kernel's release",
-		Warn: "older than 6.6", Fail: "older than 5.11",
-		Cost: "before Linux 6.6 a packet must fit one frame, so jumbo packets come through UDP sockets; before 5.11 speadx has no AF_XDP",
+		Fail: "older than 5.11",
+		Cost: "speadx has no AF_XDP there",
 		Fix:  "`apt-get install linux-image-amd64`, or what the distribution names its newest kernel", machine: kernelCheck,
 	},
 	{
@@ -116,7 +116,7 @@ var Checks = []Check{
 	},
 	{
 		Code: "driver", Area: areaInterface, Look: "the driver, against docs/drivers.md",
-		Warn: "the kernel is older than the driver's native XDP or zero-copy",
+		Warn: "the kernel is older than the driver's native XDP, or than its zero-copy if that can be used",
 		Cost: "a slower mode is used", Fix: "a newer kernel", device: driverCheck,
 	},
 	{

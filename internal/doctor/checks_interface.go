@@ -67,7 +67,7 @@ func driverCheck(f *Facts, d *Device) verdict {
 	switch {
 	case older(known.Native):
 		return warn(fix, "%s has native XDP since Linux %s", d.Driver, known.Native).costs("generic mode is used")
-	case older(known.ZeroCopy):
+	case older(known.ZeroCopy) && !xsk.ZeroCopyFault(d.Driver):
 		return warn(fix, "%s has zero-copy since Linux %s", d.Driver, known.ZeroCopy).costs("native mode is used: the kernel copies each packet once")
 	}
 	return ok("%s", text)

@@ -107,7 +107,9 @@ func TestChecks(t *testing.T) {
 		also   []string // codes that find something too
 	}{
 		{"old kernel", func(f *Facts) { f.Kernel.Value = "5.10.0" }, "kernel", Fail, "apt-get install linux-image-amd64", []string{"mtu_needs_frags"}},
-		{"kernel without frags", func(f *Facts) { f.Kernel.Value = "6.1.0-9-amd64" }, "kernel", Warn, "apt-get install linux-image-amd64", []string{"mtu_needs_frags"}},
+		{"kernel without frags", func(f *Facts) { f.Kernel.Value = "6.1.0-9-amd64" }, "mtu_needs_frags", Warn, "ip link set dev eth1 mtu 3814", nil},
+		{"kernel without frags, small MTU", func(f *Facts) { f.Kernel.Value = "6.1.0-9-amd64"; f.Devices[0].MTU = 1500 }, "kernel", OK, "", nil},
+		{"driver older than a zero-copy with a fault", func(f *Facts) { f.Kernel.Value = "6.12.0"; f.Devices[0].Driver = "igb" }, "driver", OK, "", nil},
 		{"kernel is no version", func(f *Facts) { f.Kernel.Value = "odd" }, "kernel", Unknown, "", []string{"mtu_needs_frags"}},
 		{"kernel unseen", func(f *Facts) { f.Kernel.Err = errSecret }, "kernel", Unknown, "", []string{"mtu_needs_frags"}},
 		{"no AF_XDP", func(f *Facts) { f.Socket = unix.EAFNOSUPPORT }, "xdp_socket", Fail, "zgrep CONFIG_XDP_SOCKETS /proc/config.gz /boot/config-$(uname -r)", nil},

@@ -36,22 +36,22 @@ func BoundQueues(ifindex int) ([]Bound, error) {
 			bound = append(bound, Bound{int(s.XDPInfo.QueueID), s.XDPDiagMsg.Ino})
 		}
 	}
-	queues, told, err := netdevBound(ifindex)
+	queues, told := netdevBound(ifindex)
 	for _, q := range queues {
 		if !slices.ContainsFunc(bound, func(b Bound) bool { return b.Queue == q }) {
 			bound = append(bound, Bound{Queue: q})
 		}
 	}
 	if diagErr != nil && !told {
-		return nil, fmt.Errorf("the kernel tells it since Linux 6.15, or with CONFIG_XDP_SOCKETS_DIAG: %w", errors.Join(diagErr, err))
+		return nil, fmt.Errorf("the kernel tells it since Linux 6.15, or with CONFIG_XDP_SOCKETS_DIAG (sock_diag: %w)", diagErr)
 	}
 	slices.SortFunc(bound, func(a, b Bound) int { return a.Queue - b.Queue })
 	return bound, nil
 }
 
 // netdevBound asks the family netdev. told says that the kernel is one that tells.
-func netdevBound(ifindex int) (queues []int, told bool, err error) {
-	err = netdevGet(netdevCmdQueueGet, netdevQueueIfindex, ifindex, netlink.Dump, func(ad *netlink.AttributeDecoder) {
+func netdevBound(ifindex int) (queues []int, told bool) {
+	err := netdevGet(netdevCmdQueueGet, netdevQueueIfindex, ifindex, netlink.Dump, func(ad *netlink.AttributeDecoder) {
 		id, kind, xsk := -1, -1, false
 		for ad.Next() {
 			switch ad.Type() {
@@ -68,9 +68,9 @@ func netdevBound(ifindex int) (queues []int, told bool, err error) {
 		}
 	})
 	if len(queues) > 0 {
-		return queues, true, nil
+		return queues, true
 	}
-	return nil, err == nil && releaseAtLeast(6, 15), err
+	return nil, err == nil && releaseAtLeast(6, 15)
 }
 
 // releaseAtLeast reports whether the running kernel is of that version or newer.

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/speadx/speadx/hack/vm/matrix"
 	"github.com/speadx/speadx/internal/doctor"
 )
 
@@ -134,7 +135,15 @@ func TestDoctorQueues(t *testing.T) {
 				if got.Packets == 0 || got.NoQueue > 0 || len(got.Senders) != 32 || len(got.Queues) != w.nic.Queues {
 					t.Errorf("%d packets, %d of no queue, %d senders, queues %v", got.Packets, got.NoQueue, len(got.Senders), got.Queues)
 				}
+				// igb of Linux 6.1 does not tell its key. Then nothing is guessed.
+				told := len(f.Devices[0].RSS.Value.Key) > 0
+				if !told && boot.Series == matrix.Newest {
+					t.Error("the driver does not tell its key")
+				}
 				for _, s := range got.Senders {
+					if !told && len(s.Planned) == 0 {
+						continue
+					}
 					if len(s.Planned) != 1 || !slices.Equal(s.Planned, s.Queues) {
 						t.Errorf("packets of %v are on queues %v, computed was %v", s.Addr, s.Queues, s.Planned)
 					}
