@@ -375,6 +375,9 @@ func (r *Receiver) resolve(i int, ep netip.AddrPort) (e liveEndpoint, iface stri
 	if err := scratch.addEndpoint(&c, &found, i, ep, interfaces); err != nil {
 		return e, "", err
 	}
+	for _, d := range scratch.found {
+		r.log.report(d)
+	}
 	e.addr = ep
 	if len(found.udp) > 0 {
 		if s.udp == nil {
@@ -407,7 +410,7 @@ func (r *Receiver) begin(i int, e *liveEndpoint) error {
 		}
 	}
 	for _, ep := range e.sockets {
-		got, err := r.streams[i].udp.Add(source.UDPEndpoint{Endpoint: source.Endpoint{Addr: ep.addr, Stream: int32(i)}, Interface: ep.ifindex})
+		got, err := r.addSocket(i, ep)
 		if err != nil {
 			return err
 		}
@@ -423,14 +426,13 @@ func (r *Receiver) begin(i int, e *liveEndpoint) error {
 		}
 	}
 	for _, l := range e.links {
-		if !l.addr.Addr().IsMulticast() {
-			continue
-		}
-		if r.groups == nil {
-			r.groups = &netif.Membership{}
-		}
-		if err := r.groups.Add(l.addr.Addr(), l.ifindex); err != nil {
-			return fmt.Errorf("interface %s: %w", l.name, err)
+		for _, on := range l.joins() {
+			if r.groups == nil {
+				r.groups = &netif.Membership{}
+			}
+			if err := r.groups.Add(on.addr.Addr(), on.ifindex); err != nil {
+				return fmt.Errorf("interface %s: %w", on.name, err)
+			}
 		}
 	}
 	return nil
@@ -490,8 +492,10 @@ func (r *Receiver) leave(ctx context.Context, s *stream, gone ...*liveEndpoint) 
 	var ends []end
 	for _, e := range gone {
 		for _, l := range e.links {
-			if group := l.addr.Addr(); group.IsMulticast() && r.groups != nil && !r.wanted(group, l.ifindex) {
-				keep(r.groups.Leave(group, l.ifindex))
+			for _, on := range l.joins() {
+				if group := on.addr.Addr(); r.groups != nil && !r.wanted(group, on.ifindex) {
+					keep(r.groups.Leave(group, on.ifindex))
+				}
 			}
 		}
 		for _, l := range e.links {
@@ -536,8 +540,10 @@ func (r *Receiver) wanted(group netip.Addr, ifindex int) bool {
 	for _, s := range r.streams {
 		for i := range s.live {
 			for _, l := range s.live[i].links {
-				if l.addr.Addr() == group && l.ifindex == ifindex {
-					return true
+				for _, on := range l.joins() {
+					if on.addr.Addr() == group && on.ifindex == ifindex {
+						return true
+					}
 				}
 			}
 		}

@@ -26,12 +26,14 @@ import (
 // Nothing on the machine is changed but what ends with the receiver, or with the
 // process however it ends: the program on the interfaces, memberships in
 // multicast groups, sockets and memory.
-func Open(ctx context.Context, cfg Config) (*Receiver, error) {
+func Open(ctx context.Context, cfg Config) (*Receiver, error) { return openOn(ctx, cfg, thisMachine) }
+
+func openOn(ctx context.Context, cfg Config, machine resolver) (*Receiver, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	p, err := makePlan(&cfg, thisMachine)
+	p, err := makePlan(&cfg, machine)
 	if err != nil {
 		return nil, err
 	}
@@ -56,6 +58,9 @@ func Open(ctx context.Context, cfg Config) (*Receiver, error) {
 	// What these read would fill the rings while Open waits for a carrier, as nobody can call
 	// Next yet.
 	r.startThreads(func(t *thread) bool { return !t.ofQueue() }, threadDone)
+	for _, d := range p.found {
+		r.log.report(d)
+	}
 	_ = r.opening.stage(StageReady, "") // from now on the context ends reception
 	go r.supervise(ctx, threadDone)
 	return r, nil
@@ -462,6 +467,7 @@ func (r *Receiver) openThreads() error {
 		for _, ep := range s.plan.udp {
 			uc.Endpoints = append(uc.Endpoints, source.UDPEndpoint{
 				Endpoint: source.Endpoint{Addr: ep.addr, Stream: int32(i)}, Interface: ep.ifindex,
+				Shared: r.plan.shares(ep.addr),
 			})
 		}
 		src, err := source.ListenUDP(uc)
@@ -478,7 +484,7 @@ func (r *Receiver) openThreads() error {
 		r.addThread(src).feed(i, s)
 	}
 	r.pinThreads()
-	return nil
+	return r.unshare()
 }
 
 func (r *Receiver) addThread(src source.Source) *thread {

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/speadx/speadx/internal/netif"
+	"github.com/speadx/speadx/ledger"
 )
 
 // plan is what Open will open: the sources of all streams, sorted by the way
@@ -18,19 +19,22 @@ type plan struct {
 	devices []*planDevice // to attach to, in the order they were named
 	joins   []planLink    // groups to join for the devices, on the interfaces that were named
 	notes   []string      // why something does not go the best way
+	found   []ledger.Diagnosis
 	refused []RefusedDevice
 }
 
 // resolver is what a plan asks the machine about its interfaces: package netif.
 // Tests have machines with other interfaces.
 type resolver struct {
-	lookup    func(name string) (*netif.Interface, error)
-	lowers    func(name string) ([]string, error)
-	forRoute  func(netip.Addr) (string, error)
-	byAddress func(netip.Addr) (string, error)
+	lookup   func(name string) (*netif.Interface, error)
+	lowers   func(name string) ([]string, error)
+	masters  func(name string) ([]*netif.Interface, error)
+	over     func(upper, lower string) (bool, error)
+	forRoute func(netip.Addr) (string, error)
+	owner    func(netip.Addr) (netif.Owner, error)
 }
 
-var thisMachine = resolver{netif.Lookup, netif.Lowers, netif.ForRoute, netif.ByAddress}
+var thisMachine = resolver{netif.Lookup, netif.Lowers, netif.Masters, netif.Over, netif.ForRoute, netif.OwnerOf}
 
 // planStream is one stream.
 type planStream struct {
@@ -82,7 +86,14 @@ type planEndpoint struct {
 // which was found for it. Its packets may come in on devices below that.
 type planLink struct {
 	planEndpoint
-	name string
+	name    string
+	masters []planMaster // of a group: where it is joined too
+}
+
+// planMaster is an interface that another one is a part of.
+type planMaster struct {
+	ifindex int
+	name    string
 }
 
 // planDevice is a network device that an XDP program goes on. It sees the packets of
@@ -172,10 +183,11 @@ func (p *plan) addEndpoint(c *Config, s *planStream, stream int, ep netip.AddrPo
 		if err != nil {
 			return fmt.Errorf("speadx: %w", err)
 		}
-		if a := ep.Addr(); !a.IsMulticast() && !a.IsLoopback() {
-			if _, err := p.machine.byAddress(a); err != nil {
-				p.notes = append(p.notes, fmt.Sprintf("%v is no address of this machine: a sender's packets to it may not come this way", a))
-			}
+		if sockets, err := p.checkRouted(c, ep, name); err != nil {
+			return err
+		} else if sockets {
+			s.udp = append(s.udp, planEndpoint{addr: ep})
+			return nil
 		}
 		interfaces = []string{name}
 	}
@@ -187,13 +199,25 @@ func (p *plan) addEndpoint(c *Config, s *planStream, stream int, ep netip.AddrPo
 		if !facts.Up {
 			return fmt.Errorf("speadx: interface %s is down (ip link set %s up)", name, name)
 		}
-		link := planLink{planEndpoint{ep, facts.Index}, name}
+		link := planLink{planEndpoint: planEndpoint{ep, facts.Index}, name: name}
 		if c.Mode == ModeUDP {
+			s.addUDP(link)
+			continue
+		}
+		if err := p.checkNamed(ep, name); err != nil {
+			return err
+		}
+		if sockets, err := p.checkLinkType(c, ep, name); err != nil {
+			return err
+		} else if sockets {
 			s.addUDP(link)
 			continue
 		}
 		if slices.ContainsFunc(s.xdp, func(l planLink) bool { return l.planEndpoint == link.planEndpoint }) {
 			continue // the interface was named twice
+		}
+		if link.masters, err = p.mastersFor(ep, name); err != nil {
+			return err
 		}
 		s.xdp = append(s.xdp, link)
 		p.addJoin(link)
@@ -218,8 +242,10 @@ func (p *plan) addEndpoint(c *Config, s *planStream, stream int, ep netip.AddrPo
 // addJoin adds the group of an endpoint, if it is one, to those to join.
 func (p *plan) addJoin(link planLink) {
 	group := link.addr.Addr()
-	if group.IsMulticast() && !slices.ContainsFunc(p.joins, func(l planLink) bool { return l.addr.Addr() == group && l.ifindex == link.ifindex }) {
-		p.joins = append(p.joins, link)
+	for _, on := range link.joins() {
+		if !slices.ContainsFunc(p.joins, func(l planLink) bool { return l.addr.Addr() == group && l.ifindex == on.ifindex }) {
+			p.joins = append(p.joins, on)
+		}
 	}
 }
 

@@ -29,7 +29,7 @@ var fake = func() resolver {
 		{netif.Interface{Name: "bond0", MTU: 1500}, []string{"eth0", "eth1"}},
 		{netif.Interface{Name: "bond0.7", MTU: 1500}, []string{"eth0", "eth1"}},
 	} {
-		l.Index, l.Up, l.Node = i+1, true, -1
+		l.Index, l.Up, l.Node, l.LinkType = i+1, true, -1, "ether"
 		if l.lowers == nil {
 			l.lowers = []string{l.Name}
 		}
@@ -43,10 +43,12 @@ var fake = func() resolver {
 		return l, nil
 	}
 	return resolver{
-		lookup:    func(name string) (*netif.Interface, error) { l, err := find(name); return &l.Interface, err },
-		lowers:    func(name string) ([]string, error) { l, err := find(name); return l.lowers, err },
-		forRoute:  func(netip.Addr) (string, error) { return "eth0", nil },
-		byAddress: func(netip.Addr) (string, error) { return "eth0", nil },
+		lookup:   func(name string) (*netif.Interface, error) { l, err := find(name); return &l.Interface, err },
+		lowers:   func(name string) ([]string, error) { l, err := find(name); return l.lowers, err },
+		masters:  func(string) ([]*netif.Interface, error) { return nil, nil },
+		over:     func(string, string) (bool, error) { return true, nil },
+		forRoute: func(netip.Addr) (string, error) { return "eth0", nil },
+		owner:    func(netip.Addr) (netif.Owner, error) { return netif.Owner{Local: true, Interface: "eth0"}, nil },
 	}
 }()
 

@@ -6,6 +6,11 @@ import "log/slog"
 const (
 	CarrierLost        Code = "carrier_lost"
 	CarrierBack        Code = "carrier_back"
+	NotEthernet        Code = "not_ethernet"
+	InwardAddress      Code = "inward_address"
+	ForeignAddress     Code = "foreign_address"
+	AddressElsewhere   Code = "address_elsewhere"
+	GroupUnanswered    Code = "group_unanswered"
 	NICDrops           Code = "nic_drops"
 	QueueUnserved      Code = "queue_unserved"
 	Fragments          Code = "fragments"
@@ -29,6 +34,26 @@ var codes = []CodeRow{
 	{Code: CarrierBack, Stage: NIC, Severity: slog.LevelInfo,
 		Meaning:  "An interface that had lost its carrier has one again.",
 		Sentence: "Interface {device} has a carrier again."},
+	{Code: NotEthernet, Stage: NIC, Severity: slog.LevelInfo,
+		Meaning:  "An interface has no Ethernet headers: a tunnel of IP packets, PPP or InfiniBand. AF_XDP needs them.",
+		Sentence: "Packets of interface {device} have no Ethernet header (link type {other}), by which the XDP program finds their destination.",
+		Remedy:   "UDP sockets receive them ({Mode} auto or udp, without {Queues})."},
+	{Code: InwardAddress, Stage: NIC, Severity: slog.LevelInfo,
+		Meaning:  "The address of a source is on lo or a dummy interface, such as a service address. No packet comes in there.",
+		Sentence: "{source}: the address is on {device}, where no packet comes in from outside.",
+		Remedy:   "A UDP socket receives from all interfaces ({Mode} auto or udp). For AF_XDP name the interface that packets come in on ({Interfaces})."},
+	{Code: ForeignAddress, Stage: NIC, Severity: slog.LevelWarn,
+		Meaning:  "The address of a source is no address of this machine.",
+		Sentence: "{source}: no interface of this machine has the address. Packets to it come here from a mirror port, or not at all.",
+		Remedy:   "Check the address (ip address). For a mirror port name its interface ({Interfaces})."},
+	{Code: AddressElsewhere, Stage: NIC, Severity: slog.LevelWarn,
+		Meaning:  "The address of a source is on another interface than the one that is received on.",
+		Sentence: "{source}: the address is on interface {other}, and only {device} is received on.",
+		Remedy:   "If packets come in on {other}, name it instead ({Interfaces})."},
+	{Code: GroupUnanswered, Stage: NIC, Severity: slog.LevelWarn,
+		Meaning:  "A group is received on a part of a bridge or bond that is down or cannot join. Nobody answers the queries of IGMP or MLD then.",
+		Sentence: "{source}: interface {device} is a part of {other}, which cannot join the group: {err}. A switch that snoops IGMP or MLD stops to send it after some minutes.",
+		Remedy:   "Set {other} up, or receive on the interface that has the addresses ({Interfaces})."},
 	{Code: NICDrops, Stage: NIC, Unit: Packets, Severity: slog.LevelWarn,
 		Meaning:  "The NIC's counter of missed packets rose (`nic_dropped`).",
 		Sentence: "{count} packets dropped by the NIC, as its ring was full; some may have been for other programs.",

@@ -21,6 +21,7 @@ type Diagnosis struct {
 	Device string // name of the network interface
 	Queue  int    // receive queue of the device, or -1
 	Source string // address of a sender, or name of a source
+	Other  string // what else matters: another interface, a link type, a file
 
 	Count    uint64        // how many, in the unit of the code's row
 	Of       uint64        // of how many, in the same unit; 0 is unknown
@@ -100,6 +101,8 @@ func (d *Diagnosis) value(key string, name func(string) string) (string, bool) {
 		return strconv.Itoa(d.Queue), true
 	case "source":
 		return d.Source, true
+	case "other":
+		return d.Other, true
 	case "count":
 		return strconv.FormatUint(d.Count, 10), true
 	case "of":
@@ -155,6 +158,7 @@ func (d *Diagnosis) Attrs() []slog.Attr {
 	attrs := []slog.Attr{slog.String("code", string(d.Code))}
 	for _, a := range []slog.Attr{
 		slog.String("stream", d.Stream), slog.String("device", d.Device), slog.String("source", d.Source),
+		slog.String("other", d.Other),
 	} {
 		if a.Value.String() != "" {
 			attrs = append(attrs, a)

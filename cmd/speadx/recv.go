@@ -95,7 +95,7 @@ func runRecv(ctx context.Context, cfg speadx.Config, f *recvFlags, show *progres
 	r, err := speadx.Open(ctx, cfg)
 	show.opened()
 	if err != nil {
-		return err
+		return explain(err)
 	}
 	defer r.Close()
 	// A receiving thread that wakes up needs one of Go's processors at once, however

@@ -243,8 +243,12 @@ func (f *recvFlags) config(fs *pflag.FlagSet, sources []string) (c speadx.Config
 	return c, explain(c.Check())
 }
 
-// explain names the flag in place of the setting that the library refuses.
+// explain names the flag in place of the setting that the library refuses, or that a
+// diagnosis advises to change.
 func explain(err error) error {
+	if d := (*speadx.DiagnosisError)(nil); errors.As(err, &d) {
+		return fmt.Errorf("%s [%s]", d.Diagnosis.Sentence(flagname.Name), d.Diagnosis.Code)
+	}
 	var e *speadx.SettingError
 	if !errors.As(err, &e) || flagname.Flag(e.Setting) == "" {
 		return err

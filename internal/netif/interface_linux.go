@@ -20,8 +20,11 @@ type Interface struct {
 	Name  string
 	Index int
 	Kind  string // of the link: "device" for hardware, "veth", "vlan", "bond", …
-	MAC   net.HardwareAddr
-	MTU   int // bytes of an IP packet
+	// LinkType is what the link layer is (ARPHRD_*): "ether", "loopback", "none", "gre",
+	// "ipip", "ppp", "infiniband" or another name.
+	LinkType string
+	MAC      net.HardwareAddr
+	MTU      int // bytes of an IP packet
 
 	Up      bool // switched on by the administrator
 	Carrier bool // the link is there
@@ -51,14 +54,15 @@ func Lookup(name string) (*Interface, error) {
 	}
 	attrs := link.Attrs()
 	i := &Interface{
-		Name:    attrs.Name,
-		Index:   attrs.Index,
-		Kind:    link.Type(),
-		MAC:     attrs.HardwareAddr,
-		MTU:     attrs.MTU,
-		Up:      attrs.RawFlags&unix.IFF_UP != 0,
-		Carrier: attrs.RawFlags&unix.IFF_LOWER_UP != 0,
-		Node:    -1,
+		Name:     attrs.Name,
+		Index:    attrs.Index,
+		Kind:     link.Type(),
+		LinkType: attrs.EncapType,
+		MAC:      attrs.HardwareAddr,
+		MTU:      attrs.MTU,
+		Up:       attrs.RawFlags&unix.IFF_UP != 0,
+		Carrier:  attrs.RawFlags&unix.IFF_LOWER_UP != 0,
+		Node:     -1,
 	}
 	if vlan, ok := link.(*netlink.Vlan); ok {
 		i.VLAN = vlan.VlanId

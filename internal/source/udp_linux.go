@@ -44,6 +44,12 @@ type UDPEndpoint struct {
 	// joined and heard; 0 leaves the choice to the routing table. It means
 	// nothing for other addresses.
 	Interface int
+
+	// Shared says that other sockets of this process have the same port, at other
+	// addresses. Each gets what is sent to its address, as the endpoints of AF_XDP do. The
+	// one of any address does not hear groups then that other programs have joined. When
+	// all of them are open, [UDP.Share] keeps other processes from the port again.
+	Shared bool
 }
 
 // UDPConfig says what the sockets of a source are.

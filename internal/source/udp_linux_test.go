@@ -512,8 +512,8 @@ func TestUDPMulticast(t *testing.T) {
 		v4 := netip.AddrPortFrom(netip.AddrFrom4([4]byte{239, 1, 2, byte(k)}), 7148)
 		v6 := netip.AddrPortFrom(netip.AddrFrom16([16]byte{0xff, 0x15, 15: byte(k + 1)}), 7148)
 		c.Endpoints = append(c.Endpoints,
-			UDPEndpoint{Endpoint{v4, int32(2 * k)}, n.B.Index},
-			UDPEndpoint{Endpoint{v6, int32(2*k + 1)}, n.B.Index})
+			UDPEndpoint{Endpoint: Endpoint{v4, int32(2 * k)}, Interface: n.B.Index},
+			UDPEndpoint{Endpoint: Endpoint{v6, int32(2*k + 1)}, Interface: n.B.Index})
 	}
 	c.Buffer = 1 << 20
 	first, second := listenUDP(t, c), listenUDP(t, c)
@@ -546,7 +546,7 @@ func TestUDPMulticastOtherInterface(t *testing.T) {
 	n := testnet.New(t, testnet.Options{})
 	for _, groups := range [][2]string{{"239.1.2.3:7148", "239.1.2.4:7148"}, {"[ff15::3]:7148", "[ff15::4]:7148"}} {
 		onLo, onWire := netip.MustParseAddrPort(groups[0]), netip.MustParseAddrPort(groups[1])
-		u := listenUDP(t, UDPConfig{Endpoints: []UDPEndpoint{{Endpoint{onLo, 0}, 1}, {Endpoint{onWire, 1}, n.B.Index}}})
+		u := listenUDP(t, UDPConfig{Endpoints: []UDPEndpoint{{Endpoint: Endpoint{onLo, 0}, Interface: 1}, {Endpoint: Endpoint{onWire, 1}, Interface: n.B.Index}}})
 		m, err := netif.Join(onLo.Addr(), n.B.Index)
 		if err != nil {
 			t.Fatal(err)
@@ -571,7 +571,7 @@ func TestUDPMulticastOtherInterface(t *testing.T) {
 // A unicast address belongs to one receiver, a group to all who want it.
 func TestUDPMulticastNeedsInterface(t *testing.T) {
 	testnet.New(t, testnet.Options{})
-	_, err := ListenUDP(UDPConfig{Endpoints: []UDPEndpoint{{Endpoint{testDst, 0}, 9999}}})
+	_, err := ListenUDP(UDPConfig{Endpoints: []UDPEndpoint{{Endpoint: Endpoint{testDst, 0}, Interface: 9999}}})
 	if !errors.Is(err, unix.ENODEV) {
 		t.Errorf("join on an interface that is not there: %v", err)
 	}

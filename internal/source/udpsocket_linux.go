@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/speadx/speadx/internal/netif"
 	"golang.org/x/sys/unix"
@@ -35,6 +36,11 @@ func (in *UDPInfo) setUp(fd, domain int, addr netip.Addr, e UDPEndpoint, c UDPCo
 	}
 	to := netip.AddrPortFrom(addr, e.Addr.Port())
 	if !addr.IsMulticast() {
+		if e.Shared {
+			if err := shareUnicast(fd, domain, addr, true); err != nil {
+				return err
+			}
+		}
 		return bind(fd, domain, "udp", to, e.Interface)
 	}
 	if err := prepareGroup(fd, domain, e.Interface); err != nil {
@@ -66,6 +72,52 @@ func prepareGroup(fd, domain, ifindex int) error {
 	err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, ifindex)
 	if err != nil && !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.ENOPROTOOPT) {
 		return fmt.Errorf("bind to interface %d: %w", ifindex, err)
+	}
+	return nil
+}
+
+// shareUnicast lets other sockets of the process bind the same port at other addresses, or
+// not any more. A socket of any address leaves groups to the sockets that joined them.
+func shareUnicast(fd, domain int, addr netip.Addr, on bool) error {
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, boolInt(on)); err != nil {
+		return fmt.Errorf("set SO_REUSEADDR: %w", err)
+	}
+	if !on || !isAny(addr) {
+		return nil
+	}
+	if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MULTICAST_ALL, 0); err != nil {
+		return fmt.Errorf("set IP_MULTICAST_ALL: %w", err)
+	}
+	if domain == unix.AF_INET6 {
+		// Before Linux 4.20 the kernel does not have it.
+		err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_ALL, 0)
+		if err != nil && !errors.Is(err, unix.ENOPROTOOPT) {
+			return fmt.Errorf("set IPV6_MULTICAST_ALL: %w", err)
+		}
+	}
+	return nil
+}
+
+// Share lets other sockets of this process bind the port at other addresses than those of
+// this source, or not any more: see [UDPEndpoint]. Any goroutine may call it.
+func (u *UDP) Share(port uint16, on bool) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.closed {
+		return nil
+	}
+	for _, s := range slices.Concat(u.sockets, u.changes.fresh) {
+		addr := s.endpoint.Addr.Addr().Unmap()
+		if s.fd < 0 || s.endpoint.Addr.Port() != port || addr.IsMulticast() {
+			continue
+		}
+		domain, err := unix.GetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
+		if err == nil {
+			err = shareUnicast(s.fd, domain, addr, on)
+		}
+		if err != nil {
+			return fmt.Errorf("udp %s: %w", s.name, err)
+		}
 	}
 	return nil
 }
