@@ -89,7 +89,7 @@ func (k *kernel) mapHuge(size int, kind Kind, o Options) (*Mapping, error) {
 	need := mapped / page
 	have, err := k.hugePages(page, o.Node)
 	if err != nil {
-		return nil, fmt.Errorf("%v pages: the kernel has none of this size: %w", kind, err)
+		return nil, fmt.Errorf("%v pages: %s: %w", kind, absent("the kernel has none of this size", err), err)
 	}
 	if have.usable < need {
 		return nil, fmt.Errorf("%v pages: %d needed, %d free%s (echo %d > %s)",

@@ -301,20 +301,22 @@ func TestLadder(t *testing.T) {
 		{
 			name: "more than the cgroup may have", size: 10 * mib, o: Options{Node: -1, Choice: Off},
 			set: func(h *host) {
-				h.files["/proc/self/cgroup"] = "4:memory:/old\n0::/a/b\n"
-				h.files["/sys/fs/cgroup/a/memory.max"] = "9437184\n"
+				h.files["/proc/self/cgroup"] = "4:cpu:/old\n0::/a/b\n"
+				h.files["/proc/self/mountinfo"] = "41 31 0:38 / /sys/fs/cgroup rw,relatime shared:2 - cgroup2 cgroup2 rw\n"
+				h.files["/sys/fs/cgroup/a/memory.max"] = "26214400\n"
 				h.files["/sys/fs/cgroup/a/memory.current"] = "2097152\n"
 				h.files["/sys/fs/cgroup/a/memory.stat"] = "anon 0\ninactive_file 1048576\n"
 				h.files["/sys/fs/cgroup/a/b/memory.max"] = "max\n"
 				h.files["/sys/fs/cgroup/memory.max"] = "104857600\n"
 			},
-			err: []string{"not enough memory: 10 MiB needed, 8 MiB left below the memory limit of the cgroup"},
+			err: []string{"not enough memory: 10 MiB needed and 16 MiB for the rest of the program, 24 MiB left of the 25 MiB that the control group may have (/sys/fs/cgroup/a/memory.max)"},
 		},
 		{
 			name: "room in the cgroup", size: 8 * mib, o: Options{Node: -1, Choice: Off},
 			set: func(h *host) {
 				h.files["/proc/self/cgroup"] = "0::/\n"
-				h.files["/sys/fs/cgroup/memory.max"] = "8388608\n"
+				h.files["/proc/self/mountinfo"] = "41 31 0:38 / /sys/fs/cgroup rw,relatime shared:2 - cgroup2 cgroup2 rw\n"
+				h.files["/sys/fs/cgroup/memory.max"] = "25165824\n"
 				h.files["/sys/fs/cgroup/memory.current"] = "0\n"
 			},
 			want: want{Kind4K, 8 * mib, -1, nil, []string{"mmap", "mprotect", "nohugepage", "populate"}},

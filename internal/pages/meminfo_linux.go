@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"strconv"
 	"strings"
@@ -57,41 +58,10 @@ func (k *kernel) roomFor(need int) error {
 	if have, ok := k.fieldKB("/proc/meminfo", "MemAvailable:"); ok && need > have {
 		return fmt.Errorf("%w: %s needed, %s available", ErrMemory, Human(need), Human(have))
 	}
-	if have, ok := k.cgroupRoom(); ok && need > have {
-		return fmt.Errorf("%w: %s needed, %s left below the memory limit of the cgroup", ErrMemory, Human(need), Human(have))
+	if l, ok := k.cgroupRoom(); ok && need > l.left-cgroupSpare {
+		return &LimitError{Needed: need, Left: l.left, Limit: l.limit, File: l.file}
 	}
 	return nil
-}
-
-// cgroupRoom returns how many bytes the memory limits (cgroup v2) of our
-// cgroup and those above it leave us. Not ok: there is no limit.
-func (k *kernel) cgroupRoom() (room int, ok bool) {
-	data, err := k.readFile("/proc/self/cgroup")
-	if err != nil {
-		return 0, false
-	}
-	for line := range strings.Lines(string(data)) {
-		group, found := strings.CutPrefix(strings.TrimSpace(line), "0::")
-		if !found {
-			continue
-		}
-		for dir := path.Join("/", group); ; dir = path.Dir(dir) {
-			base := path.Join("/sys/fs/cgroup", dir)
-			limit, err := k.readInt(path.Join(base, "memory.max")) // "max" is no number: no limit
-			if err == nil {
-				used, _ := k.readInt(path.Join(base, "memory.current"))
-				// Page cache is given up before anything fails.
-				cache, _ := k.field(path.Join(base, "memory.stat"), "inactive_file")
-				if left := max(0, limit-used+cache); !ok || left < room {
-					room, ok = left, true
-				}
-			}
-			if dir == "/" {
-				break
-			}
-		}
-	}
-	return room, ok
 }
 
 // nodeShort says whether node is known to have less than need bytes of memory
@@ -105,19 +75,27 @@ func (k *kernel) nodeShort(node, need int) bool {
 	return ok && free+active+inactive < need
 }
 
+// absent is what a file of the kernel that cannot be read means: truth only if it is not there.
+func absent(truth string, err error) string {
+	if errors.Is(err, fs.ErrNotExist) {
+		return truth
+	}
+	return "whether the kernel has them is unknown" // the error says why
+}
+
 // thpSize returns the size of a transparent huge page, or why there are none.
 func (k *kernel) thpSize() (int, error) {
 	const dir = "/sys/kernel/mm/transparent_hugepage"
 	enabled, err := k.readFile(path.Join(dir, "enabled"))
 	if err != nil {
-		return 0, fmt.Errorf("the kernel has none: %w", err)
+		return 0, fmt.Errorf("%s: %w", absent("the kernel has none", err), err)
 	}
 	if bytes.Contains(enabled, []byte("[never]")) {
 		return 0, fmt.Errorf("switched off (echo madvise > %s/enabled)", dir)
 	}
 	size, err := k.readInt(path.Join(dir, "hpage_pmd_size"))
 	if err != nil {
-		return 0, fmt.Errorf("the kernel does not say their size: %w", err)
+		return 0, fmt.Errorf("%s: %w", absent("the kernel does not say their size", err), err)
 	}
 	if size < k.pageSize || size > size1G || size&(size-1) != 0 {
 		return 0, fmt.Errorf("a size of %d bytes is no page size", size)
