@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/speadx/speadx/internal/sandbox"
 	"golang.org/x/sys/unix"
 )
 
@@ -16,16 +17,17 @@ import (
 type PermissionError struct {
 	Op      string   // what was refused
 	Missing []string // capabilities that it needs and this process lacks; may be empty
-	Err     error
-
-	inUserNS bool
+	// Cause is what forbids it: "capability", "user-namespace", "seccomp", "lockdown",
+	// "unsupported" or "policy".
+	Cause string
+	Err   error
 }
 
 func (e *PermissionError) Error() string {
 	err := e.Err
 	var errno unix.Errno
-	if len(e.Missing) > 0 && errors.As(err, &errno) {
-		err = errno // the cause is known: no guesses at others
+	if errors.As(err, &errno) {
+		err = errno // the cause is known: no guesses at others, such as RLIMIT_MEMLOCK
 	}
 	return fmt.Sprintf("bpf: %s: %v (%s)", e.Op, err, e.remedy())
 }
@@ -33,14 +35,13 @@ func (e *PermissionError) Error() string {
 func (e *PermissionError) Unwrap() error { return e.Err }
 
 func (e *PermissionError) remedy() string {
-	switch {
-	case len(e.Missing) > 0:
+	if len(e.Missing) > 0 {
 		return "missing " + strings.Join(e.Missing, " and ") + ": run as root, or give them to the program with setcap"
-	case e.inUserNS:
-		return "capabilities count for nothing inside a user namespace: run outside of it"
-	default:
-		return "all capabilities are there: a security policy of this machine or container forbids it"
 	}
+	if sandbox.Cause(e.Cause) == sandbox.Unsupported {
+		return "the kernel has no bpf system call"
+	}
+	return sandbox.Cause(e.Cause).Remedy()
 }
 
 type capability struct {
@@ -61,9 +62,7 @@ func newPermissionError(op string, err error, needs ...capability) *PermissionEr
 	if status, err := os.ReadFile("/proc/thread-self/status"); err == nil {
 		e.Missing = missing(status, needs)
 	}
-	if uids, err := os.ReadFile("/proc/self/uid_map"); err == nil {
-		e.inUserNS = !bytes.Equal(bytes.Join(bytes.Fields(uids), []byte(" ")), []byte("0 0 4294967295"))
-	}
+	e.Cause = string(sandbox.Look().OfPrivilege(err, len(e.Missing) == 0))
 	return e
 }
 

@@ -2,6 +2,7 @@ package bpf
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"runtime"
 	"slices"
@@ -80,8 +81,8 @@ func TestPermissionRemedy(t *testing.T) {
 		want string
 	}{
 		{PermissionError{Op: "load", Err: unix.EPERM, Missing: []string{"CAP_BPF"}}, "missing CAP_BPF: run as root"},
-		{PermissionError{Op: "load", Err: unix.EPERM, inUserNS: true}, "user namespace"},
-		{PermissionError{Op: "load", Err: unix.EPERM}, "security policy"},
+		{PermissionError{Op: "load", Err: unix.EPERM, Cause: "user-namespace"}, "user namespace"},
+		{PermissionError{Op: "load", Err: fmt.Errorf("%w (MEMLOCK may be too low)", unix.EPERM), Cause: "policy"}, "bpf: load: operation not permitted (all capabilities are there"},
 	} {
 		if got := tt.err.Error(); !strings.Contains(got, tt.want) || !strings.Contains(got, "bpf: load: ") {
 			t.Errorf("%q, want %q", got, tt.want)

@@ -9,6 +9,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/features"
+	"github.com/speadx/speadx/internal/sandbox"
 	"golang.org/x/sys/unix"
 )
 
@@ -122,12 +123,12 @@ func (s *Steer) load(spec *ebpf.CollectionSpec) (*ebpf.Program, error) {
 
 func loadError(err error) error {
 	const op = "load the steering program"
+	if sandbox.Refused(err) && !errors.Is(err, unix.EACCES) { // EACCES is also the verifier's
+		return newPermissionError(op, err, capBPF, capNetAdmin)
+	}
 	// The helper came with Linux 5.11.
 	if errors.Is(features.HaveProgramHelper(ebpf.XDP, asm.FnKtimeGetCoarseNs), ebpf.ErrNotSupported) {
 		return fmt.Errorf("bpf: %s: %w (the kernel is too old: Linux 5.11 is needed)", op, err)
-	}
-	if errors.Is(err, unix.EPERM) {
-		return newPermissionError(op, err, capBPF, capNetAdmin)
 	}
 	return fmt.Errorf("bpf: %s: %w", op, err)
 }

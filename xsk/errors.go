@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/speadx/speadx/internal/pages"
+	"github.com/speadx/speadx/internal/sandbox"
 	"golang.org/x/sys/unix"
 )
 
@@ -29,6 +30,9 @@ type OpenError struct {
 	Queue int // -1 where the step is the whole interface's
 	Err   error
 	Hint  string // the likely remedy; "" where there is no single one
+	// Forbidden is what forbids the socket: "capability", "seccomp", "user-namespace",
+	// "lockdown", "policy" or, if the kernel does not have it, "unsupported"; else "".
+	Forbidden string
 }
 
 // The steps of opening, in their order.
@@ -80,11 +84,13 @@ func (e *OpenError) Unwrap() error { return e.Err }
 func (c *Config) hint(sys *system, step string, err error) string {
 	switch step {
 	case StepSocket:
-		switch {
-		case errors.Is(err, unix.EPERM):
+		switch cause := sys.forbidden(err); cause {
+		case sandbox.Capability:
 			return "needs CAP_NET_RAW"
-		case errors.Is(err, unix.EAFNOSUPPORT):
+		case sandbox.Unsupported:
 			return "the kernel is built without CONFIG_XDP_SOCKETS"
+		default:
+			return cause.Remedy()
 		}
 	case StepRegister:
 		switch {

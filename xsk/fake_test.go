@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/speadx/speadx/internal/pages"
+	"github.com/speadx/speadx/internal/sandbox"
 	"golang.org/x/sys/unix"
 )
 
@@ -173,6 +174,9 @@ func newFake(t testing.TB) *fake {
 		kick:  func(int) unix.Errno { f.kicks.Add(1); return unix.Errno(f.kickErr.Load()) },
 		read:  f.readEvent,
 		write: f.writeEvent,
+		forbidden: func(err error) sandbox.Cause {
+			return sandbox.Evidence{XDPKnown: true}.OfSocket(err, false)
+		},
 		memlock: func() (uint64, error) {
 			return 8 << 20, nil
 		},

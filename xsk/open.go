@@ -50,7 +50,9 @@ func (q *Queue) setUp() error {
 
 	if q.fd, err = sys.socket(); err != nil {
 		q.fd = -1
-		return fail(StepSocket)
+		e := c.failed(StepSocket, err, c.hint(sys, StepSocket, err))
+		e.Forbidden = string(sys.forbidden(err))
+		return e
 	}
 	q.umem, err = sys.mapUMEM(c.Frames*chunkBytes, pages.Options{
 		Choice:  c.Pages,

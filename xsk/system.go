@@ -9,6 +9,7 @@ import (
 
 	"github.com/speadx/speadx/internal/pages"
 	"github.com/speadx/speadx/internal/sched"
+	"github.com/speadx/speadx/internal/sandbox"
 	"golang.org/x/sys/unix"
 )
 
@@ -33,12 +34,17 @@ type system struct {
 	read        func(fd int, p []byte) (int, error)
 	write       func(fd int, p []byte) (int, error)
 	memlock     func() (bytes uint64, err error) // RLIMIT_MEMLOCK
+	forbidden   func(err error) sandbox.Cause    // why a socket was refused
 	multiBuffer func() bool                      // the kernel knows XDP_USE_SG
 	sleep       func(time.Duration)
 	nap         func(time.Duration) // finer than sleep, and a signal ends it
 }
 
 var linux = &system{
+	forbidden: func(err error) sandbox.Cause {
+		raw, capErr := sandbox.Capable(unix.CAP_NET_RAW)
+		return sandbox.Look().OfSocket(err, raw || capErr != nil)
+	},
 	socket: func() (int, error) {
 		return unix.Socket(unix.AF_XDP, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
 	},
