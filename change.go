@@ -3,6 +3,7 @@
 package speadx
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -146,7 +147,7 @@ func (s *stream) endpoint(addr netip.AddrPort) *liveEndpoint {
 // liveLink finds the open devices below an interface.
 func (r *Receiver) liveLink(link planLink) (liveLink, error) {
 	l := liveLink{planLink: link}
-	lowers, err := r.plan.machine.lowers(link.name)
+	lowers, err := r.plan.machine.lowers(cmp.Or(link.part, link.name))
 	if err != nil {
 		return l, err
 	}

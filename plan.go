@@ -88,6 +88,7 @@ type planLink struct {
 	planEndpoint
 	name    string
 	masters []planMaster // of a group: where it is joined too
+	part    string       // of a master: the part of it that was named
 }
 
 // planMaster is an interface that another one is a part of.

@@ -164,7 +164,7 @@ func (l *planLink) joins() []planLink {
 	}
 	list := []planLink{*l}
 	for _, m := range l.masters {
-		list = append(list, planLink{planEndpoint: planEndpoint{l.addr, m.ifindex}, name: m.name})
+		list = append(list, planLink{planEndpoint: planEndpoint{l.addr, m.ifindex}, name: m.name, part: l.name})
 	}
 	return list
 }
