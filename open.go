@@ -88,7 +88,7 @@ func (r *Receiver) startThreads(which func(*thread) bool, threadDone chan<- *thr
 func newReceiver(ctx context.Context, cfg Config, p *plan) *Receiver {
 	return &Receiver{
 		cfg: cfg, plan: p, opening: newOpening(ctx, &cfg), log: newWatch(cfg.Logger),
-		stopping: make(chan struct{}), overCh: make(chan struct{}),
+		stopping: make(chan struct{}), overCh: make(chan struct{}), downs: make(chan struct{}, 1),
 	}
 }
 
@@ -225,6 +225,7 @@ func (r *Receiver) giveBack() {
 	for _, l := range r.links {
 		l.Close()
 	}
+	r.closeVitals()
 	r.closePool()
 	if r.ready != nil {
 		r.ready.Close()
@@ -484,7 +485,10 @@ func (r *Receiver) openThreads() error {
 		r.addThread(src).feed(i, s)
 	}
 	r.pinThreads()
-	return r.unshare()
+	if err := r.unshare(); err != nil {
+		return err
+	}
+	return r.openVitals()
 }
 
 func (r *Receiver) addThread(src source.Source) *thread {
@@ -493,7 +497,7 @@ func (r *Receiver) addThread(src source.Source) *thread {
 	t := &thread{
 		src: src, sleeps: !ring || r.cfg.Wait == WaitPoll, // nobody spins on a socket
 		feeders: make([]*heap.Feeder, n), streams: make([]*stream, n), stops: make([]stop, n),
-		started: make(chan struct{}), done: make(chan struct{}),
+		started: make(chan struct{}), done: make(chan struct{}), downs: r.downs,
 	}
 	r.threads = append(r.threads, t)
 	return t

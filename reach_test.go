@@ -271,19 +271,6 @@ func diagnosed(r *Receiver, code ledger.Code) *ledger.Diagnosis {
 	return nil
 }
 
-// awaitDiagnosis waits for the receiver, which looks once a second, to find something.
-func awaitDiagnosis(t *testing.T, r *Receiver, code ledger.Code) *ledger.Diagnosis {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		if d := diagnosed(r, code); d != nil {
-			return d
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("no %s, but %v", code, codesOf(r.Diagnoses()))
-		}
-	}
-}
-
 // TestReceiveFromTunnel: the packets of a device without Ethernet headers arrive.
 func TestReceiveFromTunnel(t *testing.T) {
 	n := testnet.New(t, testnet.Options{})

@@ -41,8 +41,10 @@ type Receiver struct {
 	yields    sched.Yielder     // of them
 	log       *watch
 	causes    causes
-	opening   *opening // what Open tells
-	changes   changes  // of the endpoints
+	opening   *opening      // what Open tells
+	changes   changes       // of the endpoints
+	vitals    vitals        // of the interfaces
+	downs     chan struct{} // a thread has found its interface down
 
 	groupsSeen groupsSeen // by Groups
 
@@ -218,33 +220,18 @@ wait:
 			}
 		case <-housekeeping.C:
 			r.log.look(r)
-			if err := r.checkLinks(); err != nil {
+			if err := r.checkInterfaces(); err != nil {
+				failed = fmt.Errorf("speadx: %w", err)
+				break wait
+			}
+		case <-r.downs:
+			if err := r.checkInterfaces(); err != nil {
 				failed = fmt.Errorf("speadx: %w", err)
 				break wait
 			}
 		}
 	}
 	r.shutdown(alive, threadDone, failed)
-}
-
-// checkLinks looks after the interfaces that sockets receive on: a socket does
-// not tell when its interface is gone.
-func (r *Receiver) checkLinks() error {
-	r.changes.links.Lock()
-	defer r.changes.links.Unlock()
-	for _, l := range r.links {
-		state, err := l.State()
-		switch {
-		case err != nil:
-			return err
-		case !state.Present:
-			return fmt.Errorf("%s: %w (it was removed)", l.Name(), ErrDown)
-		case !state.Up:
-			return fmt.Errorf("%s: %w (ip link set %s up)", l.Name(), ErrDown, l.Name())
-		}
-		r.log.carrier(l.Name(), state.Carrier)
-	}
-	return nil
 }
 
 // drainTime is for how long, at most, packets are read that were on their way
@@ -280,6 +267,7 @@ func (r *Receiver) shutdown(alive int, threadDone <-chan *thread, failed error) 
 	for _, l := range r.links {
 		l.Close()
 	}
+	r.closeVitals()
 	for _, d := range r.devices {
 		r.leftover.Add(d.unread())
 		errs = append(errs, d.close())

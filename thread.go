@@ -15,6 +15,7 @@ import (
 	"github.com/speadx/speadx/internal/pulse"
 	"github.com/speadx/speadx/internal/sched"
 	"github.com/speadx/speadx/internal/source"
+	"github.com/speadx/speadx/xsk"
 )
 
 const (
@@ -70,6 +71,9 @@ type thread struct {
 	looked int64  // when it last looked for packets
 
 	pulse pulse.Pulse
+
+	downs chan<- struct{}       // told when the thread finds its interface down; it has room for one
+	down  atomic.Pointer[error] // why nothing comes, while that is so
 
 	quit    atomic.Bool   // stop when the source is worked off
 	started chan struct{} // closed when the thread has its processors and its priority
@@ -127,7 +131,7 @@ func (t *thread) run() {
 			i = j
 		}
 		t.src.Release()
-		if err != nil {
+		if err = t.outlast(err, n > 0 || wait > 0); err != nil {
 			if !errors.Is(err, io.EOF) {
 				t.err = err
 			}
@@ -146,6 +150,49 @@ func (t *thread) run() {
 	}
 	t.finish()
 }
+
+// outlast makes a thread of a queue outlast the absence of its interface: it looks again and
+// again whether that is back. The receiver ends it if there is nothing else to receive from.
+// tried says that no error means that packets can come.
+func (t *thread) outlast(err error, tried bool) error {
+	if !errors.Is(err, xsk.ErrDown) || !t.ofQueue() {
+		if err == nil && tried && t.down.Load() != nil {
+			t.down.Store(nil)
+		}
+		return err
+	}
+	if t.down.Swap(&err) == nil {
+		select {
+		case t.downs <- struct{}{}:
+		default: // it is to be looked at anyway
+		}
+	}
+	if !t.quit.Load() {
+		time.Sleep(downPause)
+	}
+	return nil
+}
+
+// downError is why nothing comes now; nil while something can.
+func (t *thread) downError() error {
+	if err := t.down.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// over reports whether the thread has ended.
+func (t *thread) over() bool {
+	select {
+	case <-t.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// reads reports whether the thread reads a queue's source.
+func (t *thread) reads(s *source.AFXDP) bool { return t.src == source.Source(s) }
 
 // turn shows that the thread came round its loop. A batch from a network has the time.
 func (t *thread) turn(batch *source.Batch, n int) {

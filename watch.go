@@ -20,6 +20,8 @@ type watch struct {
 	last Stats
 	lost map[string]bool // interfaces without a carrier
 
+	downLinks map[string]bool // interfaces of sockets that are down
+
 	mu       sync.Mutex
 	found    map[finding]*ledger.Diagnosis
 	seen     map[string]seen // by stream
@@ -144,7 +146,7 @@ func (d *device) unserved() map[int]uint64 {
 	for _, q := range d.queues {
 		served[q.Info().Queue] = true
 	}
-	for q := range d.steer.queues() {
+	for q := range d.steer.queues() + 1 { // the last one stands for all above
 		if n := d.steer.program.Counters(q).NoSocket; n > 0 && !served[q] {
 			out[q] = n
 		}

@@ -11,6 +11,12 @@ const (
 	ForeignAddress     Code = "foreign_address"
 	AddressElsewhere   Code = "address_elsewhere"
 	GroupUnanswered    Code = "group_unanswered"
+	InterfaceDown      Code = "interface_down"
+	InterfaceBack      Code = "interface_back"
+	QueuesAdded        Code = "queues_added"
+	SoftnetDrops       Code = "softnet_drops"
+	FIFODrops          Code = "fifo_drops"
+	PauseFrames        Code = "pause_frames"
 	NICDrops           Code = "nic_drops"
 	QueueUnserved      Code = "queue_unserved"
 	Fragments          Code = "fragments"
@@ -54,6 +60,29 @@ var codes = []CodeRow{
 		Meaning:  "A group is received on a part of a bridge or bond that is down or cannot join. Nobody answers the queries of IGMP or MLD then.",
 		Sentence: "{source}: interface {device} is a part of {other}, which cannot join the group: {err}. A switch that snoops IGMP or MLD stops to send it after some minutes.",
 		Remedy:   "Set {other} up, or receive on the interface that has the addresses ({Interfaces})."},
+	{Code: InterfaceDown, Stage: NIC, Severity: slog.LevelWarn,
+		Meaning:  "One of several interfaces is down or gone. Reception goes on with the others, and with this one when it is up again.",
+		Sentence: "Nothing is received from interface {device}: {err}. Reception goes on where it can.",
+		Remedy:   "ip link set {device} up."},
+	{Code: InterfaceBack, Stage: NIC, Severity: slog.LevelInfo,
+		Meaning:  "An interface that was down is up again.",
+		Sentence: "Interface {device} is up again, and received from."},
+	{Code: QueuesAdded, Stage: NIC, Severity: slog.LevelWarn,
+		Meaning:  "An interface has more receive queues than were opened, since the driver or ethtool -L added some. Their packets go to the kernel.",
+		Sentence: "Interface {device} now receives on {suggested} queues, and {value} of them are served. What arrives on the others is lost to this program.",
+		Remedy:   "Restart it, or take the queues away again: ethtool -L {device}."},
+	{Code: SoftnetDrops, Stage: NIC, Unit: Packets, Severity: slog.LevelWarn,
+		Meaning:  "The kernel dropped packets, as the backlog of a processor was full (/proc/net/softnet_stat). The count is of the whole machine.",
+		Sentence: "The kernel dropped {count} packets of all programs of this machine, as the backlog of a processor was full. Some may have been for this one.",
+		Remedy:   "Spread the interrupts over more processors, or raise it: sysctl net.core.netdev_max_backlog."},
+	{Code: FIFODrops, Stage: NIC, Unit: Packets, Severity: slog.LevelWarn,
+		Meaning:  "The NIC lost packets in its own memory (rx_fifo_errors, rx_over_errors). The count is of all programs.",
+		Sentence: "Interface {device} lost {count} packets of all programs in its own memory, before the rings. Some may have been for this one.",
+		Remedy:   "Check that the PCIe slot is wide enough, and ethtool -S {device}; use more queues or larger rings: ethtool -G."},
+	{Code: PauseFrames, Stage: NIC, Severity: slog.LevelWarn,
+		Meaning:  "The NIC sent pause frames: it stopped the switch, for all programs, since it had no room. The switch may lose packets then, which no counter here shows.",
+		Sentence: "Interface {device} sent {count} pause frames: it stops the switch, which may drop packets of any program.",
+		Remedy:   "Receive faster, with more queues or larger rings (ethtool -G {device}), or see the switch's counters."},
 	{Code: NICDrops, Stage: NIC, Unit: Packets, Severity: slog.LevelWarn,
 		Meaning:  "The NIC's counter of missed packets rose (`nic_dropped`).",
 		Sentence: "{count} packets dropped by the NIC, as its ring was full; some may have been for other programs.",

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/speadx/speadx/internal/pages"
-	"github.com/speadx/speadx/internal/sched"
 	"github.com/speadx/speadx/internal/sandbox"
+	"github.com/speadx/speadx/internal/sched"
 	"golang.org/x/sys/unix"
 )
 

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/mdlayher/genetlink"
 	"github.com/mdlayher/netlink"
 	"github.com/safchain/ethtool"
 )
@@ -41,8 +42,17 @@ func countRxQueues(name string, ifindex int) int {
 
 // netdevRxQueues asks the generic netlink family netdev, which tells since Linux 6.8.
 func netdevRxQueues(ifindex int) int {
+	c, err := genetlink.Dial(nil)
+	if err != nil {
+		return 0
+	}
+	defer c.Close()
+	return netdevRxQueuesOn(c, ifindex)
+}
+
+func netdevRxQueuesOn(c *genetlink.Conn, ifindex int) int {
 	n := 0
-	err := netdevGet(netdevCmdQueueGet, netdevQueueIfindex, ifindex, netlink.Dump, func(ad *netlink.AttributeDecoder) {
+	err := netdevGetOn(c, netdevCmdQueueGet, netdevQueueIfindex, ifindex, netlink.Dump, func(ad *netlink.AttributeDecoder) {
 		for ad.Next() {
 			if ad.Type() == netdevQueueType && ad.Uint32() == netdevQueueTypeRx {
 				n++
@@ -85,6 +95,10 @@ func channels(name string) int {
 		return 0
 	}
 	defer e.Close()
+	return channelsOn(e, name)
+}
+
+func channelsOn(e *ethtool.Ethtool, name string) int {
 	c, err := e.GetChannels(name)
 	if err != nil {
 		return 0

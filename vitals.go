@@ -1,0 +1,234 @@
+//go:build linux
+
+package speadx
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/speadx/speadx/internal/netif"
+	"github.com/speadx/speadx/internal/source"
+	"github.com/speadx/speadx/ledger"
+)
+
+// Interfaces change while packets flow: they are set down and up again, and get more
+// queues. And they, and the kernel behind them, lose packets before anybody counts those of a
+// receiver. Both are looked for once a second.
+
+// downPause is how long a thread waits before it looks again whether its interface is back.
+const downPause = 100 * time.Millisecond
+
+var (
+	errSetDown = errors.New("it was set down")
+	errRemoved = errors.New("it was removed, and comes back with a restart only")
+)
+
+// vitals watch the interfaces of a receiver.
+type vitals struct {
+	list    []*vital
+	softnet uint64 // drops at the last look
+	known   bool   // softnet is
+}
+
+// vital is one interface.
+type vital struct {
+	*netif.Monitor
+	device *device // nil: UDP sockets receive on it
+	last   netif.Vitals
+	seen   bool // last is of this interface
+	down   bool // it has been reported
+	queues int  // on which it was reported to receive, more than are served
+}
+
+// openVitals begins to watch, in the network namespace of the calling thread.
+func (r *Receiver) openVitals() error {
+	add := func(index int, name, driver string, d *device) error {
+		m, err := netif.NewMonitor(index, name, driver)
+		if err != nil {
+			return fmt.Errorf("speadx: %w", err)
+		}
+		r.vitals.list = append(r.vitals.list, &vital{Monitor: m, device: d})
+		return nil
+	}
+	for _, d := range r.devices {
+		f := d.plan.facts
+		if err := add(f.Index, f.Name, f.Driver, d); err != nil {
+			return err
+		}
+	}
+	for _, l := range r.links {
+		if err := add(l.Index(), l.Name(), "", nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Receiver) closeVitals() {
+	for _, v := range r.vitals.list {
+		v.Close()
+	}
+}
+
+// checkInterfaces looks at all interfaces. The error says why nothing can be received any
+// more: all of them are down, and no file or connection is left.
+func (r *Receiver) checkInterfaces() error {
+	var list []ledger.Diagnosis
+	for _, v := range r.vitals.list {
+		now, err := v.Read()
+		if err != nil {
+			return err
+		}
+		list = append(list, v.judge(now)...)
+		if v.device != nil && now.Up {
+			r.log.carrier(v.Name(), now.Carrier)
+		}
+	}
+	if n, err := netif.SoftnetDrops(); err == nil {
+		if r.vitals.known && n > r.vitals.softnet {
+			list = append(list, ledger.Diagnosis{Code: ledger.SoftnetDrops, Queue: -1, Count: n - r.vitals.softnet})
+		}
+		r.vitals.softnet, r.vitals.known = n, true
+	}
+	linksUp, more, err := r.checkLinks()
+	if err != nil {
+		return err
+	}
+	err = r.deaf(linksUp)
+	for _, d := range append(list, more...) {
+		if err == nil || d.Code != ledger.InterfaceDown { // which is why reception ends
+			r.log.report(d)
+		}
+	}
+	return err
+}
+
+// judge compares an interface with what it was at the last look.
+func (v *vital) judge(now netif.Vitals) (list []ledger.Diagnosis) {
+	name := v.Name()
+	add := func(d ledger.Diagnosis) {
+		d.Device, d.Queue = name, -1
+		list = append(list, d)
+	}
+	if v.device != nil {
+		if d, changed := downOrBack(&v.down, now.LinkState); changed {
+			add(d)
+		}
+	}
+	if v.seen && now.Present {
+		if n := now.FIFO - min(now.FIFO, v.last.FIFO); n > 0 {
+			add(ledger.Diagnosis{Code: ledger.FIFODrops, Count: n})
+		}
+		if n := now.Pauses - min(now.Pauses, v.last.Pauses); n > 0 {
+			add(ledger.Diagnosis{Code: ledger.PauseFrames, Count: n})
+		}
+	}
+	if v.device != nil && v.device.plan.asked == nil && now.RxQueues > 0 {
+		served := len(v.device.queues)
+		if now.RxQueues > served && now.RxQueues != v.queues {
+			add(ledger.Diagnosis{Code: ledger.QueuesAdded, Count: uint64(now.RxQueues - served), Of: uint64(now.RxQueues), Setting: "Queues", Value: int64(served), Suggested: int64(now.RxQueues)})
+		}
+		v.queues = now.RxQueues
+	}
+	if now.Present {
+		v.last, v.seen = now, true
+	}
+	return list
+}
+
+// downOrBack says that an interface is down, or is up again, when that is news.
+func downOrBack(down *bool, now netif.LinkState) (d ledger.Diagnosis, changed bool) {
+	usable := now.Present && now.Up
+	if usable != *down {
+		return d, false
+	}
+	*down = !usable
+	switch {
+	case usable:
+		return ledger.Diagnosis{Code: ledger.InterfaceBack}, true
+	case now.Present:
+		return ledger.Diagnosis{Code: ledger.InterfaceDown, Err: errSetDown}, true
+	}
+	return ledger.Diagnosis{Code: ledger.InterfaceDown, Err: errRemoved}, true
+}
+
+// checkLinks looks after the interfaces that sockets receive on: a socket does not tell
+// when its interface is gone. It reports whether one is up, and what has changed.
+func (r *Receiver) checkLinks() (up bool, list []ledger.Diagnosis, err error) {
+	r.changes.links.Lock()
+	defer r.changes.links.Unlock()
+	for _, l := range r.links {
+		state, err := l.State()
+		if err != nil {
+			return false, nil, err
+		}
+		down := r.log.isDown(l.Name())
+		if d, changed := downOrBack(&down, state); changed {
+			d.Device, d.Queue = l.Name(), -1
+			r.log.setDown(l.Name(), down)
+			list = append(list, d)
+		}
+		if !down {
+			up = true
+			r.log.carrier(l.Name(), state.Carrier)
+		}
+	}
+	return up, list, nil
+}
+
+// isDown reports whether an interface of sockets was found down.
+func (w *watch) isDown(name string) bool { return w.downLinks[name] }
+
+func (w *watch) setDown(name string, down bool) {
+	if w.downLinks == nil {
+		w.downLinks = map[string]bool{}
+	}
+	w.downLinks[name] = down
+}
+
+// deaf returns an error if no thread can receive any more, though some have not ended.
+func (r *Receiver) deaf(linksUp bool) error {
+	var why error
+	for _, t := range r.threads {
+		if t.over() {
+			continue
+		}
+		err := t.downError()
+		if err == nil && t.ofQueue() {
+			err = r.deviceDown(t)
+		}
+		if !t.ofQueue() && len(r.links) > 0 && !linksUp && r.ofSockets(t) {
+			err = fmt.Errorf("%s: %w (ip link set %s up)", r.links[0].Name(), ErrDown, r.links[0].Name())
+		}
+		if err == nil {
+			return nil
+		}
+		if why == nil {
+			why = err
+		}
+	}
+	return why
+}
+
+// deviceDown is why the device of a queue's thread cannot be received from; nil if it can.
+func (r *Receiver) deviceDown(t *thread) error {
+	for _, v := range r.vitals.list {
+		if v.device == nil || !v.down || !slices.ContainsFunc(v.device.sources, t.reads) {
+			continue
+		}
+		return fmt.Errorf("%s: %w (ip link set %s up)", v.Name(), ErrDown, v.Name())
+	}
+	return nil
+}
+
+// ofSockets reports whether a thread reads UDP sockets that belong to interfaces.
+func (r *Receiver) ofSockets(t *thread) bool {
+	for _, s := range r.streams {
+		if s.udp != nil && t.src == source.Source(s.udp) {
+			return len(s.plan.links) > 0
+		}
+	}
+	return false
+}
