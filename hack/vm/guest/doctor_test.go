@@ -125,11 +125,11 @@ func TestDoctorQueues(t *testing.T) {
 		}
 		w.prepare(t, 1500)
 		w.setQueues(t)
-		w.inject(t, w.datagrams(t, w.rx4, 0, 32))
 		for _, fields := range []string{"sd", "sdfn"} {
 			t.Run(w.nic.Name+"/"+fields, func(t *testing.T) {
 				run(t, "ethtool", "-N", w.rx, "rx-flow-hash", "udp4", fields)
 				awaitCarrier(t, w.rx)
+				w.inject(t, w.datagrams(t, w.rx4, 0, 32)) // not before the change
 				f, _ := examine(t, w.rx, netip.AddrPortFrom(w.rx4, port))
 				got := f.Traffic[0]
 				if got.Packets == 0 || got.NoQueue > 0 || len(got.Senders) != 32 || len(got.Queues) != w.nic.Queues {
