@@ -3,8 +3,12 @@
 package ops
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"image"
+	"image/color"
+	"image/png"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -184,11 +188,46 @@ func (b *browser) picture(name string) {
 	if dir == "" {
 		return
 	}
-	png, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(100))
+	shot, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(100))
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, name), png, 0o644); err != nil {
+	// Chromium compresses in a hurry.
+	img, err := png.Decode(bytes.NewReader(shot))
+	if err != nil {
 		b.t.Fatal(err)
 	}
+	var small bytes.Buffer
+	if err := (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&small, few(img)); err != nil {
+		b.t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, name), small.Bytes(), 0o644); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// few is the picture with 256 colours, if that many are enough but for shades, to be small.
+func few(img image.Image) image.Image {
+	const shade = 0x0f // what a colour may differ by
+	bounds := img.Bounds()
+	out := image.NewPaletted(bounds, nil)
+	index := map[color.RGBA]uint8{}
+	for y := bounds.Min.Y; y < bounds.Max.Y; y++ {
+		for x := bounds.Min.X; x < bounds.Max.X; x++ {
+			r, g, b, _ := img.At(x, y).RGBA()
+			exact := color.RGBA{uint8(r >> 8), uint8(g >> 8), uint8(b >> 8), 0xff}
+			key := color.RGBA{exact.R &^ shade, exact.G &^ shade, exact.B &^ shade, 0xff}
+			i, ok := index[key]
+			if !ok {
+				if len(out.Palette) == 256 {
+					return img
+				}
+				i = uint8(len(out.Palette))
+				index[key] = i
+				out.Palette = append(out.Palette, exact)
+			}
+			out.SetColorIndex(x, y, i)
+		}
+	}
+	return out
 }

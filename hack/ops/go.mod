@@ -9,6 +9,7 @@ require (
 )
 
 require (
+	github.com/asavie/xdp v0.3.4-0.20240826152323-67e5ba17320c // indirect
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/cilium/ebpf v0.22.0 // indirect

@@ -52,7 +52,7 @@ func TestScenes(t *testing.T) {
 				t.Errorf("%d diagnoses", diagnoses)
 			}
 			if c.scene.Lossy {
-				if streams[0][0] != "239.10.0.5:7148" {
+				if streams[0][3] == "0" { // its incomplete heaps
 					t.Errorf("the first stream is %q, which loses nothing", streams[0][0])
 				}
 				if queues := b.cells("queues"); queues[0][0] != "ens1f0np0 1" {

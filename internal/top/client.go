@@ -152,6 +152,12 @@ func statusError(res *http.Response) error {
 	case http.StatusBadRequest:
 		return fmt.Errorf("%w (a server with TLS wants https://)", err)
 	}
+	if res.StatusCode == http.StatusServiceUnavailable { // it starts, say
+		b, _ := io.ReadAll(io.LimitReader(res.Body, maxText))
+		if text := strings.TrimSpace(string(b)); text != "" {
+			return fmt.Errorf("%w: %s", err, clean(text))
+		}
+	}
 	if to := res.Header.Get("Location"); to != "" {
 		return fmt.Errorf("%w, to %s (give that address)", err, clean(to))
 	}

@@ -90,7 +90,9 @@ func TestFetchErrors(t *testing.T) {
 		answer http.HandlerFunc
 		want   string
 	}{
-		{"status", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "", http.StatusServiceUnavailable) }, "503"},
+		{"status", func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "reception has not begun\n"+strings.Repeat("x", 1<<20), http.StatusServiceUnavailable)
+		}, "503 Service Unavailable: reception has not begun"},
 		{"not found", http.NotFound, "--metrics"},
 		{"password", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }, "USER:PASSWORD"},
 		{"redirect", func(w http.ResponseWriter, r *http.Request) {

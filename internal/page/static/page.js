@@ -106,6 +106,7 @@ let ledger = null;   // ledger.json
 let history = [];    // readings of the last minute, the oldest first
 let answered = 0;    // when the last answer came, by our own clock
 let problem = "";    // why there is none
+let early = false;   // it says that reception has not begun
 let foreign = false; // there is one, and the page does not understand it
 let failures = 0;    // in a row
 let silentSince = 0; // seconds since 1970, by the receiver's clock: no packet came after it
@@ -180,8 +181,16 @@ function schedule() {
 
 async function json(name, signal) {
   const answer = await fetch(name, { cache: "no-store", credentials: "same-origin", signal });
-  if (!answer.ok) throw new Error(name + ": HTTP status " + answer.status);
+  if (!answer.ok) throw await refusal(name, answer);
   return answer.json();
+}
+
+// refusal is the error of an answer that is none. A receiver that starts says so with 503.
+async function refusal(name, answer) {
+  const text = (await answer.text()).slice(0, 200).trim();
+  const e = new Error(name + ": HTTP status " + answer.status + (text ? ": " + text : ""));
+  e.early = answer.status === 503 && !last();
+  return e;
 }
 
 async function poll() {
@@ -197,6 +206,7 @@ async function poll() {
     foreign = false;
   } catch (e) {
     failures++;
+    early = e.early === true;
     problem = e.name === "AbortError" ? "no answer within " + TIMEOUT / SECOND + " s" : e.message;
   }
   clearTimeout(limit);
@@ -245,6 +255,7 @@ function heapsPhrase(incomplete, missing) {
 function verdict() {
   if (foreign) return { kind: "bad", sign: "✕", word: "This page does not understand the receiver's answer", detail: problem + ". Load the page again: another version may run there." };
   if (!last()) {
+    if (early) return { kind: "idle", sign: "…", word: "Not receiving yet", detail: problem };
     if (failures === 0) return { kind: "idle", sign: "…", word: "Waiting for the receiver", detail: "" };
     return { kind: "bad", sign: "✕", word: "The receiver does not answer", detail: problem };
   }
@@ -281,7 +292,11 @@ function verdict() {
     const known = span(Math.max(RECENT, s.time - history[0].time));
     return { kind: "warn", sign: "!", word: "No loss now, but earlier", detail: total + (calm ? " None in the last " + known + "." : "") };
   }
-  return { kind: "good", sign: "✓", word: "No loss", detail: "Every packet that came was delivered, or is on its way." };
+  const warnings = (s.diagnoses || []).filter((d) => d.severity !== "info").length;
+  return {
+    kind: "good", sign: "✓", word: "No loss",
+    detail: "Every packet that came was delivered, or is on its way." + (warnings > 0 ? " There is a warning: see the diagnoses." : ""),
+  };
 }
 
 function totalPhrase(s) {
@@ -484,7 +499,9 @@ function drawPath() {
     keyed(li.fates, shown, (f) => f.name, (f) => {
       const row = element("li", f.loss ? "loss" : "");
       row.title = f.meaning + (f.remedy ? " " + f.remedy : "");
-      row.append(element("span", "", f.name), row.n = element("b"));
+      const name = element("span");
+      for (const part of f.name.split(/(?<=_)/)) name.append(part, element("wbr"));
+      row.append(name, row.n = element("b"));
       return row;
     }, (row, f) => set(row.n, count(f.n)));
   });
@@ -707,8 +724,9 @@ function makeTables() {
     meter("in the ring", (r) => use(r.p.now_ring, r.p.high_ring, r.p.ring, r.p.now_ring >= r.p.ring ? "bad" : r.p.high_ring >= r.p.ring ? "warn" : ""), "finished heaps that wait for the consumer"),
     meter("held", (r) => use(r.p.now_held, r.p.high_held, r.p.held, r.p.high_held > r.p.held ? "warn" : ""), "heaps in the consumer's hands"),
     number("threads", (r) => r.p.threads, count, "one slot for each thread"),
-    { title: "free", about: "of all slots, and the least there were", cell: (e, r) => {
-      set(e, count(r.p.now_free) + " of " + count(slotsOf(r.p)) + ", least " + count(r.p.least_free));
+    number("free", (r) => r.p.now_free, count, "large and small slots"),
+    { title: "least free", about: "of the large slots", cell: (e, r) => {
+      set(e, count(r.p.least_free) + " / " + count(slotsOf(r.p)));
       classed(e, r.p.least_free === 0 ? "warn" : "");
     } },
   ]);
