@@ -56,6 +56,14 @@ test-ops: ## test the packages and what is in deploy/; installs what it needs
 	$(GO) run ./hack/testrun -C hack/dist -p=1 -count=1 ./... -- -C deploy/checks -p=1 -count=1 ./... \
 		-- -C hack/ops -tags=ops -p=1 -count=1 ./...
 
+# A minute of real traffic fills the plots.
+.PHONY: picture
+picture: ## take the picture of the status page that is in docs/, as root
+	hack/need chromium=chromium,fonts-dejavu-core
+	rm -rf bin/pictures && mkdir -p bin/pictures
+	SPEADX_PICTURES=$(CURDIR)/bin/pictures $(GO) test -C hack/ops -tags=ops -count=1 -run='^TestPageUnderTraffic$$' .
+	cp bin/pictures/status-page.png docs/
+
 # ARCHS are the architectures to make packages for.
 ARCHS ?= amd64,arm64
 .PHONY: dist

@@ -9,6 +9,7 @@ import (
 	"image"
 	"image/color"
 	"image/png"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -206,27 +207,29 @@ func (b *browser) picture(name string) {
 	}
 }
 
-// few is the picture with 256 colours, if that many are enough but for shades, to be small.
+// few is the picture with its 256 most frequent colours, to be small.
 func few(img image.Image) image.Image {
-	const shade = 0x0f // what a colour may differ by
 	bounds := img.Bounds()
-	out := image.NewPaletted(bounds, nil)
-	index := map[color.RGBA]uint8{}
+	at := func(x, y int) color.RGBA { return color.RGBAModel.Convert(img.At(x, y)).(color.RGBA) }
+	count := map[color.RGBA]int{}
 	for y := bounds.Min.Y; y < bounds.Max.Y; y++ {
 		for x := bounds.Min.X; x < bounds.Max.X; x++ {
-			r, g, b, _ := img.At(x, y).RGBA()
-			exact := color.RGBA{uint8(r >> 8), uint8(g >> 8), uint8(b >> 8), 0xff}
-			key := color.RGBA{exact.R &^ shade, exact.G &^ shade, exact.B &^ shade, 0xff}
-			i, ok := index[key]
-			if !ok {
-				if len(out.Palette) == 256 {
-					return img
-				}
-				i = uint8(len(out.Palette))
-				index[key] = i
-				out.Palette = append(out.Palette, exact)
-			}
-			out.SetColorIndex(x, y, i)
+			count[at(x, y)]++
+		}
+	}
+	byCount := slices.SortedFunc(maps.Keys(count), func(a, b color.RGBA) int { return count[b] - count[a] })
+	var palette color.Palette
+	for _, c := range byCount[:min(256, len(byCount))] {
+		palette = append(palette, c)
+	}
+	index := map[color.RGBA]uint8{}
+	for _, c := range byCount {
+		index[c] = uint8(palette.Index(c))
+	}
+	out := image.NewPaletted(bounds, palette)
+	for y := bounds.Min.Y; y < bounds.Max.Y; y++ {
+		for x := bounds.Min.X; x < bounds.Max.X; x++ {
+			out.SetColorIndex(x, y, index[at(x, y)])
 		}
 	}
 	return out

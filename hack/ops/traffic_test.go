@@ -210,8 +210,8 @@ func flow(t *testing.T, from *vnet.Iface, dests []netip.AddrPort, first uint64, 
 	}
 }
 
-// The page shows what /status says, of a receiver that receives: without loss, with heaps
-// that are not whole, and at rest, where each number must be the same.
+// The page shows what /status says of a receiver. First it loses nothing, then its heaps are
+// not whole, and then no packets come: each number must then be the same.
 func TestPageUnderTraffic(t *testing.T) {
 	if os.Getenv("SPEADX_PRIVILEGED") == "" {
 		t.Skip("needs privileges to make network namespaces: SPEADX_PRIVILEGED is not set")
@@ -264,7 +264,7 @@ func TestPageUnderTraffic(t *testing.T) {
 	b.wait(`document.querySelector("#verdict-word").textContent.startsWith("Heaps are not whole: ") || document.querySelector("#verdict-word").textContent.startsWith("Losing packets: ")`)
 	stop()
 
-	// At rest.
+	// No packets come.
 	b.wait(`document.querySelector("#verdict-word").textContent.startsWith("No packets for ")`)
 	s := r.mustStatus(t)
 	b.wait(fmt.Sprintf(`last().time > %f`, s.Time))
