@@ -70,6 +70,7 @@ func (s Scene) At(began time.Time, elapsed time.Duration) *report.Report {
 	st.InFlight = 64
 	st.Packets += st.InFlight
 	if s.Lossy {
+		st.Missing = ledger.Causes{ledger.Network: 12 << 20, ledger.Socket: st.Packets / 400 * packetBytes, ledger.Assembly: st.Packets / 500 * packetBytes}
 		dropped := st.Packets / 400
 		st.Packets += dropped
 		st.Fates[ledger.KernelDropped] += dropped

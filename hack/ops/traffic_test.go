@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -130,6 +131,7 @@ type status struct {
 	IncompleteHeaps uint64            `json:"incomplete_heaps"`
 	InFlight        uint64            `json:"in_flight"`
 	Fates           map[string]uint64 `json:"fates"`
+	Missing         map[string]uint64 `json:"missing_bytes_by_cause"`
 	Streams         []struct {
 		Name       string `json:"stream"`
 		Heaps      uint64 `json:"heaps"`
@@ -266,10 +268,11 @@ func TestPageUnderTraffic(t *testing.T) {
 
 	// No packets come.
 	b.wait(`document.querySelector("#verdict-word").textContent.startsWith("No packets for ")`)
+	b.wait(`last().time - silentSince > 5`) // missing bytes have their causes after some seconds
 	s := r.mustStatus(t)
 	b.wait(fmt.Sprintf(`last().time > %f`, s.Time))
 	again := r.mustStatus(t)
-	if s.Packets != again.Packets || s.Heaps != again.Heaps {
+	if s.Packets != again.Packets || s.Heaps != again.Heaps || !maps.Equal(s.Missing, again.Missing) {
 		t.Fatalf("not at rest: %d and %d packets, %d and %d heaps", s.Packets, again.Packets, s.Heaps, again.Heaps)
 	}
 	compareAtRest(t, b, &s)
@@ -312,12 +315,18 @@ func compareAtRest(t *testing.T, b *browser, s *status) {
 			want = ended - lost
 		}
 		li := fmt.Sprintf("#path > li.%v", stage)
+		if got, want := eval[uint64](b, fmt.Sprintf("Number(document.querySelector(%q).dataset.missing)", li)), s.Missing[stage.String()]; got != want {
+			t.Errorf("stage %v: the page has %d bytes missing, /status %d", stage, got, want)
+		}
 		if got := eval[uint64](b, fmt.Sprintf("Number(document.querySelector(%q).dataset.through)", li)); got != want {
 			t.Errorf("stage %v: the page has %d packets through it, /status %d", stage, got, want)
 		}
 		if got := eval[uint64](b, fmt.Sprintf("Number(document.querySelector(%q).dataset.lost)", li)); got != lost {
 			t.Errorf("stage %v: the page has %d packets lost, /status %d", stage, got, lost)
 		}
+	}
+	if s.Missing["network"] == 0 {
+		t.Error("no bytes are missing in the network, and some were not sent")
 	}
 	if s.IncompleteHeaps == 0 {
 		t.Error("no heap is incomplete, of which packets were not sent")

@@ -13,6 +13,7 @@ type ledgerTable struct {
 	Stream    []row     `json:"stream"`
 	Device    []row     `json:"device"`
 	Queue     []row     `json:"queue"`
+	Causes    []row     `json:"causes"` // of missing bytes: a stage each
 	Diagnoses []codeRow `json:"diagnoses"`
 }
 
@@ -39,6 +40,7 @@ type codeRow struct {
 
 // meanings say what a stage is.
 var meanings = [ledger.NumStages]string{
+	ledger.Network:  "senders, switches and links",
 	ledger.NIC:      "the interface and its driver",
 	ledger.Program:  "the XDP program",
 	ledger.Socket:   "AF_XDP, UDP or TCP sockets",
@@ -55,6 +57,7 @@ func table(setting func(field string) string) ledgerTable {
 		Stream: rows(int(ledger.NumStreamCounters), func(i int) *ledger.Row { return ledger.StreamCounter(i).Row() }, setting),
 		Device: rows(int(ledger.NumDeviceCounters), func(i int) *ledger.Row { return ledger.DeviceCounter(i).Row() }, setting),
 		Queue:  rows(int(ledger.NumQueueCounters), func(i int) *ledger.Row { return ledger.QueueCounter(i).Row() }, setting),
+		Causes: rows(int(ledger.NumStages), func(i int) *ledger.Row { return ledger.CauseRow(ledger.Stage(i)) }, setting),
 	}
 	for s := range ledger.NumStages {
 		t.Stages = append(t.Stages, stage{Name: s.String(), Meaning: meanings[s]})

@@ -145,6 +145,14 @@ func TestLedger(t *testing.T) {
 		}
 		stages[s.Name] = true
 	}
+	if len(got.Causes) != len(got.Stages) {
+		t.Fatalf("%d causes for %d stages", len(got.Causes), len(got.Stages))
+	}
+	for i, c := range got.Causes {
+		if c.Name != got.Stages[i].Name || c.Meaning == "" {
+			t.Errorf("cause %+v of stage %s", c, got.Stages[i].Name)
+		}
+	}
 	for f, row := range got.Fates {
 		want := ledger.Fate(f).Row()
 		if row.Name != want.Name || row.Loss != want.Loss || !stages[row.Stage] || strings.ContainsAny(row.Meaning+row.Remedy, "{}") {

@@ -256,6 +256,10 @@ func (v *View) path() []line {
 		before = v.Before.through()
 	}
 	for stage := range ledger.NumStages {
+		if stage == ledger.Network {
+			lines = append(lines, v.network())
+			continue
+		}
 		if (stage == ledger.NIC || stage == ledger.Program) && len(s.Devices) == 0 {
 			lines = append(lines, line{{dim, fmt.Sprintf("%-10v %18s", stage, "not used")}})
 			continue
@@ -276,6 +280,19 @@ func (v *View) path() []line {
 	return lines
 }
 
+// network is the stage without a counter here: what it lost is what no other did.
+func (v *View) network() line {
+	name := ledger.Network.String()
+	missing := func(s *Snapshot) uint64 { return s.Missing[name] }
+	text, st := "nothing missing", plain
+	if n := missing(v.Now); n > 0 {
+		if text, st = short(float64(n))+"B missing", notice; v.rose(missing) > 0 {
+			st = bad
+		}
+	}
+	return line{{bold, fmt.Sprintf("%-10s", name)}, {plain, strings.Repeat(" ", 31)}, {st, fmt.Sprintf("%16s", text)}}
+}
+
 // fatesAt names the fates of a stage but for the usual one, with their counts.
 func fatesAt(s *Snapshot, stage ledger.Stage) string {
 	var parts []string
@@ -283,6 +300,9 @@ func fatesAt(s *Snapshot, stage ledger.Stage) string {
 		if row := f.Row(); row.Stage == stage && f != ledger.Delivered && s.Fates[row.Name] > 0 {
 			parts = append(parts, row.Name+" "+grouped(s.Fates[row.Name]))
 		}
+	}
+	if n := s.Missing[stage.String()]; n > 0 {
+		parts = append(parts, short(float64(n))+"B missing")
 	}
 	return strings.Join(parts, ", ")
 }

@@ -43,6 +43,9 @@ func scene(t testing.TB, streams int, seconds float64, lossy bool) []byte {
 		st.Fates.Add(&s.Fates)
 		st.Streams = append(st.Streams, s)
 	}
+	if lossy {
+		st.Missing = ledger.Causes{ledger.Network: uint64(2e6 * seconds), ledger.Assembly: uint64(9e4 * seconds)}
+	}
 	d := speadx.DeviceStats{Name: "eth1", Counts: ledger.DeviceCounts{ledger.DeviceMatched: st.Packets}}
 	for q := range 2 {
 		c := ledger.QueueCounts{ledger.QueueMatched: st.Packets / 4 * uint64(1+2*q), ledger.QueueRingHigh: 700}

@@ -21,6 +21,7 @@ type Snapshot struct {
 	LostPackets     uint64            `json:"lost_packets"`
 	InFlight        uint64            `json:"in_flight"`
 	Fates           map[string]uint64 `json:"fates"`
+	Missing         map[string]uint64 `json:"missing_bytes_by_cause"`
 	Streams         []Stream          `json:"streams"`
 	Devices         []Device          `json:"devices"`
 	Threads         []Thread          `json:"threads"`

@@ -284,7 +284,7 @@ function verdict() {
   if (now.incomplete + now.missing > 0) {
     return {
       kind: "bad", sign: "✕", word: "Heaps are not whole: " + heapsPhrase(now.incomplete, now.missing) + " in the last " + RECENT + " s",
-      detail: "This machine lost no packet meanwhile. The packets were lost before it, or were not sent.",
+      detail: "This machine lost no packet meanwhile. Packets were lost in the network, or were not sent.",
     };
   }
   if (s.lost_packets + s.incomplete_heaps + (s.missing_heaps || 0) > 0) {
@@ -465,13 +465,17 @@ function stages(s) {
     const lost = fates.reduce((sum, f) => sum + (f.loss ? f.n : 0), 0);
     const ended = fates.reduce((sum, f) => sum + f.n, 0);
     const end = st.name === "consumer";
-    const here = { ...st, fates, lost, through: end ? ended - lost : through - ended };
+    const missing = (s.missing_bytes_by_cause || {})[st.name] || 0;
+    const here = { ...st, fates, lost, missing, through: end ? ended - lost : through - ended };
     through -= ended;
     return here;
   });
 }
 
-// aheadOf are stages that sockets of the kernel and files do not have.
+// The network has no counter here: what it lost is what no other stage did.
+const beyond = "network";
+
+// ofDevices are stages that sockets of the kernel and files do not have.
 const ofDevices = ["nic", "program"];
 
 function drawPath() {
@@ -485,16 +489,29 @@ function drawPath() {
     return li;
   }, (li, st) => {
     const unused = ofDevices.includes(st.name) && s.devices.length === 0;
+    const outside = st.name === beyond;
     const recent = lostAt(st.name, fateRose);
-    classed(li, st.name + (unused ? " unused" : recent > 0 ? " losing" : st.lost > 0 ? " was" : ""));
+    const losing = recent > 0 || outside && rose((o) => (o.missing_bytes_by_cause || {})[st.name] || 0, RECENT) > 0;
+    classed(li, st.name + (unused ? " unused" : losing ? " losing" : st.lost > 0 || outside && st.missing > 0 ? " was" : ""));
     li.dataset.through = st.through;
     li.dataset.lost = st.lost;
-    set(li.through, unused ? "not used" : short(st.through));
-    li.through.title = unused ? "" : count(st.through) + " packets";
+    li.dataset.missing = st.missing;
+    set(li.through, unused ? "not used" : outside ? "" : short(st.through));
+    li.through.title = unused || outside ? "" : count(st.through) + " packets";
     const old = before.find((b) => b.name === st.name);
+    if (outside) {
+      set(li.lost, st.missing > 0 ? short(st.missing) + "B missing" : "nothing missing");
+      li.lost.title = "Bytes that were not sent, or were lost on the way. No stage of this machine lost them.";
+      li.fates.hidden = true;
+      return;
+    }
     set(li.now, unused || !old ? "" : short(Math.max(0, st.through - old.through) / (last().time - base().time)) + "/s");
     set(li.lost, unused ? "" : st.lost === 0 ? "none lost" : count(st.lost) + " lost" + (recent > 0 ? " (" + count(recent) + " in " + RECENT + " s)" : ""));
-    const shown = st.fates.filter((f) => f.name !== "delivered");
+    const shown = st.fates.filter((f) => f.name !== "delivered").map((f) => ({ ...f, text: count(f.n) }));
+    if (st.missing > 0) {
+      const cause = ledger.causes.find((c) => c.name === st.name);
+      shown.push({ name: "missing", loss: true, text: short(st.missing) + "B", meaning: cause ? cause.meaning : "", remedy: cause ? cause.remedy : "" });
+    }
     li.fates.hidden = shown.length === 0;
     keyed(li.fates, shown, (f) => f.name, (f) => {
       const row = element("li", f.loss ? "loss" : "");
@@ -503,7 +520,7 @@ function drawPath() {
       for (const part of f.name.split(/(?<=_)/)) name.append(part, element("wbr"));
       row.append(name, row.n = element("b"));
       return row;
-    }, (row, f) => set(row.n, count(f.n)));
+    }, (row, f) => set(row.n, f.text));
   });
   let note = plural(s.in_flight, "packet") + " in flight: on rings, in live heaps, and in heaps not yet taken.";
   if (s.unaccounted !== 0) note += " " + count(s.unaccounted) + " unaccounted: the parts are not of the same instant.";
