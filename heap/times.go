@@ -32,9 +32,11 @@ type Times struct {
 	// Waiting is the time from then, or from when the heap was given up, to TryNext. It is
 	// empty without Config.Clock.
 	Waiting histogram.Snapshot
+	// Consumer is the time that the consumer took for a heap: see ConsumerTimes.
+	Consumer histogram.Snapshot
 }
 
 // Times may be called from any goroutine, at any time. Its counts never go back.
 func (a *Assembler) Times() Times {
-	return Times{Assembly: a.heapTimes.assembly.Snapshot(), Waiting: a.heapTimes.waiting.Snapshot()}
+	return Times{Assembly: a.heapTimes.assembly.Snapshot(), Waiting: a.heapTimes.waiting.Snapshot(), Consumer: a.ConsumerTimes()}
 }

@@ -118,6 +118,9 @@ func (c *Collector) receiver(e *emitter, now *reading) {
 		row := ledger.Fate(i).Row()
 		e.put(&f.fates, float64(n), row.Name, row.Stage.String(), strconv.FormatBool(row.Loss))
 	}
+	for i, n := range s.Missing {
+		e.put(&f.missing, float64(n), ledger.CauseRow(ledger.Stage(i)).Name)
+	}
 	e.put(&f.inFlight, float64(s.InFlight))
 	e.put(&f.unaccounted, float64(s.Unaccounted))
 	e.put(&f.skipped, float64(s.SkippedBytes))
@@ -155,6 +158,7 @@ func (c *Collector) stream(e *emitter, now *reading, i int, name string) {
 		e.put(&f.ended, bit(t.Ended), name)
 		e.spans(&f.assembly, &t.Assembly, name)
 		e.spans(&f.waiting, &t.Waiting, name)
+		e.spans(&f.consumer, &t.Consumer, name)
 	}
 	for _, v := range []struct {
 		state string

@@ -34,6 +34,9 @@ func made(streams, queues int) (speadx.Info, *reading) {
 	for i := range s.Fates {
 		s.Fates[i] = next()
 	}
+	for i := range s.Missing {
+		s.Missing[i] = next()
+	}
 	for i := range streams {
 		st := speadx.StreamStats{Name: fmt.Sprintf("239.1.2.%d:7148", i)}
 		for k := range st.Counts {
@@ -49,7 +52,7 @@ func made(streams, queues int) (speadx.Info, *reading) {
 			assembly.Observe(d)
 			waiting.Observe(d)
 		}
-		t.Assembly, t.Waiting = assembly.Snapshot(), waiting.Snapshot()
+		t.Assembly, t.Waiting, t.Consumer = assembly.Snapshot(), waiting.Snapshot(), waiting.Snapshot()
 		now.times = append(now.times, t)
 		now.groups = append(now.groups, speadx.GroupState{Interface: "eth1", Group: netip.AddrFrom4([4]byte{239, 1, 2, byte(i)}), Joined: true})
 		info.Sockets = append(info.Sockets, speadx.SocketInfo{Stream: st.Name})
@@ -144,6 +147,7 @@ func TestStems(t *testing.T) {
 		"bytes":            c[ledger.PayloadPlaced],
 		"packets":          c[ledger.PacketsFed],
 		"batches":          c[ledger.BatchesFed],
+		"missing_heaps":    c[ledger.HeapsMissing],
 		"incomplete_heaps": c[ledger.HeapsIncomplete],
 		"too_old_heaps":    c[ledger.HeapsOvertaken],
 	} {
@@ -206,6 +210,16 @@ func TestRows(t *testing.T) {
 	}
 	if lost != float64(now.stats.Fates.Lost()) {
 		t.Errorf("%v lost, want %d", lost, now.stats.Fates.Lost())
+	}
+	missing := 0.0
+	for i, n := range now.stats.Missing {
+		got := value(t, all, "speadx_missing_bytes_total", map[string]string{"cause": ledger.Stage(i).String()})
+		if missing += got; got != float64(n) {
+			t.Errorf("%v: %v missing, want %d", ledger.Stage(i), got, n)
+		}
+	}
+	if missing != float64(now.stats.Missing.Sum()) {
+		t.Errorf("%v bytes missing", missing)
 	}
 	for _, row := range ledger.Codes() {
 		if got := value(t, all, "speadx_diagnosis_timestamp_seconds", map[string]string{"code": string(row.Code)}); got != 3000 {
@@ -316,7 +330,8 @@ func TestSeries(t *testing.T) {
 				n++
 			}
 		}
-		if most := 110 + 110*v.streams + 32*v.queues; n > most {
+		t.Logf("%d streams, %d queues: %d series", v.streams, v.queues, n)
+		if most := 110 + 125*v.streams + 32*v.queues; n > most {
 			t.Errorf("%d streams, %d queues: %d series, more than %d", v.streams, v.queues, n, most)
 		}
 	}
@@ -342,7 +357,7 @@ func TestNames(t *testing.T) {
 func TestNeverDecrease(t *testing.T) {
 	info, high := made(2, 2)
 	_, low := made(2, 2)
-	low.stats.Packets, low.stats.Fates, low.stats.Streams[1].Counts, low.stats.Devices[0].Counts = 0, ledger.Fates{}, ledger.StreamCounts{}, ledger.DeviceCounts{}
+	low.stats.Packets, low.stats.Missing, low.stats.Fates, low.stats.Streams[1].Counts, low.stats.Devices[0].Counts = 0, ledger.Causes{}, ledger.Fates{}, ledger.StreamCounts{}, ledger.DeviceCounts{}
 	low.stats.Devices[0].Queues[1].Counts, low.times[0].Assembly, low.threads[1].Busy = ledger.QueueCounts{}, histogram.Snapshot{}, 0
 	now := high
 	c := newCollector(info, func() *reading { copied := *now; return &copied }, Options{})

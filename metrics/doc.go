@@ -12,6 +12,6 @@
 // queue speadx_queue_NAME_total. Where the telescopes' software has a name for the same, as
 // input_heaps_total, that is used. docs/metrics.md lists all of them; [Table] makes the list.
 //
-// The number of series depends on the configuration only: some 90 for each stream, 30 for
+// The number of series depends on the configuration only: some 120 for each stream, 30 for
 // each queue and thread, and 100 besides. What a sender sends cannot add one.
 package metrics

@@ -50,10 +50,10 @@ type families struct {
 	device [ledger.NumDeviceCounters]family
 	queue  [ledger.NumQueueCounters]family
 
-	receiving, packets, fates, inFlight, unaccounted, skipped, superFrames, lastLoss, diagnosis, build family
+	receiving, packets, fates, missing, inFlight, unaccounted, skipped, superFrames, lastLoss, diagnosis, build family
 
 	heaps, streamFates, streamInFlight, senders, lastData, streamLastLoss, ended family
-	assembly, waiting                                                            family
+	assembly, waiting, consumer                                                  family
 	slots, highSlots, leastFree, plannedSlots, ring, ringCapacity                family
 
 	queueInfo, frames, socketInfo, joined family
@@ -78,6 +78,9 @@ func newFamilies() *families {
 		fates: family{name: "fate_packets_total", kind: counter, labels: []string{labelFate, labelStage, "loss"},
 			help:   "Packets by what became of them. Each packet has one fate; with packets in flight they add up to packets_total. loss=\"true\" is a packet for us that was lost.",
 			remedy: "See the table of fates."},
+		missing: family{name: "missing_bytes_total", kind: counter, labels: []string{"cause"},
+			help:   "Bytes that should have come to the consumer and did not, by the stage that lost them. A byte is counted when its cause has been decided, some 2 s after its heap left.",
+			remedy: "See the table of causes."},
 		inFlight: family{name: "in_flight_packets", kind: gauge,
 			help: "Packets on the rings, in live heaps, and in heaps that the consumer has not taken yet."},
 		unaccounted: family{name: "unaccounted_packets", kind: gauge,
@@ -121,6 +124,9 @@ func newFamilies() *families {
 		waiting: family{name: "heap_wait_seconds", kind: distribution, labels: perStream,
 			help:   "Time from a heap's last packet, or from when it was given up, to when the consumer took it.",
 			remedy: "If it grows, the consumer is too slow: make it faster, or let more heaps wait for it with {RingHeaps}."},
+		consumer: family{name: "heap_consumer_seconds", kind: distribution, labels: perStream,
+			help:   "Time that the consumer took for a heap: to the next one while heaps wait, else to its release.",
+			remedy: "If it grows, the consumer is getting slower: see ring_heaps and pool_slots for how much room is left."},
 		slots: family{name: "pool_slots", kind: gauge, labels: []string{labelStream, labelState},
 			help: "Slots of the pool by state: free, filling (a heap is assembled), ready (it waits for the consumer), held (the consumer has it)."},
 		highSlots: family{name: "pool_high_slots", kind: gauge, labels: []string{labelStream, labelState},
@@ -207,9 +213,9 @@ func (f *families) all() []section {
 		return out
 	}
 	return []section{
-		{"The receiver", []*family{&f.receiving, &f.packets, &f.fates, &f.inFlight, &f.unaccounted, &f.skipped, &f.superFrames, &f.lastLoss, &f.diagnosis, &f.build}},
+		{"The receiver", []*family{&f.receiving, &f.packets, &f.fates, &f.missing, &f.inFlight, &f.unaccounted, &f.skipped, &f.superFrames, &f.lastLoss, &f.diagnosis, &f.build}},
 		{"Each stream", append([]*family{&f.heaps}, append(pointers(f.stream[:]),
-			&f.streamFates, &f.streamInFlight, &f.senders, &f.lastData, &f.streamLastLoss, &f.ended, &f.assembly, &f.waiting)...)},
+			&f.streamFates, &f.streamInFlight, &f.senders, &f.lastData, &f.streamLastLoss, &f.ended, &f.assembly, &f.waiting, &f.consumer)...)},
 		{"The pool and the ring of each stream", []*family{&f.slots, &f.highSlots, &f.leastFree, &f.plannedSlots, &f.ring, &f.ringCapacity}},
 		{"Each device and queue", append(append([]*family{&f.queueInfo, &f.frames, &f.socketInfo, &f.joined}, pointers(f.device[:])...), pointers(f.queue[:])...)},
 		{"Each receiving thread", []*family{&f.busy, &f.idle, &f.blocked, &f.turns, &f.turnAge}},

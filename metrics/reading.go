@@ -58,6 +58,7 @@ func labels[T any](list []T, name func(*T) string) []string {
 type floor struct {
 	total   [4]uint64
 	fates   ledger.Fates
+	missing ledger.Causes
 	streams map[string]*streamFloor
 	devices map[string]*ledger.DeviceCounts
 	queues  map[queueKey]*ledger.QueueCounts
@@ -105,6 +106,7 @@ func (f *floor) hold(now *reading, streams, threads []string) {
 	raise(total[:], f.total[:])
 	s.Packets, s.SkippedBytes, s.SuperFrames = total[0], total[1], total[2]
 	raise(s.Fates[:], f.fates[:])
+	raise(s.Missing[:], f.missing[:])
 	for i := range s.Streams {
 		old := at(f.streams, streams[i])
 		raise(s.Streams[i].Counts[:], old.counts[:])
@@ -112,6 +114,7 @@ func (f *floor) hold(now *reading, streams, threads []string) {
 		if i < len(now.times) {
 			holdSpans(&now.times[i].Assembly, &old.times.Assembly)
 			holdSpans(&now.times[i].Waiting, &old.times.Waiting)
+			holdSpans(&now.times[i].Consumer, &old.times.Consumer)
 		}
 	}
 	for i := range s.Devices {

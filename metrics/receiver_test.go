@@ -74,6 +74,13 @@ func checkStats(t *testing.T, all map[string]*dto.MetricFamily, s *speadx.Stats)
 	if packets != float64(s.Packets) || packets != fates || value(t, all, "speadx_unaccounted_packets", nil) != 0 {
 		t.Errorf("%v packets, want %d; %v with a fate", packets, s.Packets, fates)
 	}
+	missing := 0.0
+	for i := range s.Missing {
+		missing += value(t, all, "speadx_missing_bytes_total", map[string]string{"cause": ledger.Stage(i).String()})
+	}
+	if missing != float64(s.MissingBytes()) {
+		t.Errorf("%v bytes missing, want %d", missing, s.MissingBytes())
+	}
 	for i := range s.Streams {
 		st := &s.Streams[i]
 		for k, n := range st.Counts {
