@@ -97,6 +97,7 @@ type options struct {
 	stdout  *os.File    // in place of the transcript
 	stderr  *os.File    // likewise
 	as      *syscall.SysProcAttr
+	exe     string   // a copy of this program
 	through []string // a command that starts it, with its arguments behind
 }
 
@@ -109,6 +110,9 @@ func start(t *testing.T, o options, args ...string) *process {
 	}
 	p := &process{ended: make(chan struct{})}
 	line := slices.Concat(o.through, []string{exe}, args)
+	if o.exe != "" {
+		line[len(o.through)] = o.exe
+	}
 	p.cmd = exec.Command(line[0], line[1:]...)
 	p.cmd.Env = append(os.Environ(), beProgram+"=1")
 	if len(o.without) > 0 {
@@ -118,8 +122,9 @@ func start(t *testing.T, o options, args ...string) *process {
 		}
 		p.cmd.Env = append(p.cmd.Env, without+"="+strings.Join(list, ","))
 	}
-	if o.as != nil { // another user cannot search the directory that the test is in
-		p.cmd.Path, p.cmd.SysProcAttr = "/proc/self/exe", o.as
+	p.cmd.SysProcAttr = o.as
+	if o.as != nil && o.exe == "" { // another user cannot search the directory that the test is in
+		p.cmd.Path = "/proc/self/exe"
 	}
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
 	if o.stdout != nil {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -53,7 +52,8 @@ func (o *operateFlags) hangups() chan os.Signal {
 	return c
 }
 
-// listen makes the control socket, nil if there is to be none.
+// listen makes the control socket, nil if there is to be none. It comes first: opening can
+// take long, and a path that cannot be used is found at once. Clients wait until then.
 func (o *operateFlags) listen() (*control.Socket, error) {
 	if o.controlPath == "" {
 		return nil, nil
@@ -276,14 +276,4 @@ func (p *operator) changeSources(ctx context.Context, want []string) (added, rem
 	}
 	p.sources = now
 	return added, removed
-}
-
-// startOperating is what recv does between opening and receiving: the order is that of
-// the privileges.
-func (f *recvFlags) startOperating(r *speadx.Receiver, log *slog.Logger, hangups chan os.Signal) (*operator, error) {
-	socket, err := f.operate.listen()
-	if err != nil {
-		return nil, fmt.Errorf("speadx: %w", err)
-	}
-	return startOperator(r, f, log, socket, hangups), nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+	"kernel.org/pub/linux/libs/security/libcap/cap"
 )
 
 // user is one without any privilege but the capabilities.
@@ -85,6 +87,48 @@ func TestPrivilegesDropped(t *testing.T) {
 				t.Error("a program stayed on the interface")
 			}
 		})
+	}
+}
+
+// TestFileCapabilities: the same with capabilities of the program's file, as by setcap.
+func TestFileCapabilities(t *testing.T) {
+	needRoot(t)
+	dir, err := os.MkdirTemp("", "speadx")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	exe := filepath.Join(dir, "speadx")
+	program, err := os.ReadFile("/proc/self/exe")
+	if err == nil {
+		err = errors.Join(os.Chmod(dir, 0o755), os.WriteFile(exe, program, 0o755))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := cap.NewSet()
+	for _, flag := range []cap.Flag{cap.Permitted, cap.Effective} {
+		if err := set.SetFlag(flag, true, cap.NET_RAW, cap.NET_ADMIN, cap.BPF, cap.IPC_LOCK, cap.SYS_NICE); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := set.SetFile(exe); err != nil {
+		t.Fatal(err)
+	}
+	n := wire(t)
+	recv := start(t, options{at: &n.B, as: user(), exe: exe}, "recv", "--mode", "native", "--frames", "8192", "-H", "256KiB", "--format", "json", "--verify", destination(n))
+	recv.receiving(t)
+	for _, field := range []string{"CapEff", "CapPrm", "CapInh", "CapAmb"} {
+		everyThread(t, recv.cmd.Process.Pid, field, noCapability)
+	}
+	within(t, &n.A, "send", "-q", "--verify", "-H", "256KiB", "--packet", "8972", "--rate", "1", "--heaps", "20", destination(n)).check(t, 0)
+	r := recv.wait(t)
+	r.check(t, 0)
+	if s := lastSummary(t, r.stdout); s.VerifiedHeaps != 20 {
+		t.Errorf("summary %+v", s)
+	}
+	if attached(t, &n.B) {
+		t.Error("a program stayed on the interface")
 	}
 }
 

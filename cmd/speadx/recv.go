@@ -84,6 +84,11 @@ func runRecv(ctx context.Context, cfg speadx.Config, f *recvFlags, show *progres
 	context.AfterFunc(ctx, stop)
 
 	hangups := f.operate.hangups()
+	socket, err := f.operate.listen()
+	if err != nil {
+		return err
+	}
+	defer socket.Close() // again, unless opening failed
 	if err := confine(); err != nil {
 		return err
 	}
@@ -104,11 +109,7 @@ func runRecv(ctx context.Context, cfg speadx.Config, f *recvFlags, show *progres
 	// all of these when it was stopped for the collector.
 	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), r.Info().Threads+2))
 	in := r.Info()
-	operator, err := f.startOperating(r, cfg.Logger, hangups)
-	if err != nil {
-		return err
-	}
-	defer operator.stop()
+	defer startOperator(r, f, cfg.Logger, socket, hangups).stop()
 	defer hastenConsumer()()
 	if err := f.operate.dropPrivileges(stderr, len(in.Devices) > 0); err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 
@@ -57,14 +58,21 @@ type Socket struct {
 	listener *net.UnixListener
 	path     string
 	file     os.FileInfo
+	once     sync.Once
 }
 
-// Close closes the socket and removes its file, if it is still this one.
-func (s *Socket) Close() error {
-	err := s.listener.Close()
-	if now, e := os.Lstat(s.path); e == nil && os.SameFile(now, s.file) {
-		err = errors.Join(err, os.Remove(s.path))
+// Close closes the socket and removes its file, if it is still this one. It may be called
+// again; nil is no socket.
+func (s *Socket) Close() (err error) {
+	if s == nil {
+		return nil
 	}
+	s.once.Do(func() {
+		err = s.listener.Close()
+		if now, e := os.Lstat(s.path); e == nil && os.SameFile(now, s.file) {
+			err = errors.Join(err, os.Remove(s.path))
+		}
+	})
 	return err
 }
 
