@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -183,7 +184,7 @@ func TestMetricsOverWire(t *testing.T) {
 	var all map[string]float64
 	scrape := func(done func() bool) {
 		t.Helper()
-		client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, Dial: func(network, addr string) (c net.Conn, err error) {
+		client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(_ context.Context, network, addr string) (c net.Conn, err error) {
 			if nsErr := n.A.Do(func() { c, err = net.Dial(network, addr) }); nsErr != nil {
 				err = nsErr
 			}

@@ -50,7 +50,6 @@ type Server struct {
 	c        Config
 	listener net.Listener
 	http     *http.Server
-	secure   bool
 	metrics  *scraper
 	running  atomic.Pointer[running] // nil until Attach
 	done     chan struct{}
