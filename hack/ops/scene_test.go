@@ -3,6 +3,7 @@
 package ops
 
 import (
+	"fmt"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -31,6 +32,12 @@ func TestScenes(t *testing.T) {
 			b.open(server.URL)
 			// Two readings give rates, and a loss.
 			b.wait(`document.querySelector("#rate-payload").textContent > "0" && document.querySelector("#verdict").classList.contains("` + c.verdict + `")`)
+			// A screen reader hears of the state when it changes, and not of each number.
+			said := b.text("#announce")
+			b.wait(fmt.Sprintf("history.length >= %d", 2+eval[int](b, "history.length")))
+			if now := b.text("#announce"); said == "" || now != said {
+				t.Errorf("announced %q and then %q, of one state", said, now)
+			}
 			if got := eval[int64](b, "document.documentElement.scrollWidth"); got > c.width {
 				t.Errorf("the page is %d pixels wide, the screen %d", got, c.width)
 			}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"net"
 	"net/http"
 	"net/netip"
@@ -31,7 +32,7 @@ import (
 const (
 	heapSize = 1 << 20
 	packet   = 8972
-	rate     = 0.4e9 // bits a second of each stream: Chromium needs the processors too
+	rate     = 0.25e9 // bits a second of each stream: Chromium needs the processors too
 )
 
 // buildProgram builds speadx from this tree.
@@ -82,8 +83,11 @@ func startReceiver(t *testing.T, end *vnet.Iface, args ...string) *receiver {
 		text := <-log
 		err := cmd.Wait()
 		close(ended)
-		if err != nil || t.Failed() {
-			t.Errorf("recv: %v\n%s", err, text)
+		if err != nil {
+			t.Errorf("recv: %v", err)
+		}
+		if t.Failed() {
+			t.Logf("recv says:\n%s", text)
 		}
 	})
 	return &receiver{url: "http://" + relay(t, end, inside)}
@@ -129,7 +133,6 @@ type status struct {
 	Heaps           uint64            `json:"heaps"`
 	LostPackets     uint64            `json:"lost_packets"`
 	IncompleteHeaps uint64            `json:"incomplete_heaps"`
-	InFlight        uint64            `json:"in_flight"`
 	Fates           map[string]uint64 `json:"fates"`
 	Missing         map[string]uint64 `json:"missing_bytes_by_cause"`
 	Streams         []struct {
@@ -228,7 +231,7 @@ func TestPageUnderTraffic(t *testing.T) {
 		}
 	})
 	var dests []netip.AddrPort
-	args := []string{"-i", wire.B.Name, "--mode", "native", "-H", "1MiB", "--ring-heaps", "64"}
+	args := []string{"-i", wire.B.Name, "--mode", "native", "-H", "1MiB", "--ring-heaps", "64", "--max-age", "2s"}
 	for _, port := range []uint16{7148, 7149} {
 		d := netip.AddrPortFrom(wire.B.Addr4, port)
 		dests = append(dests, d)
@@ -268,7 +271,8 @@ func TestPageUnderTraffic(t *testing.T) {
 
 	// No packets come.
 	b.wait(`document.querySelector("#verdict-word").textContent.startsWith("No packets for ")`)
-	b.wait(`last().time - silentSince > 5`) // missing bytes have their causes after some seconds
+	// Heaps that lack packets leave by age. Missing bytes have their causes some seconds later.
+	b.wait(`last().time - silentSince > 6 && last().status.in_flight === 0`)
 	s := r.mustStatus(t)
 	b.wait(fmt.Sprintf(`last().time > %f`, s.Time))
 	again := r.mustStatus(t)
@@ -279,19 +283,45 @@ func TestPageUnderTraffic(t *testing.T) {
 	b.picture("rest.png")
 }
 
-// compareRates compares the rates of the page with those of two readings of our own.
+// compareRates compares the rates that the page shows with the two answers that it got, and
+// those with answers of our own before and after.
 func compareRates(t *testing.T, b *browser, r *receiver) {
 	t.Helper()
 	from := r.mustStatus(t)
-	b.wait(fmt.Sprintf("last().time > %f && base().time > %f", from.Time+1, from.Time))
-	shown, err := strconv.ParseFloat(b.text("#rate-payload"), 64)
-	if err != nil {
-		t.Fatal(err)
+	b.wait(fmt.Sprintf("base().time > %f", from.Time))
+	type reading struct {
+		Time                   float64
+		Payload, Packets, Lost uint64
 	}
+	page := eval[struct {
+		Before, Now            reading
+		Payload, Packets, Lost string
+	}](b, `({Before: base(), Now: last(), Payload: $("rate-payload").textContent, Packets: $("rate-packets").textContent, Lost: $("rate-loss").textContent})`)
 	to := r.mustStatus(t)
-	want := float64(to.PayloadBytes-from.PayloadBytes) * 8 / 1e9 / (to.Time - from.Time)
-	if shown < 0.5*want || shown > 1.5*want || want < 0.1*rate/1e9 {
-		t.Errorf("the page shows %v Gb/s, /status gives %.3f", shown, want)
+	if from.PayloadBytes > page.Before.Payload || page.Before.Payload >= page.Now.Payload || page.Now.Payload > to.PayloadBytes ||
+		from.Packets > page.Before.Packets || page.Now.Packets > to.Packets {
+		t.Errorf("the page has %+v, which is not between %+v and %+v", page, from, to)
+	}
+	seconds := page.Now.Time - page.Before.Time
+	for _, c := range []struct {
+		what, shown string
+		want        float64
+	}{
+		{"Gb/s", page.Payload, float64(page.Now.Payload-page.Before.Payload) * 8 / 1e9 / seconds},
+		{"packets/s", page.Packets, float64(page.Now.Packets-page.Before.Packets) / seconds},
+		{"packets/s lost", page.Lost, float64(page.Now.Lost-page.Before.Lost) / seconds},
+	} {
+		text, kilo := strings.CutSuffix(c.shown, " k")
+		got, err := strconv.ParseFloat(text, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if kilo {
+			got *= 1e3
+		}
+		if math.Abs(got-c.want) > 0.01*c.want { // three digits
+			t.Errorf("the page shows %s %s, its answers give %v", c.shown, c.what, c.want)
+		}
 	}
 }
 

@@ -3,9 +3,11 @@ package page
 import (
 	"encoding/json"
 	"io"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -161,5 +163,46 @@ func TestLedger(t *testing.T) {
 	}
 	if r := got.Fates[ledger.RingFull]; !strings.Contains(r.Remedy, "--ring-heaps") {
 		t.Errorf("ring_full: %q does not name the flag", r.Remedy)
+	}
+}
+
+// Text has the contrast that WCAG 2.1 asks for (AA, 4.5), in both sets of colours.
+func TestContrast(t *testing.T) {
+	css := body(t, get(t, "GET", "/page.css"))
+	sets := regexp.MustCompile(`:root \{[^}]*\}`).FindAllString(css, -1)
+	if len(sets) != 2 {
+		t.Fatalf("%d sets of colours", len(sets))
+	}
+	for i, set := range sets {
+		colour := map[string]float64{} // its relative luminance
+		for _, m := range regexp.MustCompile(`--([a-z-]+): #([0-9a-f]{6});`).FindAllStringSubmatch(set, -1) {
+			n, err := strconv.ParseUint(m[2], 16, 32)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for j, weight := range []float64{0.0722, 0.7152, 0.2126} {
+				c := float64(n>>(8*j)&0xff) / 255
+				if c <= 0.04045 {
+					c /= 12.92
+				} else {
+					c = math.Pow((c+0.055)/1.055, 2.4)
+				}
+				colour[m[1]] += weight * c
+			}
+		}
+		for _, pair := range [][2]string{
+			{"text", "ground"}, {"text", "card"}, {"dim", "ground"}, {"dim", "card"}, {"dim", "bad-ground"}, {"accent", "ground"}, {"accent", "card"},
+			{"text", "good-ground"}, {"text", "warn-ground"}, {"text", "bad-ground"}, {"good", "good-ground"}, {"warn", "warn-ground"}, {"bad", "bad-ground"},
+			{"good", "card"}, {"warn", "card"}, {"bad", "card"}, {"accent", "bad-ground"},
+		} {
+			a, okA := colour[pair[0]]
+			b, okB := colour[pair[1]]
+			if !okA || !okB {
+				t.Fatalf("no colour %q or %q in set %d", pair[0], pair[1], i)
+			}
+			if ratio := (max(a, b) + 0.05) / (min(a, b) + 0.05); ratio < 4.5 {
+				t.Errorf("set %d: %s on %s has contrast %.2f", i, pair[0], pair[1], ratio)
+			}
+		}
 	}
 }

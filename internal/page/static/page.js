@@ -231,6 +231,10 @@ function lossNow() {
   };
 }
 
+// The network has no counter here: what it lost is what no other stage did.
+const beyond = "network";
+const beyondMissing = (s) => (s.missing_bytes_by_cause || {})[beyond] || 0;
+
 // fatesOf are the rows of a stage.
 const fatesOf = (name) => ledger.fates.filter((f) => f.stage === name);
 
@@ -238,9 +242,11 @@ const lostAt = (name, of) => fatesOf(name).reduce((sum, f) => sum + (f.loss ? of
 
 const fateRose = (fate) => rose((s) => s.fates[fate], RECENT);
 
-// wherePhrase says at which stages packets were lost, in the order of the path.
-function wherePhrase(lossOf) {
+// wherePhrase says at which stages packets were lost, in the order of the path, and the
+// bytes of those that did not come so far.
+function wherePhrase(lossOf, missing) {
   const parts = ledger.stages.map((st) => [st.name, lossOf(st.name)]).filter(([, n]) => n > 0).map(([name, n]) => name + " " + count(n));
+  if (missing > 0) parts.unshift(beyond + " " + short(missing) + "B");
   return parts.length > 0 ? " Lost at: " + parts.join(", ") + "." : "";
 }
 
@@ -278,7 +284,7 @@ function verdict() {
     const heaps = heapsPhrase(now.incomplete, now.missing);
     return {
       kind: "bad", sign: "✕", word: "Losing packets: " + percent(now.lost, now.packets) + " in the last " + RECENT + " s",
-      detail: plural(now.lost, "packet") + (heaps ? ", " + heaps : "") + "." + wherePhrase((name) => lostAt(name, fateRose)),
+      detail: plural(now.lost, "packet") + (heaps ? ", " + heaps : "") + "." + wherePhrase((name) => lostAt(name, fateRose), rose(beyondMissing, RECENT)),
     };
   }
   if (now.incomplete + now.missing > 0) {
@@ -303,7 +309,7 @@ function totalPhrase(s) {
   const heaps = heapsPhrase(s.incomplete_heaps, s.missing_heaps || 0);
   if (s.lost_packets === 0) return heaps ? "In all " + heaps + ". This machine lost no packet." : "No loss.";
   return "In all " + plural(s.lost_packets, "packet") + " lost (" + percent(s.lost_packets, s.packets) + ")" + (heaps ? ", " + heaps : "") + "." +
-    wherePhrase((name) => lostAt(name, (f) => s.fates[f] || 0));
+    wherePhrase((name) => lostAt(name, (f) => s.fates[f] || 0), beyondMissing(s));
 }
 
 function drawVerdict() {
@@ -472,8 +478,6 @@ function stages(s) {
   });
 }
 
-// The network has no counter here: what it lost is what no other stage did.
-const beyond = "network";
 
 // ofDevices are stages that sockets of the kernel and files do not have.
 const ofDevices = ["nic", "program"];
@@ -491,7 +495,7 @@ function drawPath() {
     const unused = ofDevices.includes(st.name) && s.devices.length === 0;
     const outside = st.name === beyond;
     const recent = lostAt(st.name, fateRose);
-    const losing = recent > 0 || outside && rose((o) => (o.missing_bytes_by_cause || {})[st.name] || 0, RECENT) > 0;
+    const losing = recent > 0 || outside && rose(beyondMissing, RECENT) > 0;
     classed(li, st.name + (unused ? " unused" : losing ? " losing" : st.lost > 0 || outside && st.missing > 0 ? " was" : ""));
     li.dataset.through = st.through;
     li.dataset.lost = st.lost;
