@@ -166,7 +166,7 @@ func (r *Receiver) Endpoints() []StreamEndpoints {
 	defer r.changes.mu.Unlock()
 	var out []StreamEndpoints
 	for _, s := range r.streams[:r.changes.used.Load()] {
-		e := StreamEndpoints{Name: s.name(), Files: slices.Clone(s.plan.files), Listeners: slices.Clone(s.plan.tcp), Ended: s.ended()}
+		e := StreamEndpoints{Name: s.name(), Files: s.plan.paths(), Listeners: slices.Clone(s.plan.tcp), Ended: s.ended()}
 		for i := range s.live {
 			e.Endpoints = append(e.Endpoints, s.live[i].addr)
 		}

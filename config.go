@@ -51,6 +51,9 @@ type Config struct {
 	// An interface receives as soon as it has a carrier. When the wait is over the others do,
 	// without one. Default: 10 s; negative: no wait.
 	CarrierWait time.Duration
+	// Filter chooses datagrams in capture files, by an expression as tcpdump has them: "dst
+	// host 239.1.2.3 and udp port 7148", "vlan 7". Default: all.
+	Filter string
 	// NoGRO makes UDP sockets take packets one by one, so that the kernel's
 	// losses are counted exactly, at more cost for each packet.
 	NoGRO bool
@@ -141,8 +144,11 @@ type Stream struct {
 	// address and port to receive on, several of them, one to listen on for a
 	// TCP connection, or a capture file.
 	Source string
-	// Sources are further sources of the same stream.
+	// Sources are further sources of the same stream. Capture files are merged by time.
 	Sources []string
+	// Joint makes one stream of all destinations in a capture file. Default: each
+	// destination that gets SPEAD packets is a stream of its own. With Sources it is true.
+	Joint bool
 	// Interfaces are those to receive this stream on. Default: Config's.
 	Interfaces []string
 }

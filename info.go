@@ -116,7 +116,7 @@ func (r *Receiver) Info() Info {
 		in.TableBytes += s.assembler.TableBytes()
 		in.GoBytes += s.assembler.GoBytes()
 		in.Streams = append(in.Streams, StreamInfo{
-			Name: s.plan.name, Sum: s.share.Config(), SlotSize: s.share.SlotSize(), SmallSize: s.share.SmallSize(), Files: s.plan.files,
+			Name: s.plan.name, Sum: s.share.Config(), SlotSize: s.share.SlotSize(), SmallSize: s.share.SmallSize(), Files: s.plan.paths(),
 			Blocks: r.cfg.OnFull == heap.Block && s.plan.live(), SharesThreads: r.sharesThreads(s),
 		})
 		for range s.plan.tcp {

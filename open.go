@@ -11,6 +11,7 @@ import (
 
 	"github.com/speadx/speadx/heap"
 	"github.com/speadx/speadx/internal/bell"
+	"github.com/speadx/speadx/internal/filter"
 	"github.com/speadx/speadx/internal/netif"
 	"github.com/speadx/speadx/internal/sched"
 	"github.com/speadx/speadx/internal/source"
@@ -33,11 +34,23 @@ func openOn(ctx context.Context, cfg Config, machine resolver) (*Receiver, error
 	if err != nil {
 		return nil, err
 	}
+	var accept filter.Filter
+	if cfg.Filter != "" {
+		if accept, err = filter.Parse(cfg.Filter); err != nil {
+			return nil, fmt.Errorf("speadx: Config.Filter: %w", err)
+		}
+	}
+	notes, err := splitCaptures(&cfg, accept)
+	if err != nil {
+		return nil, err
+	}
 	p, err := makePlan(&cfg, machine)
 	if err != nil {
 		return nil, err
 	}
+	p.notes = append(notes, p.notes...)
 	r := newReceiver(ctx, cfg, p)
+	r.accept = accept
 	if err := r.open(); err != nil {
 		r.giveBack()
 		return nil, r.opening.failed(err)
@@ -441,16 +454,10 @@ func (r *Receiver) openThreads() error {
 			}
 		}
 	}
+	if err := r.openCaptures(); err != nil {
+		return fmt.Errorf("speadx: %w", err)
+	}
 	for i, s := range r.streams {
-		for _, path := range s.plan.files {
-			src, err := source.OpenPCAP(path, nil, int32(i))
-			if err != nil {
-				return fmt.Errorf("speadx: %w", err)
-			}
-			t := r.addThread(src)
-			t.file = true
-			t.feed(i, s)
-		}
 		for _, addr := range s.plan.tcp {
 			src, err := source.ListenTCP(source.TCPConfig{
 				Endpoint: source.Endpoint{Addr: addr, Stream: int32(i)}, Buffer: r.cfg.SocketBuffer,

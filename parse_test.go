@@ -27,6 +27,8 @@ func TestParseSource(t *testing.T) {
 		{"[fe80::1%eth0]:7148", []string{"[fe80::1%eth0]:7148"}},
 		{"[::ffff:239.1.2.3]:7148", []string{"239.1.2.3:7148"}}, // is IPv4
 		{":7148", []string{"[::]:7148"}},
+		{"239.1.2.3", []string{"239.1.2.3:7148"}}, // a group without a port
+		{"[ff15::1]", []string{"[ff15::1]:7148"}},
 		{"*:7148", []string{"[::]:7148"}},
 		{"7148", []string{"[::]:7148"}},
 		{"239.1.2.254+2:7148", []string{"239.1.2.254:7148", "239.1.2.255:7148", "239.1.3.0:7148"}},
@@ -64,7 +66,6 @@ func TestParseSourceRefusals(t *testing.T) {
 	for source, want := range map[string]string{
 		"":                         "empty",
 		":":                        `":"`,
-		"239.1.2.3":                "no port",
 		"239.1.2.3:":               "239.1.2.3:",
 		"239.1.2.3:0":              "port",
 		"239.1.2.3:65536":          "65536",
@@ -76,7 +77,6 @@ func TestParseSourceRefusals(t *testing.T) {
 		"example.org:7148":         "not an IP address",
 		"ff15::1:7148":             "ff15::1:7148", // where does the port begin?
 		"[ff15::1:7148":            "[ff15::1",
-		"[ff15::1]":                "[ff15::1]",
 		"239.1.2.3+:7148":          "not a number",
 		"239.1.2.3+-1:7148":        "not a number",
 		"239.1.2.3+x:7148":         "not a number",
@@ -84,6 +84,12 @@ func TestParseSourceRefusals(t *testing.T) {
 		"239.1.2.3+99999999999:80": "not a number",
 		"255.255.255.254+2:7148":   "only 2 addresses",
 		"nosuchfile.pcap":          "nosuchfile.pcap",
+		"10.0.0.1":                 "no port",
+		"239.1.2.3:1@nosuchfile":   "nosuchfile",
+		"x@parse.go":               "before the @",
+		"tcp://:1@parse.go":        "before the @",
+		"vlan9999/:1@parse.go":     "not a VLAN",
+		"vlan/:1@parse.go":         "not a VLAN",
 		"tcp://":                   "no port number (one of TCP is like tcp://:7148",
 		"tcp://nosuchfile.pcap":    "no port number",
 		"tcp://:":                  "no port number",

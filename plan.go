@@ -40,12 +40,19 @@ var thisMachine = resolver{netif.Lookup, netif.Lowers, netif.Masters, netif.Over
 type planStream struct {
 	name    string
 	spare   bool // it has no sources yet
-	files   []string
+	files   []planFile
 	tcp     []netip.AddrPort // listened on, for a connection each
 	udp     []planEndpoint   // received on UDP sockets
 	links   map[int]string   // interfaces that the latter come in on, by index
 	devices []*planDevice    // that carry the others
 	xdp     []planLink       // the others, on the interfaces that were named
+}
+
+// planFile is a capture, and what of it is wanted.
+type planFile struct {
+	path      string
+	endpoints []netip.AddrPort // none: all
+	vlan      int              // -1: any
 }
 
 // live says whether packets come from a network that does not wait for us. A file
@@ -60,10 +67,10 @@ func (s *planStream) queues() (n int) {
 	return n
 }
 
-// threads is how many threads feed the stream: one for each queue, file and
-// connection, and one for all UDP sockets.
+// threads is how many threads feed the stream: one for each queue and
+// connection, one for all files, and one for all UDP sockets.
 func (s *planStream) threads() int {
-	n := s.queues() + len(s.files) + len(s.tcp)
+	n := s.queues() + min(len(s.files), 1) + len(s.tcp)
 	if s.hasSockets() {
 		n++
 	}
@@ -136,7 +143,7 @@ func makePlan(c *Config, machine resolver) (*plan, error) {
 				return nil, fmt.Errorf("speadx: %w", err)
 			}
 			if src.File != "" {
-				ps.files = append(ps.files, src.File)
+				ps.files = append(ps.files, planFile{src.File, src.Endpoints, src.VLAN})
 				continue
 			}
 			for _, ep := range src.Endpoints {

@@ -27,7 +27,7 @@ func planned(p *plan) string {
 			fmt.Fprintf(&b, " by %s", d.facts.Name)
 		}
 		for _, f := range s.files {
-			fmt.Fprintf(&b, " from %s", f)
+			fmt.Fprintf(&b, " from %s", f.path)
 		}
 		b.WriteByte('\n')
 	}

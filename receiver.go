@@ -14,6 +14,7 @@ import (
 
 	"github.com/speadx/speadx/heap"
 	"github.com/speadx/speadx/internal/bell"
+	"github.com/speadx/speadx/internal/filter"
 	"github.com/speadx/speadx/internal/netif"
 	"github.com/speadx/speadx/internal/sched"
 	"github.com/speadx/speadx/internal/source"
@@ -46,7 +47,8 @@ type Receiver struct {
 	vitals    vitals        // of the interfaces
 	downs     chan struct{} // a thread has found its interface down
 
-	groupsSeen groupsSeen // by Groups
+	accept     filter.Filter // of datagrams in capture files; nil: all
+	groupsSeen groupsSeen    // by Groups
 
 	turn     atomic.Uint32 // of the stream that Next looks at first
 	leftover atomic.Uint64 // packets that shutting down did not wait for

@@ -113,6 +113,7 @@ func (r *Receiver) Stats() Stats {
 		s.Fates[ledger.OtherEndpoint] += c.OtherEndpoint
 		s.Fates[ledger.Fragment] += c.Fragment
 		s.Fates[ledger.ChainTooLong] += c.TooLong
+		s.Fates[ledger.CaptureCut] += c.CaptureCut
 		// The datagram, or the connection, ends before the packet in it does.
 		s.Fates[ledger.PayloadOverflow] += c.Truncated
 		s.Fates[ledger.KernelDropped] += c.KernelDropped
@@ -123,7 +124,7 @@ func (r *Receiver) Stats() Stats {
 			s.Packets += c.SuperFrames
 			continue
 		}
-		s.Packets += c.Packets + c.NotIPUDP + c.OtherEndpoint + c.Fragment + c.Truncated + c.TooLong + c.KernelDropped
+		s.Packets += c.Packets + c.NotIPUDP + c.OtherEndpoint + c.Fragment + c.Truncated + c.CaptureCut + c.TooLong + c.KernelDropped
 	}
 	over := r.over.Load()
 	if !over {

@@ -242,7 +242,7 @@ func (t *thread) notice(now int64) {
 // nothing comes for while others are busy.
 func (t *thread) tick(batch *source.Batch, empty bool) {
 	t.ticked = batch.Now
-	if empty {
+	if empty && !t.file { // a pipe's time is that of its packets
 		t.ticked, _ = source.Clock()
 		t.notice(t.ticked)
 	}

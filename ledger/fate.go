@@ -39,6 +39,7 @@ const (
 
 	// Fates on the way to the assembler.
 
+	CaptureCut
 	ChainTooLong
 	Shutdown
 	NotIPUDP
@@ -129,6 +130,9 @@ var fates = [NumFates]Row{
 	AfterStop: {Name: "after_stop", Stage: Assembly, Unit: Packets,
 		Meaning: "The packet came after the end of its stream."},
 
+	CaptureCut: {Name: "capture_cut", Stage: Socket, Unit: Packets, Loss: true,
+		Meaning: "The capture file holds only the beginning of the packet: it was made with a snap length.",
+		Remedy:  "Capture whole packets (tcpdump -s 0)."},
 	ChainTooLong: {Name: "chain_too_long", Stage: Socket, Unit: Packets, Loss: true,
 		Meaning: "The packet was longer than 64 KiB.",
 		Remedy:  "Make the sender use smaller packets."},

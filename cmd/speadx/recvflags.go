@@ -25,6 +25,7 @@ type recvFlags struct {
 	interfaces []string
 	mode       string
 	tcp        bool
+	filter     string
 	queues     string
 	heapSize   units.Size
 	concurrent int
@@ -74,6 +75,7 @@ func (f *recvFlags) groups() []flagGroup {
 	fs := what.flags
 	fs.StringSliceVarP(&f.interfaces, "interface", "i", nil, "receive on the interface `NAME`, a VLAN or bond too; may be repeated (default that of the address or of the group's route)")
 	fs.StringVar(&f.mode, "mode", "auto", "receive in `MODE` auto, zerocopy, native, generic or udp")
+	fs.StringVar(&f.filter, "filter", "", "of capture files take the datagrams that match `EXPR`, as tcpdump has it: 'dst host 239.1.2.3 and udp port 7148', 'vlan 7'")
 	fs.BoolVar(&f.tcp, "tcp", false, "all sources but files are of TCP, as those that begin with tcp://")
 	fs.StringVar(&f.queues, "queues", "all", "take packets from the receive queues in `LIST`, such as 0,2-3, or all")
 	fs.BoolVar(&f.joint, "joint", false, "all sources are one stream")
@@ -144,6 +146,7 @@ func (f *recvFlags) config(fs *pflag.FlagSet, sources []string) (c speadx.Config
 		SpareStreams:  f.spare,
 		PoolMin:       int(f.poolMin),
 		MaxAge:        f.maxAge,
+		Filter:        f.filter,
 		CarrierWait:   f.carrier,
 		IgnoreStop:    !f.stopOnStop,
 		Incomplete:    f.incomplete,
@@ -234,7 +237,7 @@ func (f *recvFlags) config(fs *pflag.FlagSet, sources []string) (c speadx.Config
 		return c, &sourceError{err}
 	}
 	if f.joint {
-		c.Streams = []speadx.Stream{{Source: sources[0], Sources: sources[1:]}}
+		c.Streams = []speadx.Stream{{Source: sources[0], Sources: sources[1:], Joint: true}}
 	} else {
 		for _, s := range sources {
 			c.Streams = append(c.Streams, speadx.Stream{Source: s})
@@ -283,6 +286,9 @@ func (f *recvFlags) checkSources(fs *pflag.FlagSet, mode speadx.Mode, sources []
 		if err != nil {
 			return err
 		}
+		if src.File != "" {
+			continue
+		}
 		for _, ep := range src.Endpoints {
 			d := destination{ep, src.TCP}
 			if other, ok := seen[d]; ok {
@@ -328,6 +334,9 @@ func (f *recvFlags) withoutEffect(in *speadx.Info) []string {
 		idle("nothing comes over UDP sockets", "gro", "buffer")
 	case !udp:
 		idle("nothing comes over UDP sockets", "gro")
+	}
+	if !slices.ContainsFunc(in.Streams, func(s speadx.StreamInfo) bool { return len(s.Files) > 0 }) {
+		idle("no packets come from capture files", "filter")
 	}
 	if f.quiet {
 		idle("--quiet prints no heaps", "descriptors", "values")

@@ -49,6 +49,7 @@ type Datagram struct {
 	Src, Dst netip.AddrPort
 	Offset   int // of the payload in the frame, never past the first segment
 	Len      int // bytes of payload, over all segments
+	VLAN     int // id of the innermost VLAN tag; -1: there is none
 }
 
 // The EtherTypes of interest (IEEE 802 numbers).
@@ -85,6 +86,7 @@ func Parse(first []byte, size int, d *Datagram) Verdict {
 // ParseNetwork is [Parse] for a frame with another link layer than Ethernet:
 // etherType says what begins at offset, which may be a VLAN tag.
 func ParseNetwork(etherType uint16, first []byte, offset, size int, d *Datagram) Verdict {
+	d.VLAN = -1
 	for tags := 0; etherType == TypeVLAN || etherType == TypeSVLAN; tags++ {
 		if tags == 2 {
 			return NotIPUDP
@@ -92,6 +94,7 @@ func ParseNetwork(etherType uint16, first []byte, offset, size int, d *Datagram)
 		if len(first) < offset+vlanSize {
 			return Truncated
 		}
+		d.VLAN = int(binary.BigEndian.Uint16(first[offset:]) & 0xfff)
 		etherType = binary.BigEndian.Uint16(first[offset+2:])
 		offset += vlanSize
 	}
@@ -176,7 +179,7 @@ func parseUDP(first []byte, offset, end, size int, src, dst netip.Addr, d *Datag
 // fragment gives d the addresses of a fragment whose IP payload begins at
 // offset. Only the first fragment of a datagram has ports.
 func fragment(first []byte, offset int, isFirst bool, src, dst netip.Addr, d *Datagram) {
-	*d = Datagram{}
+	*d = Datagram{VLAN: d.VLAN}
 	if !isFirst || len(first) < offset+udpSize {
 		return
 	}

@@ -68,16 +68,16 @@ func TestParse(t *testing.T) {
 		want        Verdict
 		d           Datagram // of OK and of a first fragment
 	}{
-		{name: "IPv4", frame: plain4, d: Datagram{src4, dst4, 42, 12}},
-		{name: "IPv6", frame: plain6, d: Datagram{src6, dst6, 62, 12}},
-		{name: "one VLAN tag", frame: vlan4, d: Datagram{src4, dst4, 46, 12}},
-		{name: "two VLAN tags", frame: qinq6, d: Datagram{src6, dst6, 70, 12}},
-		{name: "IPv4 options", frame: option, d: Datagram{src4, dst4, 46, 12}},
-		{name: "Ethernet padding", frame: plain4 + "\xde\xad\xbe\xef\xde\xad", d: Datagram{src4, dst4, 42, 12}},
-		{name: "no payload", frame: macs + "\x08\x00" + ip4("", -1, 0, 17, udp(src4, dst4, -1, "")), d: Datagram{src4, dst4, 42, 0}},
-		{name: "UDP shorter than IP", frame: macs + "\x08\x00" + ip4("", -1, 0, 17, udp(src4, dst4, 8+5, payload)), d: Datagram{src4, dst4, 42, 5}},
-		{name: "payload in later segments", frame: macs + "\x08\x00" + ip4("", 20+8+9000, 0, 17, udp(src4, dst4, 9008, payload)), more: 9000 - 12, d: Datagram{src4, dst4, 42, 9000}},
-		{name: "as long as it gets", frame: macs + "\x08\x00" + ip4("", 65535, 0, 17, udp(src4, dst4, 65515, payload)), more: 65535, d: Datagram{src4, dst4, 42, 65507}},
+		{name: "IPv4", frame: plain4, d: Datagram{src4, dst4, 42, 12, -1}},
+		{name: "IPv6", frame: plain6, d: Datagram{src6, dst6, 62, 12, -1}},
+		{name: "one VLAN tag", frame: vlan4, d: Datagram{src4, dst4, 46, 12, 42}},
+		{name: "two VLAN tags", frame: qinq6, d: Datagram{src6, dst6, 70, 12, 42}},
+		{name: "IPv4 options", frame: option, d: Datagram{src4, dst4, 46, 12, -1}},
+		{name: "Ethernet padding", frame: plain4 + "\xde\xad\xbe\xef\xde\xad", d: Datagram{src4, dst4, 42, 12, -1}},
+		{name: "no payload", frame: macs + "\x08\x00" + ip4("", -1, 0, 17, udp(src4, dst4, -1, "")), d: Datagram{src4, dst4, 42, 0, -1}},
+		{name: "UDP shorter than IP", frame: macs + "\x08\x00" + ip4("", -1, 0, 17, udp(src4, dst4, 8+5, payload)), d: Datagram{src4, dst4, 42, 5, -1}},
+		{name: "payload in later segments", frame: macs + "\x08\x00" + ip4("", 20+8+9000, 0, 17, udp(src4, dst4, 9008, payload)), more: 9000 - 12, d: Datagram{src4, dst4, 42, 9000, -1}},
+		{name: "as long as it gets", frame: macs + "\x08\x00" + ip4("", 65535, 0, 17, udp(src4, dst4, 65515, payload)), more: 65535, d: Datagram{src4, dst4, 42, 65507, -1}},
 
 		{name: "ARP", frame: macs + "\x08\x06" + plain4, want: NotIPUDP},
 		{name: "LLC", frame: macs + "\x00\x26" + plain4, want: NotIPUDP},
@@ -90,12 +90,12 @@ func TestParse(t *testing.T) {
 		{name: "IPv4 behind the type of IPv6", frame: macs + "\x86\xdd" + plain4[14:], want: NotIPUDP},
 		{name: "IPv4 header of 16 bytes", frame: macs + "\x08\x00\x44" + plain4[15:], want: NotIPUDP},
 
-		{name: "first fragment", frame: macs + "\x08\x00" + ip4("", -1, 0x2000, 17, udp4), want: Fragment, d: Datagram{Src: src4, Dst: dst4}},
-		{name: "middle fragment", frame: macs + "\x08\x00" + ip4("", -1, 0x2462, 17, udp4), want: Fragment},
-		{name: "last fragment", frame: macs + "\x08\x00" + ip4("", -1, 0x08c4, 17, udp4), want: Fragment},
+		{name: "first fragment", frame: macs + "\x08\x00" + ip4("", -1, 0x2000, 17, udp4), want: Fragment, d: Datagram{Src: src4, Dst: dst4, VLAN: -1}},
+		{name: "middle fragment", frame: macs + "\x08\x00" + ip4("", -1, 0x2462, 17, udp4), want: Fragment, d: Datagram{VLAN: -1}},
+		{name: "last fragment", frame: macs + "\x08\x00" + ip4("", -1, 0x08c4, 17, udp4), want: Fragment, d: Datagram{VLAN: -1}},
 		{name: "fragment of TCP", frame: macs + "\x08\x00" + ip4("", -1, 0x2000, 6, udp4), want: NotIPUDP},
-		{name: "first IPv6 fragment", frame: macs + "\x86\xdd" + ip6(44, -1, "\x11\x00\x00\x01\x00\x00\x00\x09"+udp6), want: Fragment, d: Datagram{Src: src6, Dst: dst6}},
-		{name: "later IPv6 fragment", frame: macs + "\x86\xdd" + ip6(44, -1, "\x11\x00\x04\xd1\x00\x00\x00\x09"+udp6), want: Fragment},
+		{name: "first IPv6 fragment", frame: macs + "\x86\xdd" + ip6(44, -1, "\x11\x00\x00\x01\x00\x00\x00\x09"+udp6), want: Fragment, d: Datagram{Src: src6, Dst: dst6, VLAN: -1}},
+		{name: "later IPv6 fragment", frame: macs + "\x86\xdd" + ip6(44, -1, "\x11\x00\x04\xd1\x00\x00\x00\x09"+udp6), want: Fragment, d: Datagram{VLAN: -1}},
 		{name: "IPv6 fragment of TCP", frame: macs + "\x86\xdd" + ip6(44, -1, "\x06\x00\x00\x01\x00\x00\x00\x09"+udp6), want: NotIPUDP},
 
 		{name: "IP longer than the frame", frame: macs + "\x08\x00" + ip4("", 20+8+12+1, 0, 17, udp4), want: Truncated},
@@ -186,7 +186,7 @@ func TestParseNetwork(t *testing.T) {
 	if got := ParseNetwork(TypeIPv4, []byte(cooked), 16, len(cooked), &d); got != OK {
 		t.Fatalf("ParseNetwork = %v, want %v", got, OK)
 	}
-	if want := (Datagram{src4, dst4, 44, 12}); d != want {
+	if want := (Datagram{src4, dst4, 44, 12, -1}); d != want {
 		t.Errorf("ParseNetwork gives %+v, want %+v", d, want)
 	}
 }

@@ -83,11 +83,11 @@ func rawFrames(t *testing.T, path string) (frames [][]byte) {
 		t.Fatal(err)
 	}
 	for {
-		data, _, _, err := records.next()
+		r, err := records.next()
 		if err != nil {
 			return frames
 		}
-		frames = append(frames, append([]byte(nil), data...))
+		frames = append(frames, append([]byte(nil), r.data...))
 	}
 }
 

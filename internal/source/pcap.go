@@ -1,18 +1,12 @@
 package source
 
 import (
-	"bufio"
-	"encoding/binary"
-	"errors"
 	"fmt"
-	"io"
-	"os"
+	"math"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
-	"github.com/gopacket/gopacket"
-	"github.com/gopacket/gopacket/layers"
-	"github.com/gopacket/gopacket/pcapgo"
 	"github.com/speadx/speadx/heap"
 	"github.com/speadx/speadx/internal/frame"
 )
@@ -39,28 +33,28 @@ const (
 	fileLookahead = 1024
 )
 
-// PCAP reads a capture file, pcap or pcapng, with Ethernet or Linux cooked link
-// layer. Time is the file's: [Batch.Now] is when the packets were captured, and
-// never goes back.
+// PCAP reads capture files, pcap or pcapng, plain or compressed by gzip or zstd, or a pipe.
+// Several files are read as one, in the order of time. [Batch.Now] is when the packets were
+// captured, and never goes back.
 //
-// A file that ends inside a record, or is damaged, gives what stands before, and
-// then an error. Position counts the file's records. Receive never waits.
+// A file that ends inside a record, or is damaged, gives what stands before, and then an
+// error. Position counts records. Receive waits for a pipe only.
 type PCAP struct {
-	name      string
-	file      io.Closer
-	records   recordReader
-	endpoints lookup
-	cutter    cutter
-	counters  counters
+	name     string
+	close    func() error
+	pipe     *pipe // nil: files
+	records  recordReader
+	wants    []*wants // by file
+	accept   func(*frame.Datagram) bool
+	cutter   cutter
+	counters counters
 
 	arena []byte // len is what the batch, and the datagram in the cutter, use
 	now   int64
 
 	// The record that was read and belongs to the next batch.
 	held bool
-	data []byte
-	at   int64
-	link layers.LinkType
+	rec  record
 
 	read    uint64 // records taken into batches
 	settled atomic.Uint64
@@ -69,49 +63,122 @@ type PCAP struct {
 
 var _ Source = (*PCAP)(nil)
 
-// OpenPCAP opens a capture file. Datagrams to endpoints are handed on with their
-// stream; without endpoints all datagrams are, with the given stream.
-func OpenPCAP(path string, endpoints *Endpoints, stream int32) (*PCAP, error) {
-	f, err := os.Open(path)
+// Capture is a file or pipe, and what of it is wanted.
+type Capture struct {
+	Path string // "-" is standard input
+	// Wanted are the destinations that are handed on, each with its stream. None: all are,
+	// with Stream.
+	Wanted []Wanted
+	Stream int32
+}
+
+// Wanted is a destination in a capture.
+type Wanted struct {
+	Addr   netip.AddrPort // an unspecified address stands for every address
+	VLAN   int            // 0 is no tag; -1 is any
+	Stream int32
+}
+
+// wants finds the stream of a datagram. It belongs to one goroutine.
+type wants struct {
+	any    lookup // of every VLAN
+	byVLAN map[int]*lookup
+}
+
+func newWants(c *Capture) (*wants, error) {
+	w := &wants{any: newLookup(nil, c.Stream), byVLAN: map[int]*lookup{}}
+	if len(c.Wanted) == 0 {
+		return w, nil
+	}
+	lists := map[int][]Endpoint{-1: nil}
+	for _, d := range c.Wanted {
+		lists[d.VLAN] = append(lists[d.VLAN], Endpoint{d.Addr, d.Stream})
+	}
+	for vlan, list := range lists {
+		e, err := NewEndpoints(list)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", c.Path, err)
+		}
+		if l := newLookup(e, 0); vlan < 0 {
+			w.any = l
+		} else {
+			w.byVLAN[vlan] = &l
+		}
+	}
+	return w, nil
+}
+
+func (w *wants) find(d *frame.Datagram) (int32, bool) {
+	if len(w.byVLAN) > 0 {
+		if l := w.byVLAN[max(d.VLAN, 0)]; l != nil {
+			if stream, ok := l.find(d.Dst); ok {
+				return stream, true
+			}
+		}
+	}
+	return w.any.find(d.Dst)
+}
+
+// OpenPCAP opens captures. Several are merged by time. accept, if it is not nil, says of each
+// datagram whether it is handed on; the others are counted as OtherEndpoint.
+func OpenPCAP(captures []Capture, accept func(*frame.Datagram) bool) (*PCAP, error) {
+	var files []*captureFile
+	var all []*wants
+	for i, c := range captures {
+		files = append(files, &captureFile{name: c.Path, index: i})
+		w, err := newWants(&c)
+		if err != nil {
+			return nil, fmt.Errorf("capture file: %w", err)
+		}
+		all = append(all, w)
+	}
+	if len(files) == 1 {
+		f := files[0]
+		if err := f.open(); err != nil {
+			return nil, err
+		}
+		p := newPCAP(f, f.name, all, accept)
+		p.close, p.pipe = f.close, f.in.pipe
+		return p, nil
+	}
+	m, err := newMerge(files)
 	if err != nil {
-		return nil, fmt.Errorf("capture file: %w", err)
+		return nil, err
 	}
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s is not a regular file", path)
-	}
-	var p *PCAP
-	if err == nil {
-		p, err = newPCAP(f, path, endpoints, stream)
-	}
-	if err != nil {
-		f.Close()
-		return nil, fmt.Errorf("capture file: %w", err)
-	}
-	p.file = f
+	p := newPCAP(m, fmt.Sprintf("%s and %d more", files[0].name, len(files)-1), all, accept)
+	p.close = m.close
 	return p, nil
 }
 
-func newPCAP(r io.Reader, name string, endpoints *Endpoints, stream int32) (*PCAP, error) {
-	records, err := newRecordReader(r)
-	if err != nil {
-		return nil, fmt.Errorf("%s %w", name, err)
-	}
+func newPCAP(records recordReader, name string, all []*wants, accept func(*frame.Datagram) bool) *PCAP {
 	return &PCAP{
-		name:      name,
-		records:   records,
-		endpoints: newLookup(endpoints, stream),
-		cutter:    newCutter(true),
-		arena:     make([]byte, 0, pcapArena),
-	}, nil
+		name:    name,
+		close:   func() error { return nil },
+		records: records,
+		wants:   all,
+		accept:  accept,
+		cutter:  newCutter(true),
+		arena:   make([]byte, 0, pcapArena),
+	}
 }
 
 // Receive implements [Source].
-func (p *PCAP) Receive(b *Batch, _ time.Duration) (int, error) {
+func (p *PCAP) Receive(b *Batch, timeout time.Duration) (int, error) {
 	b.reset()
 	p.cutter.reset()
 	if !p.cutter.active {
 		p.arena = p.arena[:0]
+	}
+	if p.idle() {
+		b.wait()
+		ready, err := p.pipe.wait(timeout)
+		b.work()
+		if err != nil {
+			p.err = fmt.Errorf("capture file: %s: %w", p.name, err)
+		}
+		if !ready {
+			return 0, p.err
+		}
 	}
 	p.fill(b)
 	b.Now, b.Wall = p.now, p.now
@@ -120,6 +187,27 @@ func (p *PCAP) Receive(b *Batch, _ time.Duration) (int, error) {
 		return 0, p.err
 	}
 	return len(b.Packets), nil
+}
+
+// idle reports whether there is nothing to do but wait for a pipe.
+func (p *PCAP) idle() bool {
+	if p.pipe == nil || p.err != nil || p.held || p.cutter.active {
+		return false
+	}
+	f := p.records.(*captureFile)
+	return buffered(f.records) == 0
+}
+
+// buffered is how many bytes of a plain capture have been read and not looked at. Of a
+// compressed one nothing can be said: its Receive waits for a record.
+func buffered(r recordReader) int {
+	switch r := r.(type) {
+	case *classicRecords:
+		return r.r.Buffered()
+	case *ngRecords:
+		return r.guard.r.Buffered() + len(r.guard.block) - r.guard.off
+	}
+	return 1
 }
 
 func (p *PCAP) fill(b *Batch) {
@@ -137,21 +225,21 @@ func (p *PCAP) fill(b *Batch) {
 			if p.err != nil {
 				return
 			}
-			if p.data, p.at, p.link, p.err = p.records.next(); p.err != nil {
-				if p.err != io.EOF {
-					p.err = fmt.Errorf("capture file: %s: record %d: %w", p.name, p.read+1, p.err)
-				}
+			if p.idle() && p.read+batchRecords > end {
+				return // what has come is not kept waiting for more
+			}
+			if p.rec, p.err = p.records.next(); p.err != nil {
 				return
 			}
 			p.held = true
 		}
-		late := p.at > p.now+batchSpan && len(b.Packets) > 0
-		if late || cap(p.arena)-len(p.arena) < len(p.data) {
+		late := p.rec.at > p.now+batchSpan && len(b.Packets) > 0
+		if late || cap(p.arena)-len(p.arena) < len(p.rec.data) {
 			return
 		}
 		p.held = false
 		p.read++
-		p.now = max(p.now, p.at)
+		p.now = max(p.now, p.rec.at)
 		p.parse()
 	}
 }
@@ -159,7 +247,8 @@ func (p *PCAP) fill(b *Batch) {
 // parse takes the record in hand into the cutter, if it is a datagram of ours.
 func (p *PCAP) parse() {
 	var d frame.Datagram
-	switch parseLink(p.link, p.data, &d) {
+	r := &p.rec
+	switch parseLink(r.link, r.data, &d) {
 	case frame.NotIPUDP:
 		p.counters.notIPUDP.Add(1)
 		return
@@ -167,156 +256,49 @@ func (p *PCAP) parse() {
 		p.counters.fragment.Add(1)
 		return
 	case frame.Truncated:
-		p.counters.truncated.Add(1)
+		if r.cut {
+			p.counters.captureCut.Add(1)
+		} else {
+			p.counters.truncated.Add(1)
+		}
 		return
 	}
-	stream, ok := p.endpoints.find(d.Dst)
-	if !ok {
+	stream, ok := p.wants[r.file].find(&d)
+	if !ok || p.accept != nil && !p.accept(&d) {
 		p.counters.otherEndpoint.Add(1)
 		return
 	}
 	from := len(p.arena)
-	p.arena = append(p.arena, p.data[d.Offset:d.Offset+d.Len]...)
+	p.arena = append(p.arena, r.data[d.Offset:d.Offset+d.Len]...)
 	p.cutter.begin(p.arena[from:], nil, d.Len, stream, heap.SenderOf(d.Src))
-}
-
-// parseLink parses a captured frame behind its link layer.
-func parseLink(link layers.LinkType, data []byte, d *frame.Datagram) frame.Verdict {
-	// Linux cooked: what the frame holds, as an EtherType, and where.
-	typeAt, offset := 14, 16
-	switch link {
-	case layers.LinkTypeEthernet:
-		return frame.Parse(data, len(data), d)
-	case layers.LinkTypeLinuxSLL:
-	case layers.LinkTypeLinuxSLL2:
-		typeAt, offset = 0, 20
-	default:
-		return frame.NotIPUDP
-	}
-	if len(data) < offset {
-		return frame.Truncated
-	}
-	return frame.ParseNetwork(binary.BigEndian.Uint16(data[typeAt:]), data, offset, len(data), d)
 }
 
 // Release implements [Source].
 func (p *PCAP) Release() { p.settled.Store(p.read) }
 
-// Mark implements [Source].
-func (p *PCAP) Mark() uint64 { return p.settled.Load() + fileLookahead }
+// Mark implements [Source]. A pipe cannot know what is still to come.
+func (p *PCAP) Mark() uint64 {
+	if p.pipe != nil {
+		return math.MaxUint64
+	}
+	return p.settled.Load() + fileLookahead
+}
 
 // Position implements [Source].
 func (p *PCAP) Position() uint64 { return p.settled.Load() }
 
-// Wake implements [Source]. Receive never waits.
-func (p *PCAP) Wake() {}
+// Wake implements [Source].
+func (p *PCAP) Wake() {
+	if p.pipe != nil {
+		p.pipe.wake()
+	}
+}
 
 // Counts implements [Source].
 func (p *PCAP) Counts() Counts { return p.counters.snapshot() }
 
 // Close implements [Source].
-func (p *PCAP) Close() error {
-	if p.file == nil {
-		return nil
-	}
-	f := p.file
-	p.file = nil
-	return f.Close()
-}
+func (p *PCAP) Close() error { return p.close() }
 
 // Name implements [Source].
 func (p *PCAP) Name() string { return p.name }
-
-// recordReader reads the records of a capture file.
-type recordReader interface {
-	// next is the next captured frame, valid until the call after, and its time
-	// in ns since 1970. io.EOF is the end of the file between two records.
-	next() (data []byte, at int64, link layers.LinkType, err error)
-}
-
-var (
-	errEndsInside = errors.New("the file ends inside it (it was cut off, or is still being written)")
-	errEmpty      = errors.New("is empty")
-	errShort      = errors.New("ends inside its header")
-)
-
-// newRecordReader looks at the file's first bytes.
-func newRecordReader(r io.Reader) (recordReader, error) {
-	br := bufio.NewReaderSize(r, maxRecord)
-	magic, err := br.Peek(4)
-	switch {
-	case err == io.EOF && len(magic) == 0:
-		return nil, errEmpty
-	case err == io.EOF:
-		return nil, errShort
-	case err != nil:
-		return nil, fmt.Errorf("cannot be read: %w", err)
-	}
-	switch n := binary.BigEndian.Uint32(magic); {
-	case n == ngSectionHeader:
-		return newNgRecords(br)
-	case n == 0xa1b2c3d4, n == 0xd4c3b2a1, n == 0xa1b23c4d, n == 0x4d3cb2a1: // µs and ns, either byte order
-		return newClassicRecords(br)
-	case n>>16 == 0x1f8b:
-		return nil, errors.New("is compressed by gzip (gunzip it first)")
-	case n == 0x28b52ffd:
-		return nil, errors.New("is compressed by zstd (unzstd it first)")
-	}
-	return nil, fmt.Errorf("is neither a pcap nor a pcapng file: it begins with %x", magic)
-}
-
-// classicRecords reads the original format.
-type classicRecords struct {
-	r      *bufio.Reader
-	reader *pcapgo.Reader
-}
-
-func newClassicRecords(br *bufio.Reader) (*classicRecords, error) {
-	// The reader buffers no further: br is large enough for it.
-	reader, err := pcapgo.NewReader(br)
-	if err == io.EOF || err == io.ErrUnexpectedEOF {
-		return nil, errShort
-	}
-	if err != nil {
-		return nil, fmt.Errorf("is damaged: %w", err)
-	}
-	// What the header says of lengths is not believed: some writers do not keep
-	// to it, and others ask for gigabytes. maxRecord holds instead.
-	reader.SetSnaplen(0)
-	if link := reader.LinkType(); !isKnownLink(link) {
-		return nil, fmt.Errorf("has link type %d (%v): Ethernet and Linux cooked can be read", link, link)
-	}
-	return &classicRecords{r: br, reader: reader}, nil
-}
-
-func isKnownLink(link layers.LinkType) bool {
-	return link == layers.LinkTypeEthernet || link == layers.LinkTypeLinuxSLL || link == layers.LinkTypeLinuxSLL2
-}
-
-func (c *classicRecords) next() ([]byte, int64, layers.LinkType, error) {
-	if _, err := c.r.Peek(1); err != nil {
-		return nil, 0, 0, err // io.EOF between records is the end
-	}
-	data, info, err := c.reader.ZeroCopyReadPacketData()
-	if err == io.EOF || err == io.ErrUnexpectedEOF {
-		err = errEndsInside
-	}
-	if err != nil {
-		return nil, 0, 0, err
-	}
-	return data, nanoseconds(info), c.reader.LinkType(), nil
-}
-
-// nanoseconds is the time of a record since 1970, 0 if it has none. What does
-// not fit is bounded.
-func nanoseconds(info gopacket.CaptureInfo) int64 {
-	const last = 1 << 33 // s, in the year 2242
-	s := info.Timestamp.Unix()
-	switch {
-	case s < 0:
-		return 0
-	case s >= last:
-		return last * int64(time.Second)
-	}
-	return s*int64(time.Second) + int64(info.Timestamp.Nanosecond())
-}

@@ -49,7 +49,13 @@ var captured = []struct {
 
 func openCapture(t testing.TB, path string, e *Endpoints, stream int32) *PCAP {
 	t.Helper()
-	p, err := OpenPCAP(path, e, stream)
+	c := Capture{Path: path, Stream: stream}
+	if e != nil {
+		for addr, stream := range e.exact {
+			c.Wanted = append(c.Wanted, Wanted{addr, -1, stream})
+		}
+	}
+	p, err := OpenPCAP([]Capture{c}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,18 +117,18 @@ func TestPCAPCaptures(t *testing.T) {
 	}
 }
 
-// record is one frame of a capture that a test writes.
-type record struct {
+// testRecord is one frame of a capture that a test writes.
+type testRecord struct {
 	at    time.Time
 	frame []byte
 	whole int // bytes it had on the wire, if it was cut short
 }
 
-func (r record) info() gopacket.CaptureInfo {
+func (r testRecord) info() gopacket.CaptureInfo {
 	return gopacket.CaptureInfo{Timestamp: r.at, CaptureLength: len(r.frame), Length: max(r.whole, len(r.frame))}
 }
 
-func classic(t testing.TB, link layers.LinkType, records ...record) []byte {
+func classic(t testing.TB, link layers.LinkType, records ...testRecord) []byte {
 	t.Helper()
 	var out bytes.Buffer
 	w := pcapgo.NewWriterNanos(&out)
@@ -137,7 +143,7 @@ func classic(t testing.TB, link layers.LinkType, records ...record) []byte {
 	return out.Bytes()
 }
 
-func ng(t testing.TB, link layers.LinkType, records ...record) []byte {
+func ng(t testing.TB, link layers.LinkType, records ...testRecord) []byte {
 	t.Helper()
 	var out bytes.Buffer
 	w, err := pcapgo.NewNgWriter(&out, link)
@@ -157,12 +163,23 @@ func ng(t testing.TB, link layers.LinkType, records ...record) []byte {
 
 var writers = []struct {
 	name  string
-	write func(testing.TB, layers.LinkType, ...record) []byte
+	write func(testing.TB, layers.LinkType, ...testRecord) []byte
 }{{"pcap", classic}, {"pcapng", ng}}
+
+// memoryPCAP reads a capture that is in memory.
+func memoryPCAP(r io.Reader) (*PCAP, error) {
+	f := &captureFile{name: "test.pcap"}
+	var err error
+	if f.records, err = newRecordReader(r); err != nil {
+		return nil, err
+	}
+	w, err := newWants(&Capture{})
+	return newPCAP(f, f.name, []*wants{w}, nil), err
+}
 
 func readPCAP(t testing.TB, file []byte, batch int) ([]got, *PCAP, error) {
 	t.Helper()
-	s, err := newPCAP(bytes.NewReader(file), "test.pcap", nil, 0)
+	s, err := memoryPCAP(bytes.NewReader(file))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -180,16 +197,33 @@ func TestPCAPFormats(t *testing.T) {
 	cooked2 := func(payload []byte) []byte {
 		return append([]byte("\x08\x00\x00\x00\x00\x00\x00\x02\x00\x01\x00\x06\x02\x00\x00\x00\x00\x01\x00\x00"), udpFrame(testDst, payload)[14:]...)
 	}
+	behind := func(header string) func([]byte) []byte {
+		return func(payload []byte) []byte { return append([]byte(header), udpFrame(testDst, payload)[14:]...) }
+	}
 	for _, w := range writers {
 		for _, link := range []struct {
 			name string
 			link layers.LinkType
 			make func([]byte) []byte
-		}{{"Ethernet", layers.LinkTypeEthernet, ethernet}, {"cooked", layers.LinkTypeLinuxSLL, cooked}, {"cooked v2", layers.LinkTypeLinuxSLL2, cooked2}} {
+		}{
+			{"Ethernet", layers.LinkTypeEthernet, ethernet},
+			{"cooked", layers.LinkTypeLinuxSLL, cooked},
+			{"cooked v2", layers.LinkTypeLinuxSLL2, cooked2},
+			{"raw", linkRaw, behind("")},
+			{"raw 12", linkRaw12, behind("")},
+			{"raw 14", linkRaw14, behind("")},
+			{"IPv4", linkIPv4, behind("")},
+			{"null", linkNull, behind("\x02\x00\x00\x00")},
+			{"null of a big-endian machine", linkNull, behind("\x00\x00\x00\x02")},
+			{"loop", linkLoop, behind("\x00\x00\x00\x02")},
+			{"PPP", linkPPP, behind("\x00\x21")},
+			{"PPP with address", linkPPP, behind("\xff\x03\x00\x21")},
+			{"PPP in HDLC", linkPPPHDLC, behind("\xff\x03\x00\x21")},
+		} {
 			t.Run(w.name+" "+link.name, func(t *testing.T) {
-				var records []record
+				var records []testRecord
 				for _, payload := range p {
-					records = append(records, record{at: at, frame: link.make(payload)})
+					records = append(records, testRecord{at: at, frame: link.make(payload)})
 				}
 				list, s, err := readPCAP(t, w.write(t, link.link, records...), 10)
 				if err != nil {
@@ -208,11 +242,11 @@ func TestPCAPFormats(t *testing.T) {
 func TestPCAPTime(t *testing.T) {
 	start := time.Unix(1_700_000_000, 0)
 	for _, w := range writers {
-		var records []record
+		var records []testRecord
 		for k, ms := range []int{0, 1, 2, 100, 101, 50, 5000} {
-			records = append(records, record{at: start.Add(time.Duration(ms) * time.Millisecond), frame: udpFrame(testDst, []byte{byte(k)})})
+			records = append(records, testRecord{at: start.Add(time.Duration(ms) * time.Millisecond), frame: udpFrame(testDst, []byte{byte(k)})})
 		}
-		s, err := newPCAP(bytes.NewReader(w.write(t, layers.LinkTypeEthernet, records...)), "test", nil, 0)
+		s, err := memoryPCAP(bytes.NewReader(w.write(t, layers.LinkTypeEthernet, records...)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -244,7 +278,7 @@ func TestPCAPSuperFrame(t *testing.T) {
 		train = append(train, want[k]...)
 	}
 	want = append(want, []byte("end"))
-	file := classic(t, layers.LinkTypeEthernet, record{frame: udpFrame(testDst, train)}, record{frame: udpFrame(testDst, []byte("end"))})
+	file := classic(t, layers.LinkTypeEthernet, testRecord{frame: udpFrame(testDst, train)}, testRecord{frame: udpFrame(testDst, []byte("end"))})
 	for _, batch := range []int{1, 3, 100} {
 		list, s, err := readPCAP(t, file, batch)
 		if err != nil {
@@ -262,15 +296,15 @@ func TestPCAPCounts(t *testing.T) {
 	fragment := bytes.Clone(whole)
 	fragment[20] = 0x20
 	file := classic(t, layers.LinkTypeEthernet,
-		record{frame: whole},
-		record{frame: whole[:96], whole: len(whole)},
-		record{frame: fragment},
-		record{frame: make([]byte, 60)})
+		testRecord{frame: whole},
+		testRecord{frame: whole[:96], whole: len(whole)},
+		testRecord{frame: fragment},
+		testRecord{frame: make([]byte, 60)})
 	_, s, err := readPCAP(t, file, 10)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c, want := s.Counts(), (Counts{Packets: 1, Bytes: 100, Truncated: 1, Fragment: 1, NotIPUDP: 1}); c != want {
+	if c, want := s.Counts(), (Counts{Packets: 1, Bytes: 100, CaptureCut: 1, Fragment: 1, NotIPUDP: 1}); c != want {
 		t.Errorf("counts %+v, want %+v", c, want)
 	}
 }
@@ -278,7 +312,7 @@ func TestPCAPCounts(t *testing.T) {
 // Cut anywhere, a file gives the packets that are whole and then says so; cut
 // between records it just ends.
 func TestPCAPCutShort(t *testing.T) {
-	records := []record{
+	records := []testRecord{
 		{at: time.Unix(1, 0), frame: udpFrame(testDst, []byte("first"))},
 		{at: time.Unix(1, 0), frame: udpFrame(testDst, []byte("second"))},
 	}
@@ -310,10 +344,18 @@ func TestPCAPCutShort(t *testing.T) {
 
 func TestPCAPRefused(t *testing.T) {
 	dir := t.TempDir()
-	good := classic(t, layers.LinkTypeEthernet, record{frame: udpFrame(testDst, []byte("x"))})
+	good := classic(t, layers.LinkTypeEthernet, testRecord{frame: udpFrame(testDst, []byte("x"))})
 	var zipped bytes.Buffer
 	z := gzip.NewWriter(&zipped)
 	if _, err := z.Write(good); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var twice bytes.Buffer
+	z = gzip.NewWriter(&twice)
+	if _, err := z.Write(zipped.Bytes()); err != nil {
 		t.Fatal(err)
 	}
 	if err := z.Close(); err != nil {
@@ -329,9 +371,10 @@ func TestPCAPRefused(t *testing.T) {
 		{"three-bytes", good[:3], "ends inside its header"},
 		{"half-header", good[:20], "ends inside its header"},
 		{"text", []byte("hello, this is not a capture file"), "neither a pcap nor a pcapng file: it begins with 68656c6c"},
-		{"zip", zipped.Bytes(), "gzip"},
-		{"zstd", []byte("\x28\xb5\x2f\xfd0000"), "zstd"},
-		{"usb", classic(t, layers.LinkTypeLinuxUSB, record{frame: []byte("x")}), "link type"},
+		{"zipped twice", twice.Bytes(), "compressed twice"},
+		{"half a zip", zipped.Bytes()[:5], "gzip"},
+		{"damaged zstd", []byte("\x28\xb5\x2f\xfd0000"), "cannot be read"},
+		{"usb", classic(t, layers.LinkTypeLinuxUSB, testRecord{frame: []byte("x")}), "link type"},
 		{"version", append(bytes.Clone(good[:4]), append([]byte{9, 0}, good[6:]...)...), "version 9"},
 		{"byte-order", []byte("\x0a\x0d\x0d\x0a\x1c\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff\x1c\x00\x00\x00"), "byte-order magic"},
 	} {
@@ -341,7 +384,7 @@ func TestPCAPRefused(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		p, err := OpenPCAP(path, nil, 0)
+		p, err := OpenPCAP([]Capture{{Path: path}}, nil)
 		if err == nil {
 			p.Close()
 			t.Errorf("%s: no error", tt.name)
@@ -349,7 +392,7 @@ func TestPCAPRefused(t *testing.T) {
 			t.Errorf("%s: %v; want it to name the file and say %q", tt.name, err, tt.want)
 		}
 	}
-	if _, err := OpenPCAP(dir, nil, 0); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+	if _, err := OpenPCAP([]Capture{{Path: dir}}, nil); err == nil || !strings.Contains(err.Error(), "neither a file nor a pipe") {
 		t.Errorf("a directory: %v", err)
 	}
 }
@@ -435,7 +478,7 @@ func TestPCAPNGBlocks(t *testing.T) {
 // A header may declare any length and a record pretend any: the source has its
 // own bounds.
 func TestPCAPMemoryIsBounded(t *testing.T) {
-	file := classic(t, layers.LinkTypeEthernet, record{frame: udpFrame(testDst, []byte("x"))})
+	file := classic(t, layers.LinkTypeEthernet, testRecord{frame: udpFrame(testDst, []byte("x"))})
 	binary.LittleEndian.PutUint32(file[16:], 0xffffffff) // snap length
 	hostile := append(bytes.Clone(file), make([]byte, 8)...)
 	hostile = append(hostile, "\xff\xff\xff\x7f\xff\xff\xff\x7f"...) // record of 2 GiB
@@ -454,11 +497,11 @@ func TestPCAPMemoryIsBounded(t *testing.T) {
 
 // A file of others' packets does not hold up whoever wants to stop.
 func TestPCAPReturnsEarly(t *testing.T) {
-	records := make([]record, 3*batchRecords)
+	records := make([]testRecord, 3*batchRecords)
 	for k := range records {
-		records[k] = record{frame: make([]byte, 60)}
+		records[k] = testRecord{frame: make([]byte, 60)}
 	}
-	s, err := newPCAP(bytes.NewReader(classic(t, layers.LinkTypeEthernet, records...)), "test", nil, 0)
+	s, err := memoryPCAP(bytes.NewReader(classic(t, layers.LinkTypeEthernet, records...)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -496,7 +539,7 @@ func TestFileLookahead(t *testing.T) {
 }
 
 func FuzzPCAP(f *testing.F) {
-	frames := []record{
+	frames := []testRecord{
 		{at: time.Unix(1, 0), frame: udpFrame(testDst, speadPacket(1, 6, 10))},
 		{at: time.Unix(2, 0), frame: udpFrame(netip.MustParseAddrPort("10.0.0.1:1"), append(speadPacket(1, 6, 10), speadPacket(2, 4, 0)...))},
 	}
@@ -506,7 +549,7 @@ func FuzzPCAP(f *testing.F) {
 	}
 	f.Add(bytes.Join([][]byte{ngHeader, ngEthernet, ngEnhanced(frames[0].frame, "\x01\x00\x05\x00hello\x00\x00\x00\x00\x00\x00\x00")}, nil), uint8(9))
 	f.Fuzz(func(t *testing.T, file []byte, batch uint8) {
-		s, err := newPCAP(bytes.NewReader(file), "fuzz", nil, 0)
+		s, err := memoryPCAP(bytes.NewReader(file))
 		if err != nil {
 			return
 		}
@@ -536,9 +579,9 @@ func FuzzPCAP(f *testing.F) {
 }
 
 func BenchmarkPCAP(b *testing.B) {
-	var records []record
+	var records []testRecord
 	for k := range 1000 {
-		records = append(records, record{at: time.Unix(0, int64(k)*1000), frame: udpFrame(testDst, speadPacket(k, 6, 8912))})
+		records = append(records, testRecord{at: time.Unix(0, int64(k)*1000), frame: udpFrame(testDst, speadPacket(k, 6, 8912))})
 	}
 	for _, w := range writers {
 		b.Run(w.name, func(b *testing.B) {
@@ -546,7 +589,7 @@ func BenchmarkPCAP(b *testing.B) {
 			b.SetBytes(int64(len(file)))
 			batch := NewBatch(64)
 			for b.Loop() {
-				s, err := newPCAP(bytes.NewReader(file), "bench", nil, 0)
+				s, err := memoryPCAP(bytes.NewReader(file))
 				if err != nil {
 					b.Fatal(err)
 				}

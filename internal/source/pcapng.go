@@ -48,16 +48,16 @@ func newNgRecords(br *bufio.Reader) (*ngRecords, error) {
 	return &ngRecords{guard: guard, reader: reader}, nil
 }
 
-func (n *ngRecords) next() ([]byte, int64, layers.LinkType, error) {
+func (n *ngRecords) next() (record, error) {
 	data, info, err := n.reader.ZeroCopyReadPacketData()
 	if err != nil {
 		if n.guard.err != nil {
 			err = n.guard.err // the reader takes some ends for others
 		}
-		return nil, 0, 0, err
+		return record{}, err
 	}
 	link, _ := info.AncillaryData[0].(layers.LinkType)
-	return data, nanoseconds(info), link, nil
+	return record{data: data, at: nanoseconds(info), link: link, cut: info.CaptureLength < info.Length}, nil
 }
 
 // ngGuard passes on the blocks of a pcapng file that describe and hold packets,

@@ -59,6 +59,7 @@ type Counts struct {
 	OtherEndpoint uint64 // datagrams to nobody's endpoint
 	Fragment      uint64 // fragments of UDP datagrams
 	Truncated     uint64 // datagrams, or packets of a TCP connection, of which the end is missing
+	CaptureCut    uint64 // datagrams of which a capture file holds the beginning only
 	TooLong       uint64 // packets of a TCP connection that are longer than a packet may be
 
 	// SkippedBytes are the bytes of a TCP connection in which no packet begins.
@@ -82,7 +83,7 @@ type Counts struct {
 type counters struct {
 	packets, bytes, superFrames                  atomic.Uint64
 	notIPUDP, otherEndpoint, fragment, truncated atomic.Uint64
-	tooLong, skippedBytes                        atomic.Uint64
+	tooLong, skippedBytes, captureCut            atomic.Uint64
 }
 
 func (c *counters) snapshot() Counts {
@@ -93,6 +94,7 @@ func (c *counters) snapshot() Counts {
 		OtherEndpoint: c.otherEndpoint.Load(),
 		Fragment:      c.fragment.Load(),
 		Truncated:     c.truncated.Load(),
+		CaptureCut:    c.captureCut.Load(),
 		TooLong:       c.tooLong.Load(),
 		SkippedBytes:  c.skippedBytes.Load(),
 		SuperFrames:   c.superFrames.Load(),

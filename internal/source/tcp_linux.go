@@ -18,16 +18,22 @@ const (
 	// once at most. The longest header has room in it many times.
 	tcpMemory = 4 << 20
 
-	// tcpBacklog is how many connections may wait to be accepted. One is, and
-	// then the others are refused.
-	tcpBacklog = 1
+	// tcpBacklog is how many connections may wait to be accepted. One becomes the
+	// connection, and then the others are closed.
+	tcpBacklog = maxSilent
 )
 
-// What the poller calls the sockets of a TCP.
+// What the poller calls the sockets of a TCP. Connections without data are numbered from
+// tcpSilent on.
 const (
 	tcpListener = iota
 	tcpConnection
+	tcpSilent
 )
+
+// maxSilent is how many connections without data there may be. When one more comes the
+// oldest is closed.
+const maxSilent = 16
 
 // TCPConfig says where a connection is awaited.
 type TCPConfig struct {
@@ -45,8 +51,9 @@ type TCPInfo struct {
 	Notes  []string       // what could not be had, and the remedy
 }
 
-// TCP receives on one connection, as spead2 does: it listens on an address,
-// accepts the first that connects, and listens no more. SPEAD packets follow each
+// TCP receives on one connection, as spead2 does: it listens on an address, takes the first
+// connection on which data comes, and listens no more. Connections that close without data
+// are ignored: monitoring programs probe a port so. SPEAD packets follow each
 // other in the connection's bytes. Nothing is lost on the way: while nobody calls
 // Receive the kernel's buffer fills up, and then the sender has to wait.
 //
@@ -61,8 +68,11 @@ type TCPInfo struct {
 type TCP struct {
 	name     string
 	info     TCPInfo
-	listener int // -1 once there is a connection
-	conn     int // -1 before and after
+	listener int            // -1 once there is a connection
+	conn     int            // -1 before and after
+	silent   [maxSilent]int // accepted, and no data has come; -1: none
+	peers    [maxSilent]netip.AddrPort
+	nextSlot int // of silent, that is used next
 	peer     netip.AddrPort
 	poller   *poller
 	memory   []byte
@@ -82,6 +92,9 @@ var _ Source = (*TCP)(nil)
 // thread.
 func ListenTCP(c TCPConfig) (*TCP, error) {
 	t := &TCP{name: "tcp " + c.String(), listener: -1, conn: -1}
+	for i := range t.silent {
+		t.silent[i] = -1
+	}
 	if err := t.open(c); err != nil {
 		t.Close()
 		return nil, fmt.Errorf("%s: %w", t.name, err)
@@ -90,7 +103,7 @@ func ListenTCP(c TCPConfig) (*TCP, error) {
 }
 
 func (t *TCP) open(c TCPConfig) (err error) {
-	if t.poller, err = newPoller(2); err != nil {
+	if t.poller, err = newPoller(2 + maxSilent); err != nil {
 		return err
 	}
 	if err := t.listen(c); err != nil {
@@ -103,7 +116,7 @@ func (t *TCP) open(c TCPConfig) (err error) {
 		return fmt.Errorf("map receive buffer: %w", err)
 	}
 	t.framer = newFramer(t.memory, c.Stream, &t.counters)
-	t.ready = make([]int32, 0, 2)
+	t.ready = make([]int32, 0, 2+maxSilent)
 	return nil
 }
 
@@ -188,16 +201,21 @@ func (t *TCP) take(b *Batch, timeout time.Duration) error {
 		return fmt.Errorf("%s: %w", t.name, err)
 	}
 	for _, name := range t.ready {
-		if name == tcpListener {
-			if err := t.accept(); err != nil {
-				return fmt.Errorf("%s: %w", t.name, err)
-			}
+		var err error
+		switch {
+		case name == tcpListener && t.listener >= 0:
+			err = t.accept()
+		case name >= tcpSilent:
+			err = t.hear(int(name - tcpSilent))
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", t.name, err)
 		}
 	}
 	return t.read(b)
 }
 
-// accept takes the connection that waits, if it still does, and listens no more.
+// accept takes the connection that waits, if it still does. Nothing has come on it yet.
 func (t *TCP) accept() error {
 	fd, peer, err := unix.Accept4(t.listener, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 	switch err {
@@ -208,11 +226,45 @@ func (t *TCP) accept() error {
 	default:
 		return fmt.Errorf("accept: %w", err)
 	}
-	t.conn, t.peer = fd, addrPortOf(peer)
+	slot := t.nextSlot
+	t.nextSlot = (slot + 1) % maxSilent
+	t.closeSilent(slot)
+	t.silent[slot], t.peers[slot] = fd, addrPortOf(peer)
+	return t.poller.watch(fd, int32(tcpSilent+slot))
+}
+
+// hear looks at a connection on which something has happened: data, with which it becomes
+// the connection, or its end.
+func (t *TCP) hear(slot int) error {
+	fd := t.silent[slot]
+	if fd < 0 {
+		return nil
+	}
+	var first [1]byte
+	n, _, err := unix.Recvfrom(fd, first[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	switch {
+	case err == unix.EAGAIN, err == unix.EINTR:
+		return nil
+	case err != nil, n == 0:
+		t.closeSilent(slot)
+		return nil
+	}
+	t.silent[slot] = -1
+	t.conn, t.peer = fd, t.peers[slot]
 	t.framer.sender = heap.SenderOf(t.peer)
+	for i := range t.silent {
+		t.closeSilent(i)
+	}
 	unix.Close(t.listener)
 	t.listener = -1
-	return t.poller.watch(fd, tcpConnection)
+	return nil
+}
+
+func (t *TCP) closeSilent(slot int) {
+	if fd := t.silent[slot]; fd >= 0 {
+		unix.Close(fd)
+		t.silent[slot] = -1
+	}
 }
 
 // read reads what the connection has, without waiting, until there are packets. It
@@ -271,6 +323,9 @@ func (t *TCP) Close() error {
 	}
 	t.closed = true
 	errs := []error{t.poller.close()}
+	for i := range t.silent {
+		t.closeSilent(i)
+	}
 	for _, fd := range []int{t.listener, t.conn} {
 		if fd >= 0 {
 			errs = append(errs, unix.Close(fd))

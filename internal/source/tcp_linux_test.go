@@ -190,8 +190,8 @@ func TestTCPOneConnection(t *testing.T) {
 	first, second := connect(t, s.Info().Addr), connect(t, s.Info().Addr)
 	first.write(t, speadPacket(1, 4, 10))
 	checkPackets(t, receiveN(t, s, b, 1), [][]byte{speadPacket(1, 4, 10)})
-	if _, err := unix.Read(second.fd, make([]byte, 1)); !errors.Is(err, unix.ECONNRESET) {
-		t.Errorf("a second connection gives %v", err)
+	if n, err := unix.Read(second.fd, make([]byte, 1)); n > 0 || err != nil && !errors.Is(err, unix.ECONNRESET) {
+		t.Errorf("a second connection gives %d bytes, %v", n, err)
 	}
 	if c, err := net.Dial("tcp", s.Info().Addr.String()); !errors.Is(err, unix.ECONNREFUSED) {
 		t.Errorf("a third connection gives %v", err)
@@ -215,12 +215,44 @@ func TestTCPOneConnection(t *testing.T) {
 	}
 }
 
+// Programs that probe the port, and close or stay silent, do not end reception and do not keep
+// the sender out.
+func TestTCPProbe(t *testing.T) {
+	s := listenTCP(t, "127.0.0.1", TCPConfig{})
+	b := NewBatch(10)
+	connect(t, s.Info().Addr).disconnect()
+	connect(t, s.Info().Addr).reset(t)
+	for range 4 {
+		if n, err := s.Receive(b, 10*time.Millisecond); n != 0 || err != nil {
+			t.Fatalf("Receive = %d, %v", n, err)
+		}
+	}
+	for range maxSilent + 3 { // more than are kept
+		connect(t, s.Info().Addr) // and says nothing
+		if n, err := s.Receive(b, time.Second); n != 0 || err != nil {
+			t.Fatalf("Receive = %d, %v", n, err)
+		}
+	}
+	c := connect(t, s.Info().Addr)
+	want := [][]byte{speadPacket(1, 4, 10), speadPacket(2, 4, 1000)}
+	c.write(t, bytes.Join(want, nil))
+	c.disconnect()
+	list, err := receiveEnd(t, s, b)
+	checkPackets(t, list, want)
+	if err != io.EOF || s.peer != c.addr {
+		t.Errorf("the end is %v, from %v", err, s.peer)
+	}
+}
+
 // Streams of all kinds, through a socket.
 func TestTCPStreams(t *testing.T) {
 	for _, tt := range streams {
 		t.Run(tt.name, func(t *testing.T) {
-			s := listenTCP(t, "127.0.0.1", TCPConfig{})
 			stream := bytes.Join(tt.parts, nil)
+			if len(stream) == 0 {
+				return // a connection without data is ignored: see TestTCPProbe
+			}
+			s := listenTCP(t, "127.0.0.1", TCPConfig{})
 			want := atOnce(stream)
 			c := connect(t, s.Info().Addr)
 			done := make(chan struct{})
@@ -273,9 +305,11 @@ func TestTCPWake(t *testing.T) {
 		s := listenTCP(t, "127.0.0.1", TCPConfig{})
 		b := NewBatch(4)
 		if connected {
-			connect(t, s.Info().Addr)
-			if n, err := s.Receive(b, time.Minute); n != 0 || err != nil || s.conn < 0 {
-				t.Fatalf("Receive = %d, %v", n, err)
+			connect(t, s.Info().Addr).write(t, speadPacket(1, 4, 10)[:4])
+			for s.conn < 0 {
+				if n, err := s.Receive(b, time.Minute); n != 0 || err != nil {
+					t.Fatalf("Receive = %d, %v", n, err)
+				}
 			}
 		}
 		// Before the wait: the next one returns at once.
@@ -410,7 +444,9 @@ func TestTCPRefused(t *testing.T) {
 			again.Close()
 		}
 	}
-	connect(t, s.Info().Addr).disconnect()
+	c := connect(t, s.Info().Addr)
+	c.write(t, speadPacket(1, 4, 10))
+	c.disconnect()
 	if _, err := receiveEnd(t, s, NewBatch(1)); err != io.EOF {
 		t.Error(err)
 	}
