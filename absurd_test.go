@@ -76,6 +76,8 @@ func TestAbsurdSettings(t *testing.T) {
 		add("MaxAge", "", func(c *Config) { c.MaxAge = d })
 		add("CarrierWait", "", func(c *Config) { c.CarrierWait = d })
 	}
+	add("Filter", "", func(c *Config) { c.Filter = "dst host 239.1.2.3 and vlan 7" })
+	add("Filter", `Config.Filter: "host x" is wrong from byte 5 on: `, func(c *Config) { c.Filter = "host x" })
 	add("Streams", "no stream to receive", func(c *Config) { c.Streams = []Stream{} })
 	add("Streams", "source is empty", func(c *Config) { c.Streams = []Stream{{}} })
 	add("Interfaces", "", func(c *Config) { c.Interfaces = []string{} })

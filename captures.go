@@ -11,6 +11,18 @@ import (
 	"github.com/speadx/speadx/internal/source"
 )
 
+// filter is that of datagrams in capture files; nil takes all.
+func (c *Config) filter() (filter.Filter, error) {
+	if c.Filter == "" {
+		return nil, nil
+	}
+	f, err := filter.Parse(c.Filter)
+	if err != nil {
+		return nil, fmt.Errorf("speadx: %w", err)
+	}
+	return f, nil
+}
+
 // splitCaptures makes a stream of each destination of a capture file in which several
 // destinations get SPEAD packets: their heap counts have nothing to do with each other. A
 // stream that names what it wants of a file, or has several sources, stays as it is. notes

@@ -8,9 +8,11 @@ import (
 	"log/slog"
 	"math"
 	"math/bits"
+	"strconv"
 	"time"
 
 	"github.com/speadx/speadx/heap"
+	"github.com/speadx/speadx/internal/filter"
 	"github.com/speadx/speadx/pool"
 	"github.com/speadx/speadx/xsk"
 )
@@ -269,6 +271,12 @@ func (c *Config) Check() error {
 	}
 	if c.ExpectItem != 0 && c.ExpectStep == 0 {
 		return &SettingError{"ExpectItem", c.ExpectItem, "needs ExpectStep, the step of its values"}
+	}
+	if c.Filter != "" {
+		var wrong *filter.Error
+		if _, err := filter.Parse(c.Filter); errors.As(err, &wrong) {
+			return &SettingError{"Filter", strconv.Quote(c.Filter), fmt.Sprintf("is wrong from byte %d on: %s", wrong.Position, wrong.Reason)}
+		}
 	}
 	n := c.Frames
 	if n == 0 || n >= xsk.MinFrames && n <= xsk.MaxFrames && bits.OnesCount(uint(n)) == 1 {

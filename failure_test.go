@@ -152,7 +152,7 @@ func TestRefusals(t *testing.T) {
 		{"source is nothing", func(c *speadx.Config) { c.Streams[0].Source = "" }, []string{"source"}},
 		{"foreign file", func(c *speadx.Config) { c.Streams = append(c.Streams, speadx.Stream{Source: foreign}) }, []string{foreign, "neither a pcap nor a pcapng"}},
 		{"empty file", func(c *speadx.Config) { c.Streams = append(c.Streams, speadx.Stream{Source: empty}) }, []string{empty, "empty"}},
-		{"directory", func(c *speadx.Config) { c.Streams[0].Source = captures }, []string{captures, "regular file"}},
+		{"directory", func(c *speadx.Config) { c.Streams[0].Source = captures }, []string{captures, "neither a file nor a pipe"}},
 		{"any address without an interface", func(c *speadx.Config) { c.Streams[0].Source, c.Interfaces = ":7148", nil }, []string{":7148", "interface"}},
 		{"no route", func(c *speadx.Config) { c.Streams[0].Source, c.Interfaces = "[2001:db8::1]:7148", nil }, []string{"2001:db8::1"}},
 		{"port taken", func(c *speadx.Config) { c.Mode, c.Streams[0].Source = speadx.ModeUDP, ":7999" }, []string{"7999", "taken by this process"}},

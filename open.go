@@ -11,7 +11,6 @@ import (
 
 	"github.com/speadx/speadx/heap"
 	"github.com/speadx/speadx/internal/bell"
-	"github.com/speadx/speadx/internal/filter"
 	"github.com/speadx/speadx/internal/netif"
 	"github.com/speadx/speadx/internal/sched"
 	"github.com/speadx/speadx/internal/source"
@@ -34,11 +33,9 @@ func openOn(ctx context.Context, cfg Config, machine resolver) (*Receiver, error
 	if err != nil {
 		return nil, err
 	}
-	var accept filter.Filter
-	if cfg.Filter != "" {
-		if accept, err = filter.Parse(cfg.Filter); err != nil {
-			return nil, fmt.Errorf("speadx: Config.Filter: %w", err)
-		}
+	accept, err := cfg.filter()
+	if err != nil {
+		return nil, err
 	}
 	notes, err := splitCaptures(&cfg, accept)
 	if err != nil {

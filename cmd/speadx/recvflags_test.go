@@ -102,7 +102,7 @@ func TestRecvConfig(t *testing.T) {
 		{"--incomplete", func(c *speadx.Config) { c.Incomplete = true }},
 		{"[ff15::1]:7148", func(c *speadx.Config) { c.Streams = []speadx.Stream{{Source: "[ff15::1]:7148"}, c.Streams[0]} }},
 		{"--joint 239.1.2.4+3:7148", func(c *speadx.Config) {
-			c.Streams = []speadx.Stream{{Source: "239.1.2.4+3:7148", Sources: []string{"239.1.2.3:7148"}}}
+			c.Streams = []speadx.Stream{{Source: "239.1.2.4+3:7148", Sources: []string{"239.1.2.3:7148"}, Joint: true}}
 		}},
 		{"tcp://:7148", func(c *speadx.Config) { c.Streams = []speadx.Stream{{Source: "tcp://:7148"}, c.Streams[0]} }},
 		{"--affinity 3,5-7", func(c *speadx.Config) { c.CPUs = []int{3, 5, 6, 7} }},
@@ -218,7 +218,7 @@ func TestRecvUsage(t *testing.T) {
 		{"--mem-upper 1 -H 1" + source, "--mem-upper is --heap-size by another name"},
 
 		{"nosuch.pcap", `source "nosuch.pcap" has no port number, and is no file either`},
-		{"239.1.2.3", `source "239.1.2.3" has no port number, and is no file either`},
+		{"10.0.0.1", `source "10.0.0.1" has no port number, and is no file either`},
 		{"239.1.2.3:", "has no port number"},
 		{"239.1.2.3:70000", "70000 is not a port (1 to 65535)"},
 		{"239.1.2.3:0", "0 is not a port (1 to 65535)"},
@@ -272,7 +272,7 @@ func TestRecvFails(t *testing.T) {
 		{"empty capture", []string{file("empty.pcap", nil)}, []string{"empty.pcap is empty"}},
 		{"foreign capture", []string{file("foreign.pcap", []byte("It is not a capture at all, is it?"))}, []string{"foreign.pcap is neither a pcap nor a pcapng file"}},
 		{"capture cut in its header", []string{file("short.pcap", capture[:20])}, []string{"short.pcap ends inside its header"}},
-		{"directory", []string{dir}, []string{"is not a regular file"}},
+		{"directory", []string{dir}, []string{"is neither a file nor a pipe"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := program(append([]string{"recv", "-q"}, tt.args...)...)

@@ -53,8 +53,9 @@ type PCAP struct {
 	now   int64
 
 	// The record that was read and belongs to the next batch.
-	held bool
-	rec  record
+	held     bool
+	rec      record
+	datagram frame.Datagram // of the record; here, as accept could keep it
 
 	read    uint64 // records taken into batches
 	settled atomic.Uint64
@@ -246,9 +247,8 @@ func (p *PCAP) fill(b *Batch) {
 
 // parse takes the record in hand into the cutter, if it is a datagram of ours.
 func (p *PCAP) parse() {
-	var d frame.Datagram
-	r := &p.rec
-	switch parseLink(r.link, r.data, &d) {
+	r, d := &p.rec, &p.datagram
+	switch parseLink(r.link, r.data, d) {
 	case frame.NotIPUDP:
 		p.counters.notIPUDP.Add(1)
 		return
@@ -263,8 +263,8 @@ func (p *PCAP) parse() {
 		}
 		return
 	}
-	stream, ok := p.wants[r.file].find(&d)
-	if !ok || p.accept != nil && !p.accept(&d) {
+	stream, ok := p.wants[r.file].find(d)
+	if !ok || p.accept != nil && !p.accept(d) {
 		p.counters.otherEndpoint.Add(1)
 		return
 	}
