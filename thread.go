@@ -161,7 +161,8 @@ func (t *thread) outlast(err error, tried bool) error {
 		}
 		return err
 	}
-	if t.down.Swap(&err) == nil {
+	why := err // the parameter itself would be allocated at each call
+	if t.down.Swap(&why) == nil {
 		select {
 		case t.downs <- struct{}{}:
 		default: // it is to be looked at anyway
