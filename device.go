@@ -29,6 +29,7 @@ type device struct {
 	queues  []*xsk.Queue    // kept, as their counters outlive link
 	sources []*source.AFXDP // by queue
 	missed  *netif.Missed
+	drops   *netif.Drops
 
 	endpoints []planDeviceEndpoint // that are received now; under changes once it is open
 
@@ -126,6 +127,7 @@ func (d *device) enable() (err error) {
 	if d.missed, err = netif.NewMissed(d.plan.facts.Index); err != nil {
 		return err
 	}
+	d.drops = netif.NewDrops(d.plan.facts.Index, d.plan.facts.Name, d.plan.facts.Driver)
 	if err := d.link.Enable(); err != nil {
 		return err
 	}
@@ -154,6 +156,7 @@ func (d *device) close() error {
 	}
 	if d.missed != nil {
 		d.missed.Close()
+		d.drops.Close()
 	}
 	errs = append(errs, d.steer.close())
 	return errors.Join(errs...)

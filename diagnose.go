@@ -14,12 +14,13 @@ const blockedLong = 10 * time.Millisecond
 
 // facts are what a diagnosis needs beside the counters.
 type facts struct {
-	slotSize map[string]int64 // of each stream, bytes
-	live     map[string]bool  // streams whose senders do not wait for us, as files and TCP do
-	maxFrame map[string]int   // of each device: bytes of the longest frame that it can receive; 0: no bound
-	frames   map[string]int   // of each device: frames of all its queues
-	unserved map[string]map[int]uint64
-	over     bool // reception has ended, and the rings are closed
+	slotSize   map[string]int64 // of each stream, bytes
+	live       map[string]bool  // streams whose senders do not wait for us, as files and TCP do
+	maxFrame   map[string]int   // of each device: bytes of the longest frame that it can receive; 0: no bound
+	frames     map[string]int   // of each device: frames of all its queues
+	unserved   map[string]map[int]uint64
+	substreams int
+	over       bool // reception has ended, and the rings are closed
 }
 
 // diagnose says what went wrong between two readings of the counters. It is a function of
@@ -41,16 +42,15 @@ func diagnose(before, now *Stats, f *facts) []ledger.Diagnosis {
 		setting string
 		already uint64 // of these, diagnosed otherwise
 	}{
-		{ledger.NICDropped, ledger.NICDrops, "", 0},
 		{ledger.Fragment, ledger.Fragments, "Mode", 0},
 		{ledger.KernelDropped, ledger.KernelDrops, "Frames", tooLong},
 		{ledger.ChainTooLong, ledger.PacketTooLong, "", 0},
-		{ledger.RingFull, ledger.RingOverflow, "RingHeaps", 0},
 	} {
 		if n := rose(v.fate); n > v.already {
 			add(ledger.Diagnosis{Code: v.code, Count: n - v.already, Of: packets, Setting: v.setting})
 		}
 	}
+	diagnoseBytes(before, now, add)
 	for i := range now.Streams {
 		var last StreamStats
 		if i < len(before.Streams) {
@@ -80,12 +80,13 @@ func diagnoseStream(before, now *StreamStats, f *facts, add func(ledger.Diagnosi
 		add(ledger.Diagnosis{Code: ledger.SendersCollide, Stream: now.Name, Count: n, Setting: "BySender", Suggested: 1,
 			Heap: now.Conflict.Cnt, Senders: now.Conflict.Senders})
 	}
-	blocked := time.Duration(now.Counts[ledger.BlockedTime] - before.Counts[ledger.BlockedTime])
-	if f.live[now.Name] && blocked >= blockedLong {
-		add(ledger.Diagnosis{Code: ledger.RingBlocked, Stream: now.Name, Duration: blocked,
-			Count:   now.Counts[ledger.Blocked] - before.Counts[ledger.Blocked],
-			Setting: "RingHeaps", Value: int64(now.Sum.Ring), Suggested: 2 * int64(now.Sum.Ring)})
+	if n := now.Fates[ledger.Late] - before.Fates[ledger.Late]; n > 0 {
+		window := int64(now.Sum.Live / max(f.substreams, 1))
+		add(ledger.Diagnosis{Code: ledger.LatePackets, Stream: now.Name, Count: n, Of: now.Counts[ledger.PacketsFed] - before.Counts[ledger.PacketsFed],
+			Setting: "ConcurrentHeaps", Value: window, Suggested: 2 * window})
 	}
+	diagnoseConsumer(before, now, f, add)
+	diagnoseSources(before, now, add)
 }
 
 // diagnoseDevices looks for packets that were lost between the program and its sockets. It
@@ -98,6 +99,7 @@ func diagnoseDevices(before, now *Stats, f *facts, add func(ledger.Diagnosis)) (
 			last = before.Devices[i]
 		}
 		packets := more(d.Counts[ledger.DeviceMatched], last.Counts[ledger.DeviceMatched])
+		diagnoseNIC(&last, d, packets, add)
 		if n := more(d.tooLong(), last.tooLong()); n > 0 && f.maxFrame[d.Name] > 0 {
 			tooLong += n
 			add(ledger.Diagnosis{Code: ledger.FrameTooSmall, Device: d.Name, Queue: -1, Count: n, Of: packets,

@@ -46,6 +46,7 @@ type Receiver struct {
 	changes   changes       // of the endpoints
 	vitals    vitals        // of the interfaces
 	downs     chan struct{} // a thread has found its interface down
+	settled   atomic.Bool   // no packet comes any more, and all counters are read
 
 	accept     filter.Filter // of datagrams in capture files; nil: all
 	groupsSeen groupsSeen    // by Groups
@@ -274,6 +275,7 @@ func (r *Receiver) shutdown(alive int, threadDone <-chan *thread, failed error) 
 		r.leftover.Add(d.unread())
 		errs = append(errs, d.close())
 	}
+	r.settled.Store(true)
 	r.log.look(r)
 	r.closeErr = errors.Join(errs...)
 	r.err = failed

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/speadx/speadx/heap"
+	"github.com/speadx/speadx/internal/histogram"
 	"github.com/speadx/speadx/internal/source"
 	"github.com/speadx/speadx/ledger"
 	"github.com/speadx/speadx/pool"
@@ -66,6 +67,16 @@ type StreamStats struct {
 	// HighFilling, Ring against Ready, Held against Held.
 	Sum   pool.ShareConfig
 	Slots pool.Counts
+
+	more *streamMore // of a reading of the watch
+}
+
+// streamMore is what the diagnoses of a stream need beside its counters.
+type streamMore struct {
+	at       time.Time
+	sources  []heap.Source
+	sequence heap.Sequence
+	consumer histogram.Snapshot
 }
 
 // DeviceStats are the counters of one network device.
@@ -79,6 +90,12 @@ type DeviceStats struct {
 type QueueStats struct {
 	Queue  int
 	Counts ledger.QueueCounts
+}
+
+// ExpectedBytes is the payload of all heaps, with what is missing.
+func (s *Stats) ExpectedBytes() uint64 {
+	h := s.Heaps()
+	return s.Payload + h[ledger.IncompleteBytes] + h[ledger.MissingHeapBytes]
 }
 
 // Heaps are the counters of all streams together.
@@ -155,12 +172,13 @@ func (r *Receiver) Stats() Stats {
 	}
 	s.Fates[ledger.Shutdown] += r.leftover.Load()
 	s.Unaccounted = int64(s.Packets - s.InFlight - s.Fates.Settled())
-	s.Missing = r.causes.update(&s, time.Now(), over)
+	s.Missing = r.causes.update(&s, time.Now(), over || r.settled.Load())
 	return s
 }
 
 func (d *device) stats() DeviceStats {
 	ds := DeviceStats{Name: d.plan.facts.Name}
+	nic := d.drops.Count()
 	for _, q := range d.queues {
 		n := q.Info().Queue
 		// What was read is read before what was seen, which is so never less.
@@ -181,6 +199,8 @@ func (d *device) stats() DeviceStats {
 			ledger.QueueRxRingFull:         read.Kernel.RxRingFull,
 			ledger.QueueRxInvalidDescs:     read.Kernel.RxInvalidDescs,
 			ledger.QueueRxFillRingEmpty:    read.Kernel.RxFillRingEmpty,
+			ledger.QueueNICDrops:           nic.Queues[n].Drops,
+			ledger.QueueAllocFail:          nic.Queues[n].AllocFail,
 		}})
 	}
 	t := d.steer.program.Total()
@@ -188,8 +208,9 @@ func (d *device) stats() DeviceStats {
 		ledger.DeviceMatched:   t.Matched,
 		ledger.DeviceNoSocket:  t.NoSocket,
 		ledger.DeviceFragments: t.Fragments,
-		ledger.DeviceMissed:    d.missed.Count(),
+		ledger.DeviceMissed:    max(d.missed.Count(), nic.Missed) + nic.Drops,
 		ledger.DevicePassed:    t.Other,
+		ledger.DeviceAllocFail: nic.AllocFail,
 	}
 	return ds
 }

@@ -40,6 +40,7 @@ func newWatch(l *slog.Logger) *watch { return &watch{log: l, found: map[finding]
 // look diagnoses what happened since the last look.
 func (w *watch) look(r *Receiver) {
 	now := r.Stats()
+	r.readMore(&now)
 	for _, d := range diagnose(&w.last, &now, r.facts()) {
 		w.report(d)
 	}
@@ -60,7 +61,8 @@ func (w *watch) report(d ledger.Diagnosis) {
 		sum.First = old.First
 		sum.Count += old.Count
 		sum.Of += old.Of
-		sum.Duration += old.Duration
+		sum.Blocked += old.Blocked
+		sum.Duration = max(d.Duration, old.Duration)
 		sum.Suggested = max(sum.Suggested, old.Suggested)
 		*old = sum
 	} else {
@@ -93,7 +95,7 @@ func (r *Receiver) Diagnoses() []ledger.Diagnosis {
 func (r *Receiver) facts() *facts {
 	f := &facts{
 		slotSize: map[string]int64{}, live: map[string]bool{}, maxFrame: map[string]int{}, frames: map[string]int{},
-		unserved: map[string]map[int]uint64{}, over: r.over.Load(),
+		unserved: map[string]map[int]uint64{}, over: r.over.Load(), substreams: r.cfg.Substreams,
 	}
 	for _, s := range r.streams {
 		f.slotSize[s.plan.name] = int64(s.share.SlotSize())

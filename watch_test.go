@@ -141,7 +141,7 @@ func TestDiagnosisOfCountersThatFall(t *testing.T) {
 	reading := func(matched, nic, dropped, empty uint64) *Stats {
 		s := &Stats{Packets: matched + nic, Devices: []DeviceStats{{
 			Name:   "eth0",
-			Counts: ledger.DeviceCounts{ledger.DeviceMatched: matched},
+			Counts: ledger.DeviceCounts{ledger.DeviceMatched: matched, ledger.DeviceMissed: nic},
 			Queues: []QueueStats{{Counts: ledger.QueueCounts{ledger.QueuePackets: matched - dropped, ledger.QueueRxDropped: dropped, ledger.QueueRxFillRingEmpty: empty}}},
 		}}}
 		s.Fates[ledger.NICDropped], s.Fates[ledger.KernelDropped] = nic, dropped

@@ -133,6 +133,8 @@ type Assembler struct {
 	gaps      *gaps
 	dropped   bool // the tables, by Close; guarded by gaps.mu
 
+	incompleteSize atomic.Uint64 // bytes that incomplete heaps should have had
+
 	beyond   beyond
 	stops    atomic.Int64 // stop items seen, of BySender senders that have stopped
 	conflict atomic.Pointer[Conflict]

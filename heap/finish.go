@@ -27,6 +27,7 @@ func (f *Feeder) finish(r *record, rec int, now int64) {
 	default:
 		f.count.stream[ledger.HeapsIncomplete]++
 		f.count.stream[ledger.IncompleteBytes] += uint64(r.lacks())
+		a.incompleteSize.Add(uint64(r.lacks() + r.committed.Load()))
 		if !a.cfg.Incomplete || bare {
 			f.count.stream[ledger.HeapsDiscarded]++
 			f.count.stream[ledger.DiscardedBytes] += uint64(r.committed.Load())

@@ -79,12 +79,14 @@ type Stats struct {
 	Conflict Conflict
 	Senders  int // senders heard; the 1025th and all after it are one
 
+	IncompleteSize uint64 // bytes that the incomplete heaps should have had
+
 	Oversize int64 // length of the first heap refused for its size, bytes; 0: none was
 }
 
 // Stats may be called from any goroutine, at any time.
 func (a *Assembler) Stats() Stats {
-	s := Stats{Senders: int(a.senders.heard.Load()), Oversize: a.oversize.Load()}
+	s := Stats{Senders: int(a.senders.heard.Load()), Oversize: a.oversize.Load(), IncompleteSize: a.incompleteSize.Load()}
 	for i := range a.feeders {
 		a.feeders[i].board.addTo(&s)
 	}

@@ -4,6 +4,14 @@ import "log/slog"
 
 // The codes of what the receiver finds by itself.
 const (
+	NetworkLoss        Code = "network_loss"
+	HeapsGone          Code = "heaps_missing"
+	RegularHeaps       Code = "regular_heaps"
+	RegularBytes       Code = "regular_bytes"
+	SourceSilent       Code = "source_silent"
+	Unreadable         Code = "unreadable_packets"
+	LatePackets        Code = "late_packets"
+	ConsumerSlow       Code = "consumer_slow"
 	CarrierLost        Code = "carrier_lost"
 	CarrierBack        Code = "carrier_back"
 	NotEthernet        Code = "not_ethernet"
@@ -33,6 +41,34 @@ const (
 )
 
 var codes = []CodeRow{
+	{Code: NetworkLoss, Stage: Network, Unit: Bytes, Severity: slog.LevelWarn,
+		Meaning:  "Bytes are missing, and no counter of this machine knows of a loss.",
+		Sentence: "{share} of the bytes were lost before this machine could count them: {count} of {of}.",
+		Remedy:   "Look at the senders, and at the drops of the switches on the way."},
+	{Code: HeapsGone, Stage: Network, Unit: Heaps, Severity: slog.LevelWarn,
+		Meaning:  "Heaps are missing entirely: there are gaps in the heap counts, or in the item of {ExpectStep} (`missing_heaps`).",
+		Sentence: "Stream {stream}: {share} of the heaps are missing entirely, {count} of {of}. The first gap has {gap_heaps} from number {gap} on, at {gap_time} UTC. The largest has {largest_heaps} from {largest} on, at {largest_time} UTC.",
+		Remedy:   "If no other finding explains it, the heaps were not sent, or the network lost them. If the numbers rise by another step, give it with {ExpectStep}."},
+	{Code: RegularHeaps, Stage: Network, Severity: slog.LevelWarn,
+		Meaning:  "The heaps that are missing are each N-th of the sequence: those of one sender, path or substream.",
+		Sentence: "Stream {stream}: exactly 1 of {every} heaps is missing, each with number {heap} modulo {modulo}. They are those of {source}.",
+		Remedy:   "Look at that sender, its link and its path."},
+	{Code: RegularBytes, Stage: Network, Unit: Heaps, Severity: slog.LevelWarn,
+		Meaning:  "Nearly all heaps are incomplete, and the same part of each is missing: one of N senders or paths is.",
+		Sentence: "Stream {stream}: exactly 1/{every} of the bytes of {count} incomplete heaps is missing. Of {every} senders or paths one seems to be silent: {source}.",
+		Remedy:   "Look at that sender, its link and its path."},
+	{Code: SourceSilent, Stage: Network, Severity: slog.LevelWarn,
+		Meaning:  "A sender was heard, and nothing came from it for 5 s, while others of its stream went on.",
+		Sentence: "Stream {stream}: nothing has come from {source} for {duration}, while others go on.",
+		Remedy:   "Look at that sender, its link and its path."},
+	{Code: Unreadable, Stage: Parse, Unit: Packets, Severity: slog.LevelWarn,
+		Meaning:  "Packets could not be read as SPEAD: a fate of the stage parse rose.",
+		Sentence: "{share} of the packets could not be read: {count} of {of}, most of them {fate}.",
+		Remedy:   "Find the program that sends other packets to this port, or the link that damages them: see the fates."},
+	{Code: LatePackets, Stage: Assembly, Unit: Packets, Severity: slog.LevelWarn,
+		Meaning:  "Packets came after their heap had left incomplete (`late`).",
+		Sentence: "Stream {stream}: {share} of the packets came after their heap had left incomplete: {count} of {of}.",
+		Remedy:   "Raise {setting} to {suggested}, and look for a queue or a sender that lags."},
 	{Code: CarrierLost, Stage: NIC, Severity: slog.LevelWarn,
 		Meaning:  "An interface has lost its carrier while packets are received from it.",
 		Sentence: "Interface {device} has no carrier.",
@@ -84,9 +120,9 @@ var codes = []CodeRow{
 		Sentence: "Interface {device} sent {count} pause frames: it stops the switch, which may drop packets of any program.",
 		Remedy:   "Receive faster, with more queues or larger rings (ethtool -G {device}), or see the switch's counters."},
 	{Code: NICDrops, Stage: NIC, Unit: Packets, Severity: slog.LevelWarn,
-		Meaning:  "The NIC's counter of missed packets rose (`nic_dropped`).",
-		Sentence: "{count} packets dropped by the NIC, as its ring was full; some may have been for other programs.",
-		Remedy:   "Make the ring larger: ethtool -G."},
+		Meaning:  "A counter of packets that the NIC or its driver dropped rose (`nic_dropped`). The queue is given where the driver counts each.",
+		Sentence: "{share} lost at the NIC: {device} dropped {count} packets on {queues}, as it had no buffer for them. Some may have been for other programs.",
+		Remedy:   "Make its ring larger: ethtool -G {device} rx N. Keep its interrupts off busy processors."},
 	{Code: QueueUnserved, Stage: Program, Unit: Packets, Severity: slog.LevelWarn,
 		Meaning:  "Packets for our endpoints came on a queue that has no socket (`no_socket`).",
 		Sentence: "{count} packets arrived on queue {queue} of {device}, which has no socket, and went to the kernel.",
@@ -109,7 +145,7 @@ var codes = []CodeRow{
 		Remedy:   "Use a mode that does not need that part of the driver, such as native ({Mode})."},
 	{Code: KernelDrops, Stage: Socket, Unit: Packets, Severity: slog.LevelWarn,
 		Meaning:  "The kernel dropped packets before the receiving thread could read them (`kernel_dropped`).",
-		Sentence: "{count} packets dropped by the kernel: the receiving thread came too late.",
+		Sentence: "{share} lost at the socket: the kernel dropped {count} packets, as the receiving thread came too late.",
 		Remedy:   "Give it a processor of its own ({CPUs}), or hold more packets with {Frames}, or with {SocketBuffer} for UDP sockets."},
 	{Code: PacketTooLong, Stage: Socket, Unit: Packets, Severity: slog.LevelWarn,
 		Meaning:  "Packets were longer than 64 KiB (`chain_too_long`).",
@@ -129,10 +165,14 @@ var codes = []CodeRow{
 		Remedy:   "Raise {setting} to {suggested}, or release heaps sooner."},
 	{Code: RingOverflow, Stage: Ring, Unit: Packets, Severity: slog.LevelWarn,
 		Meaning:  "The ring of finished heaps was full, and heaps were dropped (`ring_full`).",
-		Sentence: "{count} packets of finished heaps dropped, as the ring was full: the consumer is too slow.",
-		Remedy:   "Make it faster, or let more heaps wait for it with {RingHeaps}."},
+		Sentence: "Stream {stream}: {share} lost at the ring, {count} packets of finished heaps. The consumer took {duration} per heap at p99.",
+		Remedy:   "Raise {setting} to {suggested} or make it faster."},
 	{Code: RingBlocked, Stage: Ring, Severity: slog.LevelWarn,
 		Meaning:  "Receiving threads waited for the consumer for more than 1 % of the time.",
-		Sentence: "Stream {stream}: a full ring kept receiving threads waiting for {duration}. The consumer is too slow.",
-		Remedy:   "Make it faster, or change {RingHeaps} or {OnFull}."},
+		Sentence: "Stream {stream}: a full ring kept receiving threads waiting for {blocked}. The consumer took {duration} per heap at p99.",
+		Remedy:   "Raise {setting} to {suggested} or make it faster."},
+	{Code: ConsumerSlow, Stage: Consumer, Severity: slog.LevelWarn,
+		Meaning:  "The ring was full, and the consumer takes longer for a heap than one takes to come. This is said in place of `ring_overflow` or `ring_blocked`.",
+		Sentence: "Stream {stream}: the consumer takes {duration} per heap, and a heap comes every {interval}. No ring is long enough for that.",
+		Remedy:   "Make the consumer faster, or share its work among several goroutines or programs."},
 }

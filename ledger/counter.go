@@ -129,6 +129,7 @@ const (
 	DeviceFragments
 	DeviceMissed
 	DevicePassed
+	DeviceAllocFail
 	// NumDeviceCounters is the number of counters of a device.
 	NumDeviceCounters
 )
@@ -143,10 +144,13 @@ var deviceCounters = [NumDeviceCounters]Row{
 		Meaning: "The frame was an IP fragment for one of our endpoints; the kernel got it.",
 		Remedy:  "Make the sender's packets fit the smallest MTU on the way, or receive with UDP sockets ({Mode})."},
 	DeviceMissed: {Name: "missed", Stage: NIC, Unit: Frames, Loss: true,
-		Meaning: "The NIC dropped the frame, its ring being full (rx_missed_errors); it may have been for another program.",
+		Meaning: "The NIC or its driver dropped the frame, as there was no buffer for it: rx_missed_errors, or netdev queue statistics or ethtool -S where they show more. It may have been for another program.",
 		Remedy:  "Make the NIC's ring larger (ethtool -G), and keep its interrupts off busy processors."},
 	DevicePassed: {Name: "passed", Stage: Program, Unit: Frames,
 		Meaning: "The frame was not ours; the kernel got it. It is not among the packets."},
+	DeviceAllocFail: {Name: "nic_alloc_fail", Stage: NIC, Unit: Times,
+		Meaning: "The driver found no memory for a buffer (rx-alloc-fail). Some drivers drop a packet then, others try again.",
+		Remedy:  "Free memory, or make the rings smaller."},
 }
 
 // Row describes the counter.
@@ -178,6 +182,8 @@ const (
 	QueueRxRingFull
 	QueueRxInvalidDescs
 	QueueRxFillRingEmpty
+	QueueNICDrops
+	QueueAllocFail
 	// NumQueueCounters is the number of counters of a queue.
 	NumQueueCounters
 )
@@ -223,6 +229,12 @@ var queueCounters = [NumQueueCounters]Row{
 	QueueRxFillRingEmpty: {Name: "rx_fill_ring_empty", Stage: Socket, Unit: Times,
 		Meaning: "XDP_STATISTICS: the kernel found the fill ring empty. In zero-copy it is no loss in itself, and no number of packets.",
 		Remedy:  "If packets are lost too, hold more of them with {Frames}."},
+	QueueNICDrops: {Name: "nic_drops", Stage: NIC, Unit: Frames, Loss: true,
+		Meaning: "The NIC dropped the frame on this queue, as there was no buffer for it. 0 where the driver does not count by queue.",
+		Remedy:  "Make the NIC's ring larger (ethtool -G), and keep its interrupts off busy processors."},
+	QueueAllocFail: {Name: "nic_alloc_fail", Stage: NIC, Unit: Times,
+		Meaning: "The driver found no memory for a buffer of this queue (rx-alloc-fail).",
+		Remedy:  "Free memory, or make the rings smaller."},
 }
 
 // Row describes the counter.

@@ -34,9 +34,23 @@ type Diagnosis struct {
 	Value     int64  // what the setting is
 	Suggested int64  // what it should be
 
+	Fate     string        // name of a fate
+	Interval time.Duration // between two heaps
+	Blocked  time.Duration // for which threads waited
+	Every    uint64        // each so many-th
+	Modulo   uint64        // of Heap
+	Gaps     [2]Gap        // the first and the largest
+
 	Heap    uint64            // a heap's count
 	Senders [2]netip.AddrPort // who sent it
 	Err     error             // what failed
+}
+
+// Gap is a number of heaps missing one behind the other.
+type Gap struct {
+	Heap  uint64    // number of the first of them
+	Heaps uint64    // how many
+	At    time.Time // about when they should have come
 }
 
 // CodeRow describes one code.
@@ -99,10 +113,40 @@ func (d *Diagnosis) value(key string, name func(string) string) (string, bool) {
 		return d.Device, true
 	case "queue":
 		return strconv.Itoa(d.Queue), true
+	case "queues":
+		if d.Queue < 0 {
+			return "some queue", true
+		}
+		return "queue " + strconv.Itoa(d.Queue), true
 	case "source":
+		if d.Source == "" {
+			return "a sender that was not heard", true
+		}
 		return d.Source, true
 	case "other":
 		return d.Other, true
+	case "fate":
+		return d.Fate, true
+	case "interval":
+		return rounded(d.Interval).String(), true
+	case "blocked":
+		return rounded(d.Blocked).String(), true
+	case "every":
+		return strconv.FormatUint(d.Every, 10), true
+	case "modulo":
+		return strconv.FormatUint(d.Modulo, 10), true
+	case "gap":
+		return strconv.FormatUint(d.Gaps[0].Heap, 10), true
+	case "gap_heaps":
+		return strconv.FormatUint(d.Gaps[0].Heaps, 10), true
+	case "gap_time":
+		return d.Gaps[0].At.UTC().Format("15:04:05.0"), true
+	case "largest":
+		return strconv.FormatUint(d.Gaps[1].Heap, 10), true
+	case "largest_heaps":
+		return strconv.FormatUint(d.Gaps[1].Heaps, 10), true
+	case "largest_time":
+		return d.Gaps[1].At.UTC().Format("15:04:05.0"), true
 	case "count":
 		return strconv.FormatUint(d.Count, 10), true
 	case "of":
@@ -178,6 +222,26 @@ func (d *Diagnosis) Attrs() []slog.Attr {
 	}
 	if d.Duration > 0 {
 		attrs = append(attrs, slog.Float64("seconds", d.Duration.Seconds()))
+	}
+	if d.Interval > 0 {
+		attrs = append(attrs, slog.Float64("interval_seconds", d.Interval.Seconds()))
+	}
+	if d.Blocked > 0 {
+		attrs = append(attrs, slog.Float64("blocked_seconds", d.Blocked.Seconds()))
+	}
+	if d.Fate != "" {
+		attrs = append(attrs, slog.String("fate", d.Fate))
+	}
+	if d.Every > 0 {
+		attrs = append(attrs, slog.Uint64("every", d.Every))
+	}
+	if d.Modulo > 0 {
+		attrs = append(attrs, slog.Uint64("heap", d.Heap), slog.Uint64("modulo", d.Modulo))
+	}
+	for i, name := range []string{"first_gap", "largest_gap"} {
+		if g := d.Gaps[i]; g.Heaps > 0 {
+			attrs = append(attrs, slog.Uint64(name+"_heap", g.Heap), slog.Uint64(name+"_heaps", g.Heaps), slog.Time(name+"_time", g.At))
+		}
 	}
 	if !d.First.IsZero() {
 		attrs = append(attrs, slog.Time("first", d.First))

@@ -74,7 +74,8 @@ func TestStreamCounts(t *testing.T) {
 func TestSentences(t *testing.T) {
 	d := Diagnosis{
 		Stream: "s", Device: "eth1", Queue: 3, Source: "10.0.0.1:5", Count: 4, Of: 1000, Bytes: 5, Duration: 31 * time.Millisecond,
-		First: time.Unix(1, 0), Last: time.Unix(2, 0), Setting: "RingHeaps", Value: 4, Suggested: 9, Heap: 8,
+		First: time.Unix(1, 0), Last: time.Unix(2, 0), Fate: "late", Interval: time.Second, Blocked: time.Second, Every: 32, Modulo: 64,
+		Gaps: [2]Gap{{1, 2, time.Unix(1, 0)}, {3, 4, time.Unix(2, 0)}}, Setting: "RingHeaps", Value: 4, Suggested: 9, Heap: 8,
 		Senders: [2]netip.AddrPort{netip.MustParseAddrPort("10.0.0.1:1"), netip.MustParseAddrPort("10.0.0.2:2")}, Err: errors.New("e"),
 	}
 	setting := regexp.MustCompile(`^[A-Z][A-Za-z]+$`)

@@ -64,15 +64,20 @@ func printRates(w io.Writer, a, b *speadx.Stats, d, since time.Duration) {
 		float64(now[ledger.HeapsComplete]-before[ledger.HeapsComplete])/sec, now[ledger.HeapsComplete], lossText(a, b, now[ledger.HeapsIncomplete]))
 }
 
-// lossText is the loss since a, and in all until b.
+// lossText is the loss since a, and in all until b. Without a loss no heap is lost.
 func lossText(a, b *speadx.Stats, incomplete uint64) string {
-	all := b.Fates.Lost()
-	if all == 0 && incomplete == 0 {
+	all, h := b.Fates.Lost(), b.Heaps()
+	missing := h[ledger.HeapsMissing]
+	if all == 0 && incomplete == 0 && missing == 0 && h[ledger.HeapsRingFull] == 0 {
 		return "no loss"
 	}
-	late := all - a.Fates.Lost()
-	return fmt.Sprintf("lost %d packets (%.3g %%), in all %d (%.3g %%), %d heaps incomplete",
+	late := all - min(all, a.Fates.Lost())
+	text := fmt.Sprintf("lost %d packets (%.3g %%), in all %d (%.3g %%), %d heaps incomplete",
 		late, percent(late, b.Packets-a.Packets), all, percent(all, b.Packets), incomplete)
+	if missing > 0 {
+		text += fmt.Sprintf(", %d missing", missing)
+	}
+	return text
 }
 
 func percent(n, of uint64) float64 {

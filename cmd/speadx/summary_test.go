@@ -115,6 +115,7 @@ type jsonDevice struct {
 	Fragments uint64      `json:"fragments"`
 	Missed    uint64      `json:"missed"`
 	Passed    uint64      `json:"passed"`
+	AllocFail uint64      `json:"nic_alloc_fail"`
 	Queues    []jsonQueue `json:"queues"`
 }
 
@@ -136,6 +137,8 @@ type jsonQueue struct {
 	RxRingFull         uint64 `json:"rx_ring_full"`
 	RxInvalidDescs     uint64 `json:"rx_invalid_descs"`
 	RxFillRingEmpty    uint64 `json:"rx_fill_ring_empty"`
+	NICDrops           uint64 `json:"nic_drops"`
+	AllocFail          uint64 `json:"nic_alloc_fail"`
 }
 
 type jsonThread struct {
@@ -151,25 +154,36 @@ type jsonThread struct {
 
 // jsonDiagnosis has the keys of every kind; those that do not apply are absent.
 type jsonDiagnosis struct {
-	Code      string  `json:"code"`
-	Stage     string  `json:"stage"`
-	Severity  string  `json:"severity"`
-	Sentence  string  `json:"sentence"`
-	Stream    string  `json:"stream"`
-	Device    string  `json:"device"`
-	Source    string  `json:"source"`
-	Queue     int     `json:"queue"`
-	Count     uint64  `json:"count"`
-	Of        uint64  `json:"of"`
-	Bytes     int64   `json:"bytes"`
-	Seconds   float64 `json:"seconds"`
-	First     float64 `json:"first"`
-	Last      float64 `json:"last"`
-	Setting   string  `json:"setting"`
-	Value     int64   `json:"value"`
-	Suggested int64   `json:"suggested"`
-	Heap      uint64  `json:"heap"`
-	Sender    string  `json:"sender"`
-	Sender2   string  `json:"sender2"`
-	Err       string  `json:"err"`
+	Code            string  `json:"code"`
+	Stage           string  `json:"stage"`
+	Severity        string  `json:"severity"`
+	Sentence        string  `json:"sentence"`
+	Stream          string  `json:"stream"`
+	Device          string  `json:"device"`
+	Source          string  `json:"source"`
+	Queue           int     `json:"queue"`
+	Count           uint64  `json:"count"`
+	Of              uint64  `json:"of"`
+	Bytes           int64   `json:"bytes"`
+	Seconds         float64 `json:"seconds"`
+	First           float64 `json:"first"`
+	Last            float64 `json:"last"`
+	Setting         string  `json:"setting"`
+	Value           int64   `json:"value"`
+	Suggested       int64   `json:"suggested"`
+	Heap            uint64  `json:"heap"`
+	Sender          string  `json:"sender"`
+	Sender2         string  `json:"sender2"`
+	Err             string  `json:"err"`
+	Fate            string  `json:"fate"`
+	Interval        float64 `json:"interval_seconds"`
+	Blocked         float64 `json:"blocked_seconds"`
+	Every           uint64  `json:"every"`
+	Modulo          uint64  `json:"modulo"`
+	FirstGap        uint64  `json:"first_gap_heap"`
+	FirstGapHeaps   uint64  `json:"first_gap_heaps"`
+	FirstGapTime    float64 `json:"first_gap_time"`
+	LargestGap      uint64  `json:"largest_gap_heap"`
+	LargestGapHeaps uint64  `json:"largest_gap_heaps"`
+	LargestGapTime  float64 `json:"largest_gap_time"`
 }

@@ -2,17 +2,20 @@ package report
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/speadx/speadx/ledger"
 )
 
-// WriteText writes the totals as spead2_recv does, then the ledger, the pool, and what was
-// found wrong, in sentences.
+// WriteText writes what was found wrong, in sentences, then the totals as spead2_recv does, the
+// ledger and the pool.
 func (r *Report) WriteText(w io.Writer) error {
 	var b bytes.Buffer
 	s, d := &r.Stats, &r.Delivered
+	r.writeFindings(&b)
 	fmt.Fprintf(&b, "Received %d %s", d.Heaps, plural(d.Heaps, "heap"))
 	if d.Incomplete > 0 {
 		fmt.Fprintf(&b, " (%d incomplete)", d.Incomplete)
@@ -29,11 +32,31 @@ func (r *Report) WriteText(w io.Writer) error {
 			HighLive(st), st.Sum.Live, HighRing(st), st.Sum.Ring, st.Slots.HighHeld, st.Sum.Held,
 			st.Slots.LeastFree, st.Sum.Live+st.Sum.Ring+st.Sum.Held+st.Sum.Threads)
 	}
-	for i := range r.Diagnoses {
-		fmt.Fprintf(&b, "finding: %s [%s]\n", r.Diagnoses[i].Sentence(r.Setting), r.Diagnoses[i].Code)
-	}
 	_, err := w.Write(b.Bytes())
 	return err
+}
+
+// writeFindings writes what was lost and why: first how many bytes each cause has, then the
+// findings from the network to the consumer.
+func (r *Report) writeFindings(b *bytes.Buffer) {
+	s := &r.Stats
+	if n := s.Missing.Sum(); n > 0 {
+		all := s.ExpectedBytes()
+		fmt.Fprintf(b, "Lost %s of the bytes:", ledger.Percent(n, max(all, n)))
+		sep := " "
+		for stage, v := range s.Missing {
+			if v > 0 {
+				fmt.Fprintf(b, "%s%s at %v", sep, ledger.Percent(v, max(all, n)), ledger.Stage(stage))
+				sep = ", "
+			}
+		}
+		b.WriteString(".\n")
+	}
+	list := slices.Clone(r.Diagnoses)
+	slices.SortStableFunc(list, func(x, y ledger.Diagnosis) int { return cmp.Compare(x.Code.Row().Stage, y.Code.Row().Stage) })
+	for i := range list {
+		fmt.Fprintf(b, "finding: %s [%s]\n", list[i].Sentence(r.Setting), list[i].Code)
+	}
 }
 
 func (r *Report) writeCounters(b *bytes.Buffer) {
