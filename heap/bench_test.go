@@ -51,7 +51,9 @@ func benchmarkFeed(b *testing.B, size, packet int) {
 		packets += len(one)
 		all = append(all, one)
 	}
-	r := newRig(b, pool.ShareConfig{Largest: size, Live: 4, Ring: 4, Held: 2}, Config{})
+	epoch := time.Now()
+	clock := func() int64 { return int64(time.Since(epoch)) } // as the receiver's, for the times of heaps
+	r := newRig(b, pool.ShareConfig{Largest: size, Live: 4, Ring: 4, Held: 2}, Config{Clock: clock})
 	run := func() {
 		r.now += 3 * second
 		f := r.Feeder(0)

@@ -1,12 +1,15 @@
 package metrics
 
 import (
+	"cmp"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/speadx/speadx"
@@ -26,8 +29,8 @@ type Options struct {
 	Version string
 }
 
-// Collector shows a receiver's counters. It implements [prometheus.Collector]; its methods
-// may be called from any goroutine, also when the receiver has been closed.
+// Collector shows a receiver's counters. It implements [prometheus.Collector], for a registry,
+// and [prometheus.Gatherer], for those who serve it by itself or with others. Its methods may be called from any goroutine, also when the receiver has been closed.
 type Collector struct {
 	f       *families
 	info    speadx.Info
@@ -40,7 +43,10 @@ type Collector struct {
 	known []series
 }
 
-var _ prometheus.Collector = (*Collector)(nil)
+var (
+	_ prometheus.Collector = (*Collector)(nil)
+	_ prometheus.Gatherer  = (*Collector)(nil)
+)
 
 // NewCollector makes a collector for a receiver. Register one for each receiver, in a
 // registry of its own or with labels that differ (prometheus.WrapRegistererWith).
@@ -87,13 +93,37 @@ func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements [prometheus.Collector].
 func (c *Collector) Collect(ch chan<- prometheus.Metric) {
+	c.scrape(func(_ *family, s *sample) { ch <- s })
+}
+
+// Gather implements [prometheus.Gatherer]. It gives what a registry with only this collector
+// does, at half the cost: a registry checks each series of each scrape.
+func (c *Collector) Gather() ([]*dto.MetricFamily, error) {
+	byFamily := map[*family]*dto.MetricFamily{}
+	var out []*dto.MetricFamily
+	c.scrape(func(f *family, s *sample) {
+		mf := byFamily[f]
+		if mf == nil {
+			mf = &dto.MetricFamily{Name: &f.fullName, Help: &f.fullHelp, Type: f.kind.dto(), Metric: make([]*dto.Metric, 0, f.shown)}
+			byFamily[f] = mf
+			out = append(out, mf)
+		}
+		mf.Metric = append(mf.Metric, &s.metric)
+		f.shown = len(mf.Metric)
+	})
+	slices.SortFunc(out, func(a, b *dto.MetricFamily) int { return cmp.Compare(a.GetName(), b.GetName()) })
+	return out, nil
+}
+
+// scrape reads the receiver, and gives every sample to out.
+func (c *Collector) scrape(out func(f *family, s *sample)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.read()
 	streams := labels(now.stats.Streams, func(s *speadx.StreamStats) string { return s.Name })
 	threads := labels(now.threads, func(t *speadx.ThreadStats) string { return t.Name })
 	c.floor.hold(now, streams, threads)
-	e := &emitter{ch: ch, created: c.created, known: &c.known}
+	e := &emitter{out: out, created: c.created, known: &c.known}
 	c.receiver(e, now)
 	for i, name := range streams {
 		c.stream(e, now, i, name)

@@ -10,13 +10,25 @@ import (
 	"github.com/speadx/speadx/internal/histogram"
 )
 
-// emitter hands metrics to a scrape. Scrapes follow each other with the same series in the
+// emitter hands samples to a scrape. Scrapes follow each other with the same series in the
 // same order, so that the labels of the last one are used again.
 type emitter struct {
-	ch      chan<- prometheus.Metric
+	out     func(f *family, s *sample)
 	created *timestamppb.Timestamp
 	known   *[]series
 	n       int // series of this scrape so far
+	slab    []sample
+}
+
+// sample is a new one.
+func (e *emitter) sample(desc *prometheus.Desc) *sample {
+	if len(e.slab) == 0 {
+		e.slab = make([]sample, 64)
+	}
+	s := &e.slab[0]
+	e.slab = e.slab[1:]
+	s.desc = desc
+	return s
 }
 
 // series is one that was in the last scrape.
@@ -43,23 +55,26 @@ func (e *emitter) labels(f *family, values []string) []*dto.LabelPair {
 }
 
 func (e *emitter) put(f *family, v float64, values ...string) {
-	s := &sample{desc: f.desc, labels: e.labels(f, values), value: v}
+	s := e.sample(f.desc)
+	s.value = v
+	s.metric.Label = e.labels(f, values)
 	if f.kind == counter {
-		s.counter = &dto.Counter{Value: &s.value}
+		s.counter.Value = &s.value
+		s.metric.Counter = &s.counter
 	} else {
-		s.gauge = &dto.Gauge{Value: &s.value}
+		s.gauge.Value = &s.value
+		s.metric.Gauge = &s.gauge
 	}
-	e.ch <- s
+	e.out(f, s)
 }
 
-// sample is a metric with its value.
+// sample is a metric with its value, in one piece of memory.
 type sample struct {
-	desc      *prometheus.Desc
-	labels    []*dto.LabelPair
-	value     float64
-	counter   *dto.Counter
-	gauge     *dto.Gauge
-	histogram *dto.Histogram
+	desc    *prometheus.Desc
+	metric  dto.Metric
+	value   float64
+	counter dto.Counter
+	gauge   dto.Gauge
 }
 
 // Desc implements [prometheus.Metric].
@@ -67,7 +82,8 @@ func (s *sample) Desc() *prometheus.Desc { return s.desc }
 
 // Write implements [prometheus.Metric].
 func (s *sample) Write(out *dto.Metric) error {
-	out.Label, out.Counter, out.Gauge, out.Histogram = s.labels, s.counter, s.gauge, s.histogram
+	m := &s.metric
+	out.Label, out.Counter, out.Gauge, out.Histogram = m.Label, m.Counter, m.Gauge, m.Histogram
 	return nil
 }
 
@@ -76,18 +92,42 @@ const (
 	classicEvery = 2 << histogram.Schema // native buckets
 	classicFirst = -16 << histogram.Schema
 	classicLast  = 6 << histogram.Schema
+	numClassic   = (classicLast-classicFirst)/classicEvery + 1
 )
+
+var (
+	schema        = int32(histogram.Schema)
+	zeroThreshold = histogram.Bound(0)
+	classicBounds = func() (b [numClassic]float64) {
+		for i := range histogram.Buckets {
+			if k := histogram.Key(i) - classicFirst; k >= 0 && k%classicEvery == 0 && k/classicEvery < numClassic {
+				b[k/classicEvery] = histogram.Bound(i)
+			}
+		}
+		return b
+	}()
+)
+
+// distributionSample is a histogram in one piece of memory.
+type distributionSample struct {
+	h           dto.Histogram
+	sum         float64
+	count, zero uint64
+	buckets     [numClassic]dto.Bucket
+	list        [numClassic]*dto.Bucket
+	seen        [numClassic]uint64
+}
 
 // spans shows a distribution as a native histogram that has classic buckets too. Classic
 // bounds are bounds of native buckets, so that both say the same.
-func (e *emitter) spans(f *family, s *histogram.Snapshot, values ...string) {
-	h := &dto.Histogram{
-		SampleSum: new(s.Sum.Seconds()), CreatedTimestamp: e.created,
-		Schema: new(int32(histogram.Schema)), ZeroThreshold: new(histogram.Bound(0)), ZeroCount: new(s.Buckets[0]),
-	}
+func (e *emitter) spans(f *family, of *histogram.Snapshot, values ...string) {
+	all := &distributionSample{sum: of.Sum.Seconds(), zero: of.Buckets[0]}
+	h := &all.h
+	h.SampleSum, h.ZeroCount, h.SampleCount = &all.sum, &all.zero, &all.count
+	h.CreatedTimestamp, h.Schema, h.ZeroThreshold = e.created, &schema, &zeroThreshold
 	var last int64
 	end, seen := 0, uint64(0) // end: behind the last bucket that has a place
-	for i, n := range s.Buckets {
+	for i, n := range of.Buckets {
 		seen += n
 		if i > 0 && n > 0 {
 			if k := len(h.PositiveSpan); k > 0 && i-end <= 2 { // a small gap costs less than a span
@@ -108,9 +148,14 @@ func (e *emitter) spans(f *family, s *histogram.Snapshot, values ...string) {
 			last, end = int64(n), i+1
 		}
 		if key := histogram.Key(i); key%classicEvery == 0 && key >= classicFirst && key <= classicLast {
-			h.Bucket = append(h.Bucket, &dto.Bucket{CumulativeCount: new(seen), UpperBound: new(histogram.Bound(i))})
+			k := (key - classicFirst) / classicEvery
+			all.seen[k] = seen
+			all.buckets[k].CumulativeCount, all.buckets[k].UpperBound = &all.seen[k], &classicBounds[k]
+			all.list[k] = &all.buckets[k]
 		}
 	}
-	h.SampleCount = new(seen)
-	e.ch <- &sample{desc: f.desc, labels: e.labels(f, values), histogram: h}
+	h.Bucket, all.count = all.list[:], seen
+	s := e.sample(f.desc)
+	s.metric.Label, s.metric.Histogram = e.labels(f, values), h
+	e.out(f, s)
 }

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/speadx/speadx/ledger"
 )
@@ -16,6 +17,9 @@ type family struct {
 	help   string // one sentence
 	remedy string // one sentence: what to do if it rises; "" if nothing needs doing
 	desc   *prometheus.Desc
+
+	fullName, fullHelp string
+	shown              int // series of the last scrape
 }
 
 type kind string
@@ -25,6 +29,16 @@ const (
 	gauge        kind = "gauge"
 	distribution kind = "histogram"
 )
+
+func (k kind) dto() *dto.MetricType {
+	switch k {
+	case counter:
+		return dto.MetricType_COUNTER.Enum()
+	case distribution:
+		return dto.MetricType_HISTOGRAM.Enum()
+	}
+	return dto.MetricType_GAUGE.Enum()
+}
 
 // Label names. A device is what node_exporter calls so.
 const (
@@ -231,7 +245,8 @@ type section struct {
 func (f *families) describe(namespace string, setting func(string) string) {
 	for _, s := range f.all() {
 		for _, v := range s.families {
-			v.desc = prometheus.NewDesc(prometheus.BuildFQName(namespace, "", v.name), ledger.Fill(v.help, setting), v.labels, nil)
+			v.fullName, v.fullHelp = prometheus.BuildFQName(namespace, "", v.name), ledger.Fill(v.help, setting)
+			v.desc = prometheus.NewDesc(v.fullName, v.fullHelp, v.labels, nil)
 		}
 	}
 }

@@ -168,8 +168,8 @@ func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 // Attach shows a receiver that has been opened, once. report reads its totals; it is called
 // from any goroutine.
 func (s *Server) Attach(r *speadx.Receiver, totals func() *report.Report) error {
-	if err := s.metrics.add(metrics.NewCollector(r, s.c.Metrics)); err != nil {
-		return err
+	if !s.metrics.add(metrics.NewCollector(r, s.c.Metrics)) {
+		return errors.New("operate: a receiver is shown already")
 	}
 	s.running.Store(&running{r, totals})
 	return nil

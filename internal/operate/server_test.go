@@ -261,7 +261,7 @@ func TestReadOnly(t *testing.T) {
 func TestLint(t *testing.T) {
 	s := newScene(t, Config{})
 	s.attach()
-	problems, err := testutil.GatherAndLint(s.metrics.registry)
+	problems, err := testutil.GatherAndLint(s.metrics)
 	if err != nil {
 		t.Fatal(err)
 	}
