@@ -264,6 +264,7 @@ func (r *Receiver) Add(ctx context.Context, stream, text string) error {
 		}
 	}
 	s.live = append(s.live, list...)
+	r.peers.publish(r.receivesNow())
 	return nil
 }
 
@@ -315,7 +316,9 @@ func (r *Receiver) Remove(ctx context.Context, stream, text string) error {
 			k := s.index(gone[i].addr)
 			s.live = slices.Delete(s.live, k, k+1)
 		}
-		if err := r.leave(ctx, s, pointers(gone)...); err != nil {
+		err := r.leave(ctx, s, pointers(gone)...)
+		r.peers.publish(r.receivesNow())
+		if err != nil {
 			return failed(ChangeFailed, "", err)
 		}
 		return nil
@@ -450,7 +453,7 @@ func (d *device) begin(e planDeviceEndpoint) error {
 	}
 	if err := d.steer.program.AddEndpoint(e.addr); err != nil {
 		_ = d.setEndpoints(d.endpoints[:len(d.endpoints)-1])
-		return err
+		return d.steer.peers.occupied(d.plan, err)
 	}
 	return nil
 }

@@ -39,12 +39,15 @@ type device struct {
 
 // openDevice opens the queues of a device in the best wanted mode. No packets
 // arrive before link.Enable. touched is called while their memory is touched.
-func openDevice(c *Config, p *planDevice, touched func(bytes, of int) error) (_ *device, err error) {
-	d := &device{plan: p, steer: &steer{plan: p}}
+func openDevice(c *Config, p *planDevice, peers *peers, touched func(bytes, of int) error) (_ *device, err error) {
+	d := &device{plan: p, steer: &steer{plan: p, peers: peers}}
 	defer func() {
 		if err != nil {
+			peers.end(p.facts.Index, nil)
 			d.close()
+			return
 		}
+		peers.end(p.facts.Index, d)
 	}()
 	f := p.facts
 	ic := xsk.InterfaceConfig{
@@ -133,7 +136,7 @@ func (d *device) enable() (err error) {
 	}
 	for _, ep := range d.endpoints {
 		if err := d.steer.program.AddEndpoint(ep.addr); err != nil {
-			return err
+			return d.steer.peers.occupied(d.plan, err)
 		}
 	}
 	return nil
@@ -169,13 +172,54 @@ const moreEndpoints = 1024
 // steer is the steering program of one device. All rungs of the ladder of modes use it.
 type steer struct {
 	plan    *planDevice
+	peers   *peers
 	program *bpf.Steer
+	shared  bool // the program is that of another receiver
 }
 
-var _ xsk.Attacher = (*steer)(nil)
+var (
+	_ xsk.Attacher = (*steer)(nil)
+	_ xsk.Claimer  = (*steer)(nil)
+)
 
-// Attach implements [xsk.Attacher].
+// Attach implements [xsk.Attacher]. A program of ours that is on the interface is shared.
 func (s *steer) Attach(mode xsk.Mode) (io.Closer, error) {
+	if s.program == nil {
+		if err := s.join(); err != nil {
+			return nil, err
+		}
+	}
+	l, err := s.attach(mode)
+	if s.shared || !errors.Is(err, bpf.ErrOtherProgram) {
+		return l, err
+	}
+	// Another receiver may have been quicker just now.
+	s.peers.end(s.plan.facts.Index, nil)
+	own := s.program
+	s.program = nil
+	if joinErr := s.join(); joinErr != nil || s.program == nil {
+		s.program = own
+		return nil, cmp.Or(joinErr, err)
+	}
+	if err := own.Close(); err != nil {
+		return nil, err
+	}
+	return s.attach(mode)
+}
+
+// join shares the program on the interface, if another receiver gives it.
+func (s *steer) join() error {
+	p, err := s.peers.join(s.plan.facts.Index, s.plan.facts.Name)
+	if p != nil {
+		s.program, s.shared = p, true
+	}
+	return err
+}
+
+// Claim implements [xsk.Claimer].
+func (s *steer) Claim(queues []int) error { return s.program.Claim(queues) }
+
+func (s *steer) attach(mode xsk.Mode) (io.Closer, error) {
 	if s.program == nil {
 		p, err := bpf.LoadSteer(bpf.SteerConfig{Queues: s.queues(), Frags: bpf.HaveFrags(), MaxEndpoints: len(s.plan.endpoints) + moreEndpoints})
 		if err != nil {
@@ -187,6 +231,9 @@ func (s *steer) Attach(mode xsk.Mode) (io.Closer, error) {
 	if mode == xsk.ModeGeneric {
 		at = bpf.Generic
 	}
+	if !s.shared {
+		s.peers.begin(s.plan.facts.Index)
+	}
 	l, err := s.program.Attach(s.plan.facts.Index, s.plan.facts.Name, at)
 	if err != nil {
 		return nil, err
@@ -197,6 +244,9 @@ func (s *steer) Attach(mode xsk.Mode) (io.Closer, error) {
 // queues is how many queues the program has room for. Attaching it may add some: virtio_net
 // adds one for each processor. No driver adds more than the kernel has made room for.
 func (s *steer) queues() int {
+	if s.program != nil {
+		return s.program.Queues()
+	}
 	f := s.plan.facts
 	return max(f.RxQueues, min(f.AllQueues, f.RxQueues+runtime.NumCPU()))
 }

@@ -216,9 +216,7 @@ func listen(t *testing.T, n *testnet.Net, addr string) (conn net.PacketConn) {
 // TestOtherProgram: whoever has the interface keeps it.
 func TestOtherProgram(t *testing.T) {
 	n := newWire(t, testnet.Options{})
-	first := one(n)
-	first.Streams[0].Source = endpoint(n, 7001)
-	keeper := open(t, n, first)
+	foreign := passAll(t, n)
 	owner := programs(t, n)
 	for _, mode := range []speadx.Mode{speadx.ModeNative, speadx.ModeGeneric} {
 		t.Run(mode.String(), func(t *testing.T) {
@@ -228,6 +226,10 @@ func TestOtherProgram(t *testing.T) {
 			_, err := openQuietly(n, cfg)
 			if !errors.Is(err, bpf.ErrOtherProgram) || !strings.Contains(err.Error(), n.B.Name) || !strings.Contains(err.Error(), strings.TrimPrefix(owner, "XDP program ")) {
 				t.Errorf("%v does not name %s", err, owner)
+			}
+			var occupied *speadx.OccupiedError
+			if !errors.As(err, &occupied) || occupied.Device != n.B.Name || occupied.Owner.PID != os.Getpid() || len(occupied.Choices()) < 3 {
+				t.Errorf("%+v does not name this process", occupied)
 			}
 			takeInventory(t).compare(t, before, 1)
 		})
@@ -252,7 +254,7 @@ func TestOtherProgram(t *testing.T) {
 	if now := programs(t, n); now != owner {
 		t.Errorf("on the interface is %q, not %q", now, owner)
 	}
-	if err := keeper.Close(); err != nil {
+	if err := foreign.Close(); err != nil {
 		t.Error(err)
 	}
 	open(t, n, one(n))

@@ -30,6 +30,9 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	if config := os.Getenv(shareConfig); config != "" {
+		os.Exit(runSharer(config))
+	}
 	goleak.VerifyTestMain(m)
 }
 

@@ -114,12 +114,21 @@ func (r *Receiver) open() error {
 	if err := r.checkCPUs(); err != nil {
 		return err
 	}
+	if err := r.openPeers(); err != nil {
+		return err
+	}
 	if err := r.openMemory(); err != nil {
 		return err
 	}
 	if err := r.openDevices(); err != nil {
 		return err
 	}
+	if len(r.plan.refused) > 0 { // sockets get nothing of what another receiver takes
+		if err := r.checkPeers(); err != nil {
+			return err
+		}
+	}
+	r.peers.publish(r.receives())
 	if err := r.openPool(); err != nil {
 		return err
 	}
@@ -225,6 +234,7 @@ func (r *Receiver) admit(d *device, joins []planLink) (err error) {
 
 // giveBack closes what a failed Open has opened.
 func (r *Receiver) giveBack() {
+	r.peers.close()
 	for _, t := range r.threads {
 		t.src.Close()
 	}
@@ -277,11 +287,12 @@ func (r *Receiver) openDevices() error {
 		if err := r.opening.stage(StageAttach, pd.facts.Name); err != nil {
 			return fmt.Errorf("speadx: %w", err)
 		}
-		d, err := openDevice(&r.cfg, pd, r.opening.cancelled)
+		d, err := openDevice(&r.cfg, pd, r.peers, r.opening.cancelled)
 		if err == nil {
 			r.devices = append(r.devices, d)
 			continue
 		}
+		err = r.peers.occupied(pd, err)
 		var step *xsk.OpenError
 		// What is missing is not AF_XDP, but a right setting or memory for it.
 		settings := errors.As(err, &step) && slices.Contains([]string{xsk.StepConfig, xsk.StepMemory, xsk.StepRegister}, step.Step)
@@ -295,6 +306,7 @@ func (r *Receiver) openDevices() error {
 			refused.Rungs = ladder.Rungs
 		}
 		r.plan.refused = append(r.plan.refused, refused)
+		r.peers.forget()
 		for _, d := range r.devices {
 			if err := d.close(); err != nil {
 				return fmt.Errorf("speadx: %w", err)

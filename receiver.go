@@ -47,6 +47,7 @@ type Receiver struct {
 	vitals    vitals        // of the interfaces
 	downs     chan struct{} // a thread has found its interface down
 	settled   atomic.Bool   // no packet comes any more, and all counters are read
+	peers     *peers        // the other receivers on this machine
 
 	accept     filter.Filter // of datagrams in capture files; nil: all
 	groupsSeen groupsSeen    // by Groups
@@ -271,6 +272,7 @@ func (r *Receiver) shutdown(alive int, threadDone <-chan *thread, failed error) 
 		l.Close()
 	}
 	r.closeVitals()
+	r.peers.close() // nobody else gets a program that is about to go
 	for _, d := range r.devices {
 		r.leftover.Add(d.unread())
 		errs = append(errs, d.close())

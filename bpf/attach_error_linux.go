@@ -160,6 +160,15 @@ func (is *situation) hint(err error) string {
 	return "dmesg may say why"
 }
 
+// ProgramOn is the XDP program that is on an interface; nil if there is none.
+func ProgramOn(ifindex int) (*OtherProgram, error) {
+	l, err := netlink.LinkByIndex(ifindex)
+	if err != nil {
+		return nil, fmt.Errorf("bpf: interface %d: %w", ifindex, err)
+	}
+	return otherProgram(ifindex, l.Attrs().Xdp), nil
+}
+
 // otherProgram finds out what it can about the program on an interface; nil if
 // there is none.
 func otherProgram(ifindex int, xdp *netlink.LinkXdp) *OtherProgram {

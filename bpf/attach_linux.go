@@ -55,6 +55,9 @@ func (s *Steer) Attach(ifindex int, ifname string, mode AttachMode) (*Link, erro
 	if s.closed {
 		return nil, fmt.Errorf("bpf: attach to %s: the program is closed", ifname)
 	}
+	if s.joined != nil {
+		return s.attachJoined(ifname, mode)
+	}
 	raw, err := link.AttachXDP(link.XDPOptions{Program: s.prog, Interface: ifindex, Flags: flags})
 	if err != nil {
 		if errors.Is(err, unix.EPERM) {
@@ -62,22 +65,38 @@ func (s *Steer) Attach(ifindex int, ifname string, mode AttachMode) (*Link, erro
 		}
 		return nil, newAttachError(ifindex, ifname, mode, s.config.Frags, err)
 	}
+	s.table.header.Mode = uint32(mode) + 1
 	l := &Link{steer: s, link: raw}
 	s.links[l] = struct{}{}
 	return l, nil
 }
 
-// Close takes the program off the interface. It is idempotent, and no error if
-// the interface is gone.
+// attachJoined is Attach for a program that another receiver has attached.
+func (s *Steer) attachJoined(ifname string, mode AttachMode) (*Link, error) {
+	if on := AttachMode(s.table.header.Mode - 1); on != mode {
+		return nil, &AttachError{Iface: ifname, Mode: mode, Err: fmt.Errorf("%v has the program there in %v mode, which all who share it have", s.table.list()[0], on)}
+	}
+	l := &Link{steer: s}
+	s.links[l] = struct{}{}
+	return l, nil
+}
+
+// Close takes the program off the interface, unless other receivers share it: the last of
+// them does. It is idempotent, and no error if the interface is gone.
 func (l *Link) Close() error {
 	l.steer.mu.Lock()
 	defer l.steer.mu.Unlock()
 	if l.link == nil {
+		delete(l.steer.links, l)
 		return nil
 	}
 	delete(l.steer.links, l)
-	// Detach first: the kernel may put off what closing the descriptor does.
-	err := errors.Join(l.link.Detach(), l.link.Close())
+	var err error
+	if !l.steer.handed {
+		// Detach first: the kernel may put off what closing the descriptor does.
+		err = l.link.Detach()
+	} // else another receiver may need it
+	err = errors.Join(err, l.link.Close())
 	l.link = nil
 	if err != nil {
 		return fmt.Errorf("bpf: detach: %w", err)

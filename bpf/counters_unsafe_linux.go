@@ -1,6 +1,8 @@
 package bpf
 
 import (
+	"errors"
+	"slices"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -10,30 +12,40 @@ import (
 // not compile if it ceases to be.
 var _ [64]byte = [unsafe.Sizeof(steerCounters{})]byte{}
 
-// mapCounts maps the memory of the map of counters, read-only.
-func mapCounts(fd, cpus, queues int) (*countTable, error) {
-	n := cpus * (queues + 1)
-	mapping, err := unix.Mmap(fd, 0, n*int(unsafe.Sizeof(steerCounters{})), unix.PROT_READ, unix.MAP_SHARED)
+// mapCounts maps the memory of the maps of counters. That of the queues is written too:
+// the owner of a queue lies beside its counters.
+func mapCounts(counts, strays, cpus, queues int) (*countTable, error) {
+	n, m := cpus*(queues+1), maxOwners*(queues+1)
+	mapping, err := unix.Mmap(counts, 0, n*int(unsafe.Sizeof(steerCounters{})), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
+		return nil, err
+	}
+	second, err := unix.Mmap(strays, 0, m*int(unsafe.Sizeof(steerStray{})), unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil {
+		_ = unix.Munmap(mapping)
 		return nil, err
 	}
 	return &countTable{
 		cpus:   cpus,
 		queues: queues,
 		// Page-aligned, and exactly n slots long.
-		slots:   unsafe.Slice((*steerCounters)(unsafe.Pointer(unsafe.SliceData(mapping))), n),
-		mapping: mapping,
+		slots:     unsafe.Slice((*steerCounters)(unsafe.Pointer(unsafe.SliceData(mapping))), n),
+		strays:    viewStrays(second, m),
+		mappings:  [2][]byte{mapping, second},
+		owned:     make([]bool, queues+1),
+		base:      make([]steerCounters, n),
+		strayBase: make([]steerStray, queues+1),
 	}, nil
 }
 
-// detach keeps the counters as they are and gives the shared memory back.
-func (t *countTable) detach() error {
-	if t.mapping == nil {
-		return nil
-	}
-	last := make([]steerCounters, len(t.slots))
-	copy(last, t.slots)
-	mapping := t.mapping
-	t.slots, t.mapping = last, nil
-	return unix.Munmap(mapping)
+// frozen is the table with the counters as they are, apart from the shared memory.
+func (t *countTable) frozen() *countTable {
+	last := *t
+	last.slots, last.strays, last.mappings = slices.Clone(t.slots), slices.Clone(t.strays), [2][]byte{}
+	return &last
+}
+
+// unmap gives the shared memory back. The table is not used again.
+func (t *countTable) unmap() error {
+	return errors.Join(unix.Munmap(t.mappings[0]), unix.Munmap(t.mappings[1]))
 }

@@ -29,6 +29,12 @@
 // Another program on the interface is never displaced: [Steer.Attach] then
 // fails with [ErrOtherProgram] and names it.
 //
+// # Several receivers
+//
+// Several processes can share one program, each with queues and endpoints of its own
+// ([Steer.Claim]). One that has it gives the others its descriptors ([Steer.HandOut],
+// [JoinSteer]). The program then stays until the last of them has closed it or is gone.
+//
 // # A load for tests
 //
 // A [Blast] is another program, which has nothing to do with steering: it makes

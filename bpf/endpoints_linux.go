@@ -2,16 +2,14 @@ package bpf
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"net/netip"
-
-	"github.com/cilium/ebpf"
 )
 
 // AddEndpoint makes UDP packets to an address and port ours, at once. An
 // unspecified address (0.0.0.0 or ::) or none stands for any address of either
-// family. Adding an endpoint that is there changes nothing.
+// family. Adding an endpoint that is there changes nothing. If another receiver that shares
+// the program has it, or one that takes some of its packets, the error is a [*TakenError].
 //
 // With an endpoint at any address, every later fragment of every UDP datagram
 // counts as a fragment of ours, since such fragments name no port.
@@ -31,11 +29,19 @@ func (s *Steer) AddEndpoint(ap netip.AddrPort) error {
 	if len(s.endpoints) >= s.config.MaxEndpoints {
 		return fmt.Errorf("bpf: add endpoint %v: there are %d already, for which the program was loaded", ap, len(s.endpoints))
 	}
+	if err := s.table.lock(); err != nil {
+		return fmt.Errorf("bpf: add endpoint %v: %w", ap, err)
+	}
+	defer s.table.unlock()
+	s.reapDead()
+	if err := s.checkFree(ap); err != nil {
+		return err
+	}
 	addr := ap.Addr()
 	for _, key := range []steerEndpoint{endpointKey(addr, 0), endpointKey(addr, ap.Port())} {
-		if err := s.maps.Endpoints.Put(key, uint32(1)); err != nil {
+		if err := s.addOwner(key); err != nil {
 			if s.addresses[addr] == 0 {
-				_ = s.maps.Endpoints.Delete(endpointKey(addr, 0))
+				_ = s.removeOwner(endpointKey(addr, 0))
 			}
 			return fmt.Errorf("bpf: add endpoint %v: %w", ap, err)
 		}
@@ -65,8 +71,12 @@ func (s *Steer) RemoveEndpoint(ap netip.AddrPort) error {
 	if s.addresses[addr] == 1 {
 		keys = append(keys, endpointKey(addr, 0))
 	}
+	if err := s.table.lock(); err != nil {
+		return fmt.Errorf("bpf: remove endpoint %v: %w", ap, err)
+	}
+	defer s.table.unlock()
 	for _, key := range keys {
-		if err := s.maps.Endpoints.Delete(key); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		if err := s.removeOwner(key); err != nil {
 			return fmt.Errorf("bpf: remove endpoint %v: %w", ap, err)
 		}
 	}

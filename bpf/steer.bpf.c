@@ -37,6 +37,19 @@ struct endpoint {
 };
 
 /*
+ * Several receivers can share the program, each with queues and endpoints of its own. A
+ * receiver is a number below OWNERS, and a set of receivers has a bit for each. Packets
+ * for a receiver's endpoint reach it on its own queues; those on any other queue go on
+ * to the kernel, and are counted for it.
+ */
+#define OWNERS 16
+
+struct owners {
+	__u32 set;
+	__u32 first; /* one of the set */
+};
+
+/*
  * User space sets the sizes of the maps before loading. The set of endpoints
  * changes while the program runs.
  */
@@ -44,7 +57,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1);
 	__type(key, struct endpoint);
-	__type(value, __u32); /* not read: to be in the map is what counts */
+	__type(value, struct owners);
 } endpoints SEC(".maps");
 
 /* The sockets, by queue. */
@@ -56,8 +69,8 @@ struct {
 } xsks SEC(".maps");
 
 /*
- * Each packet is counted once, as matched, fragment or other; no_socket is a part
- * of matched. One cache line for each CPU and queue, at cpu * (queues + 1) +
+ * Each packet is counted once: here as matched, fragment or other, or else in strays;
+ * no_socket is a part of matched. One cache line for each CPU and queue, at cpu * (queues + 1) +
  * queue, the last one of each CPU for queues that have no place in xsks. In
  * generic mode several CPUs may run one queue at once, but this CPU's slot is
  * written by nobody else while the program runs in its softirq: plain adds do.
@@ -67,7 +80,8 @@ struct counters {
 	__u64 no_socket;
 	__u64 fragments;
 	__u64 other;
-	__u64 unused[4];
+	__u64 owner; /* the receiver that has the queue, as a set; written by user space */
+	__u64 unused[3];
 };
 
 struct {
@@ -78,11 +92,34 @@ struct {
 	__type(value, struct counters);
 } counts SEC(".maps");
 
-enum kind {
-	OTHER,    /* not for our endpoints, or not to be parsed */
-	FRAGMENT, /* of a datagram for our endpoints, as far as one can tell */
-	MATCHED,
+/*
+ * Packets that came on a queue of another receiver than the endpoint's, or of none. At
+ * queue * OWNERS + receiver, the last queue being those that have no place in xsks. All
+ * CPUs share a slot: the additions are atomic, and such packets are not meant to be many.
+ */
+struct stray {
+	__u64 matched;
+	__u64 fragments;
 };
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct stray);
+} strays SEC(".maps");
+
+/*
+ * What a packet is. Without owners it is not for our endpoints, or not to be parsed. A
+ * fragment is one of a datagram for our endpoints, as far as one can tell.
+ */
+struct kind {
+	struct owners *owners;
+	bool fragment;
+};
+
+#define OTHER ((struct kind){ 0, false })
 
 /* address is a destination address: its 16 bytes as they are in memory. */
 struct address {
@@ -99,35 +136,38 @@ static __always_inline __be64 pair(__be32 first, __be32 second)
 #endif
 }
 
-/* known says whether the endpoint, or its port at any address, is ours. */
-static __always_inline bool known(struct address a, __be16 port)
+/* known looks up the endpoint, and else its port at any address. */
+static __always_inline struct owners *known(struct address a, __be16 port)
 {
 	struct endpoint own = { { a.high, a.low }, port };
 	struct endpoint any = { { 0, 0 }, port };
+	struct owners *o = bpf_map_lookup_elem(&endpoints, &own);
 
-	return bpf_map_lookup_elem(&endpoints, &own) || bpf_map_lookup_elem(&endpoints, &any);
+	return o ? o : bpf_map_lookup_elem(&endpoints, &any);
 }
 
 /* classify_udp looks at the UDP header of a packet to address a. */
-static __always_inline enum kind classify_udp(void *data, void *end, struct address a)
+static __always_inline struct kind classify_udp(void *data, void *end, struct address a)
 {
 	struct udp *udp = data;
 
 	if ((void *)(udp + 1) > end || !udp->destination)
 		return OTHER;
-	return known(a, udp->destination) ? MATCHED : OTHER;
+	return (struct kind){ known(a, udp->destination), false };
 }
 
 /*
  * classify_fragment is for any fragment of a UDP datagram. The first one has the
  * UDP header, at data; of the others only the address is known.
  */
-static __always_inline enum kind classify_fragment(void *data, void *end, struct address a,
-						   bool first)
+static __always_inline struct kind classify_fragment(void *data, void *end, struct address a,
+						     bool first)
 {
 	if (first)
-		return classify_udp(data, end, a) == MATCHED ? FRAGMENT : OTHER;
-	return data <= end && known(a, 0) ? FRAGMENT : OTHER;
+		return (struct kind){ classify_udp(data, end, a).owners, true };
+	if (data > end)
+		return OTHER;
+	return (struct kind){ known(a, 0), true };
 }
 
 #define skip_word(data, words)       \
@@ -158,7 +198,7 @@ static __always_inline void *skip_words(void *data, __u32 words)
 	return data;
 }
 
-static __always_inline enum kind classify_ipv4(void *data, void *end)
+static __always_inline struct kind classify_ipv4(void *data, void *end)
 {
 	struct ipv4 *ip = data;
 	struct address a;
@@ -181,7 +221,7 @@ static __always_inline enum kind classify_ipv4(void *data, void *end)
  * Of the extension headers only a fragment header is followed, and only as the
  * first one. It makes a fragment also of a packet that is whole (RFC 6946).
  */
-static __always_inline enum kind classify_ipv6(void *data, void *end)
+static __always_inline struct kind classify_ipv6(void *data, void *end)
 {
 	struct ipv6 *ip = data;
 	struct ipv6_fragment *fragment;
@@ -208,7 +248,7 @@ static __always_inline bool is_vlan(__be16 type)
 }
 
 /* classify reads the headers, all of which lie in a packet's first buffer. */
-static __always_inline enum kind classify(void *data, void *end)
+static __always_inline struct kind classify(void *data, void *end)
 {
 	struct ethernet *eth = data;
 	__be16 type;
@@ -242,24 +282,48 @@ static __always_inline enum kind classify(void *data, void *end)
 		*place += 1;               \
 	} while (0)
 
+#define count_shared(counter)                   \
+	do {                                    \
+		__u64 *place = &(counter);      \
+		keep_constant(place);           \
+		__sync_fetch_and_add(place, 1); \
+	} while (0)
+
+/* stray counts a packet on a queue that is not its owner's. */
+static __always_inline int stray(struct kind kind, __u32 queue)
+{
+	__u32 slot = (queue < queues ? queue : queues) * OWNERS + kind.owners->first;
+	struct stray *s = bpf_map_lookup_elem(&strays, &slot);
+
+	if (!s)
+		return XDP_PASS; /* cannot be: the map has a slot for each */
+	if (kind.fragment)
+		count_shared(s->fragments);
+	else
+		count_shared(s->matched);
+	return XDP_PASS;
+}
+
 static __always_inline int steer(struct xdp_md *ctx)
 {
 	__u32 queue = ctx->rx_queue_index;
 	__u32 slot = bpf_get_smp_processor_id() * (queues + 1) + (queue < queues ? queue : queues);
 	struct counters *c = bpf_map_lookup_elem(&counts, &slot);
+	struct kind kind;
 	int action;
 
 	if (!c)
 		return XDP_PASS; /* cannot be: the map has a slot for each */
-	switch (classify((void *)(long)ctx->data, (void *)(long)ctx->data_end)) {
-	case OTHER:
+	kind = classify((void *)(long)ctx->data, (void *)(long)ctx->data_end);
+	if (!kind.owners) {
 		count(c->other);
 		return XDP_PASS;
-	case FRAGMENT:
+	}
+	if (!(kind.owners->set & c->owner))
+		return stray(kind, queue);
+	if (kind.fragment) {
 		count(c->fragments);
 		return XDP_PASS;
-	case MATCHED:
-		break;
 	}
 	count(c->matched);
 	/* XDP_REDIRECT is handed over, not delivered: a socket whose rings are full

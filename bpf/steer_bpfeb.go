@@ -19,7 +19,8 @@ type steerCounters struct {
 	NoSocket  uint64
 	Fragments uint64
 	Other     uint64
-	Unused    [4]uint64
+	Owner     uint64
+	Unused    [3]uint64
 }
 
 type steerEndpoint struct {
@@ -28,12 +29,25 @@ type steerEndpoint struct {
 	Port    uint64
 }
 
+type steerOwners struct {
+	_     structs.HostLayout
+	Set   uint32
+	First uint32
+}
+
+type steerStray struct {
+	_         structs.HostLayout
+	Matched   uint64
+	Fragments uint64
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	steerMapCounts      = "counts"
 	steerMapEndpoints   = "endpoints"
+	steerMapStrays      = "strays"
 	steerMapXsks        = "xsks"
 	steerProgSteerFrags = "steer_frags"
 	steerProgSteerPlain = "steer_plain"
@@ -92,6 +106,7 @@ type steerProgramSpecs struct {
 type steerMapSpecs struct {
 	Counts    *ebpf.MapSpec `ebpf:"counts"`
 	Endpoints *ebpf.MapSpec `ebpf:"endpoints"`
+	Strays    *ebpf.MapSpec `ebpf:"strays"`
 	Xsks      *ebpf.MapSpec `ebpf:"xsks"`
 }
 
@@ -124,6 +139,7 @@ func (o *steerObjects) Close() error {
 type steerMaps struct {
 	Counts    *ebpf.Map `ebpf:"counts"`
 	Endpoints *ebpf.Map `ebpf:"endpoints"`
+	Strays    *ebpf.Map `ebpf:"strays"`
 	Xsks      *ebpf.Map `ebpf:"xsks"`
 }
 
@@ -131,6 +147,7 @@ func (m *steerMaps) Close() error {
 	return _SteerClose(
 		m.Counts,
 		m.Endpoints,
+		m.Strays,
 		m.Xsks,
 	)
 }

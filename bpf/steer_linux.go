@@ -9,6 +9,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/features"
+	"github.com/cilium/ebpf/link"
 	"github.com/speadx/speadx/internal/sandbox"
 	"golang.org/x/sys/unix"
 )
@@ -57,6 +58,13 @@ type Steer struct {
 	links     map[*Link]struct{}
 	counts    *countTable
 	closed    bool
+
+	// The receivers that share the program, of which this is one.
+	table      *table
+	owner      int       // its number among them
+	registered bool      // it has one
+	joined     link.Link // of the receiver that had the program before; nil: ours is the first
+	handed     bool      // others were given the link
 }
 
 // LoadSteer loads the program, with no endpoints and no sockets, attached nowhere.
@@ -80,6 +88,7 @@ func LoadSteer(c SteerConfig) (_ *Steer, err error) {
 	spec.Maps[steerMapXsks].MaxEntries = uint32(c.Queues)
 	spec.Maps[steerMapEndpoints].MaxEntries = 2 * uint32(c.MaxEndpoints) // endpoints and their addresses
 	spec.Maps[steerMapCounts].MaxEntries = uint32(cpus * (c.Queues + 1))
+	spec.Maps[steerMapStrays].MaxEntries = uint32(maxOwners * (c.Queues + 1))
 
 	s := &Steer{
 		config:    c,
@@ -95,8 +104,22 @@ func LoadSteer(c SteerConfig) (_ *Steer, err error) {
 	if s.prog, err = s.load(spec); err != nil {
 		return nil, loadError(err)
 	}
-	if s.counts, err = mapCounts(s.maps.Counts.FD(), cpus, c.Queues); err != nil {
+	if s.counts, err = mapCounts(s.maps.Counts.FD(), s.maps.Strays.FD(), cpus, c.Queues); err != nil {
 		return nil, fmt.Errorf("bpf: map the counters: %w", err)
+	}
+	if s.table, err = newTable(c.Queues); err != nil {
+		return nil, fmt.Errorf("bpf: make the table of receivers: %w", err)
+	}
+	if s.owner, err = s.table.take(); err != nil {
+		return nil, fmt.Errorf("bpf: %w", err)
+	}
+	s.registered = true
+	for q := range c.Queues + 1 {
+		s.counts.begin(q)
+		s.counts.setOwner(q, s.set())
+	}
+	for q := range s.table.queues {
+		s.table.queues[q] = uint32(s.owner) + 1
 	}
 	return s, nil
 }
@@ -211,8 +234,16 @@ func (s *Steer) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.counts != nil {
-		errs = append(errs, s.counts.detach())
+		last := s.counts.frozen()
+		if s.registered && (s.joined != nil || s.handed) {
+			errs = append(errs, s.leave())
+		}
+		errs = append(errs, s.counts.unmap())
+		s.counts = last
 	}
-	errs = append(errs, s.prog.Close(), s.maps.Counts.Close(), s.maps.Endpoints.Close(), s.maps.Xsks.Close())
+	if s.joined != nil {
+		errs = append(errs, s.joined.Close())
+	}
+	errs = append(errs, s.prog.Close(), s.maps.Counts.Close(), s.maps.Strays.Close(), s.maps.Endpoints.Close(), s.maps.Xsks.Close(), s.table.close())
 	return errors.Join(errs...)
 }

@@ -39,6 +39,7 @@ type OpenError struct {
 const (
 	StepConfig     = "check the settings"
 	StepAttach     = "attach the XDP program"
+	StepClaim      = "claim the queues"
 	StepSocket     = "make the socket"
 	StepMemory     = "map memory for the UMEM"
 	StepRegister   = "register the UMEM"

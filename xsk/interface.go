@@ -26,6 +26,12 @@ type Attacher interface {
 	ClearSocket(queue int) error
 }
 
+// Claimer is an [Attacher] whose program others can share. Claim makes queues its own, before
+// they are opened; the error names who has one of them. It may be called again.
+type Claimer interface {
+	Claim(queues []int) error
+}
+
 // Features are what the driver says of itself (netdev generic netlink, kernel
 // 6.3). They can spare the attempt of a mode that cannot work.
 type Features struct {
@@ -208,6 +214,12 @@ func (i *Interface) climb(r Rung, sys *system) error {
 	if queues == nil {
 		for q := range max(i.config.CountQueues(), 1) {
 			queues = append(queues, q)
+		}
+	}
+	if c, ok := i.attacher.(Claimer); ok {
+		if err := c.Claim(queues); err != nil {
+			_ = i.Close()
+			return i.config.failed(StepClaim, err, "")
 		}
 	}
 	for _, queue := range queues {

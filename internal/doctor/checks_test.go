@@ -90,12 +90,12 @@ func TestChecks(t *testing.T) {
 	bind := func(queues ...int) func(*Facts) {
 		return dev(func(d *Device) {
 			for _, q := range queues {
-				d.Queues.Value = append(d.Queues.Value, BoundQueue{Queue: q, Owners: []Owner{{77, "dpdk"}}})
+				d.Queues.Value = append(d.Queues.Value, BoundQueue{Queue: q, Owners: []Owner{{PID: 77, Name: "dpdk"}}})
 			}
 		})
 	}
 	ours := dev(func(d *Device) {
-		d.Program = &Program{ID: 5, Name: Fact[string]{Value: "steer_frags"}, Mode: "native", Owners: []Owner{{78, "speadx"}}}
+		d.Program = &Program{ID: 5, Name: Fact[string]{Value: "steer_frags"}, Mode: "native", Owners: []Owner{{PID: 78, Name: "speadx"}}}
 		d.Groups.Value = []netip.Addr{netip.MustParseAddr("239.1.2.3")}
 	})
 	for _, tt := range []struct {
@@ -172,14 +172,14 @@ func TestChecks(t *testing.T) {
 		{"zero-copy of one frame", dev(func(d *Device) { d.Features.ZCMaxSegs = 1 }), "zero_copy", Warn, "ip link set dev eth1 mtu 3814", nil},
 		{"zero-copy with a fault", dev(func(d *Device) { d.Driver = "igb" }), "zero_copy", OK, "", nil},
 		{"another program", dev(func(d *Device) {
-			d.Program = &Program{ID: 5, Name: Fact[string]{Value: "filter"}, Mode: "native", Owners: []Owner{{77, "suricata"}}}
+			d.Program = &Program{ID: 5, Name: Fact[string]{Value: "filter"}, Mode: "native", Owners: []Owner{{PID: 77, Name: "suricata"}}}
 		}), "other_program", Fail, "kill 77", nil},
 		{"a program that nobody holds", dev(func(d *Device) { d.Program = &Program{ID: 5, Name: Fact[string]{Value: "pinned"}, Mode: "generic"} }), "other_program", Fail, "ip link set dev eth1 xdpgeneric off", nil},
 		{"a program of an unknown name", dev(func(d *Device) {
-			d.Program = &Program{ID: 5, Name: Fact[string]{Err: errSecret}, Mode: "native", Owners: []Owner{{77, "suricata"}}}
+			d.Program = &Program{ID: 5, Name: Fact[string]{Err: errSecret}, Mode: "native", Owners: []Owner{{PID: 77, Name: "suricata"}}}
 		}), "other_program", Fail, "kill 77", nil},
 		{"our program, of an unknown name", dev(func(d *Device) {
-			d.Program = &Program{ID: 5, Name: Fact[string]{Err: errSecret}, Mode: "native", Owners: []Owner{{77, "speadx"}}}
+			d.Program = &Program{ID: 5, Name: Fact[string]{Err: errSecret}, Mode: "native", Owners: []Owner{{PID: 77, Name: "speadx"}}}
 			d.Groups.Value = []netip.Addr{netip.MustParseAddr("239.1.2.3")}
 		}), "other_program", OK, "", nil},
 		{"a program unseen", func(f *Facts) {
@@ -297,7 +297,7 @@ func TestDocumentIsFresh(t *testing.T) {
 
 func TestWriteText(t *testing.T) {
 	f := wellSetUp()
-	f.Devices[0].Program = &Program{ID: 5, Name: Fact[string]{Value: "evil\x1b[2J"}, Mode: "native", Owners: []Owner{{7, "a\nb"}}}
+	f.Devices[0].Program = &Program{ID: 5, Name: Fact[string]{Value: "evil\x1b[2J"}, Mode: "native", Owners: []Owner{{PID: 7, Name: "a\nb"}}}
 	r := Diagnose(f)
 	var b strings.Builder
 	if err := r.WriteText(&b); err != nil {

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/speadx/speadx/internal/holders"
 	"github.com/speadx/speadx/internal/netif"
 )
 
@@ -125,10 +126,7 @@ func (p *Program) speadx() bool {
 }
 
 // Owner is a process.
-type Owner struct {
-	PID  int
-	Name string
-}
+type Owner = holders.Owner
 
 // BoundQueue is a receive queue that an AF_XDP socket is bound to.
 type BoundQueue struct {

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"testing"
 	"testing/fstest"
+
+	"github.com/speadx/speadx/internal/holders"
 )
 
 func TestReadProcess(t *testing.T) {
@@ -201,18 +203,18 @@ func TestHolders(t *testing.T) {
 		"proc/8/maps":  file("7f00-7f01 rw-s 00000000 00:08 501 socket:[501]\n7f00-7f01 rw-s 100000000 08:01 9 /data"),
 		"proc/self/fd": file(""), "proc/uptime": file("1"),
 	}}
-	h, err := m.holders()
+	h, err := holders.Read(m.FS)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := holdings{
-		programs: map[uint32][]Owner{41: {{7, "suricata"}}},
-		sockets:  map[uint32][]Owner{500: {{7, "suricata"}}, 501: {{8, "tcpdump"}}},
+	want := holders.Holdings{
+		Programs: map[uint32][]Owner{41: {{PID: 7, Name: "suricata"}}},
+		Sockets:  map[uint32][]Owner{500: {{PID: 7, Name: "suricata"}}, 501: {{PID: 8, Name: "tcpdump"}}},
 	}
 	if !reflect.DeepEqual(h, want) {
 		t.Errorf("%+v, want %+v", h, want)
 	}
-	if list := m.xskHolders(); !slices.Equal(list, []Owner{{7, "suricata"}}) {
+	if list := m.xskHolders(); !slices.Equal(list, []Owner{{PID: 7, Name: "suricata"}}) {
 		t.Errorf("AF_XDP sockets of %v", list)
 	}
 	if pids, err := m.processes("tcpdump"); err != nil || !slices.Equal(pids, []int{8}) {

@@ -17,6 +17,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/speadx/speadx/internal/holders"
 	"github.com/speadx/speadx/internal/netif"
 	"github.com/speadx/speadx/internal/sched"
 )
@@ -114,8 +115,8 @@ func (f *Facts) readDevices(m files, names []string) error {
 			f.device(i).Bottom = true
 		}
 	}
-	held, heldErr := m.holders()
-	f.Hidden = held.hidden
+	held, heldErr := holders.Read(m.FS)
+	f.Hidden = held.Hidden
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("open a socket for ethtool: %w", err)
@@ -226,9 +227,9 @@ func (m files) rpFilter(name string) (int, error) {
 // readBound finds the owners of the program and of the bound queues. Where the kernel does
 // not tell the socket of a queue, the owners are those who hold the program, or the one
 // process that has AF_XDP sockets.
-func (d *Device) readBound(m files, held holdings, err error) {
+func (d *Device) readBound(m files, held holders.Holdings, err error) {
 	if d.Program != nil && err == nil {
-		d.Program.Owners = held.programs[d.Program.ID]
+		d.Program.Owners = held.Programs[d.Program.ID]
 	}
 	if !d.Bottom {
 		return
@@ -238,7 +239,7 @@ func (d *Device) readBound(m files, held holdings, err error) {
 	for _, b := range bound {
 		q := BoundQueue{Queue: b.Queue}
 		if b.Inode != 0 {
-			q.Owners = held.sockets[b.Inode]
+			q.Owners = held.Sockets[b.Inode]
 		} else if d.Program != nil {
 			q.Owners = d.Program.Owners
 		} else if all := m.xskHolders(); len(all) == 1 {

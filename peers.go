@@ -1,0 +1,411 @@
+//go:build linux
+
+package speadx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/speadx/speadx/bpf"
+	"github.com/speadx/speadx/internal/holders"
+	"github.com/speadx/speadx/internal/peer"
+)
+
+// Process is a process on this machine.
+type Process struct {
+	PID  int // 0: unknown
+	Name string
+}
+
+func (p Process) String() string {
+	switch {
+	case p.PID == 0 && p.Name == "":
+		return "a process that could not be found"
+	case p.PID == 0:
+		return p.Name
+	}
+	return fmt.Sprintf("%s (process %d)", p.Name, p.PID)
+}
+
+// OccupiedError says that another process has what this receiver needs: an endpoint, queues,
+// or the place of the XDP program on a device.
+type OccupiedError struct {
+	Device   string         // "": any
+	Endpoint netip.AddrPort // that the other one receives; not valid: it is about queues or a program
+	Queues   []int          // that the other one has, of those that were asked for
+	Free     []int          // queues of the device that no receiver has
+	Program  string         // the XDP program, if it is not that of a receiver that could share it
+	Owner    Process
+	Err      error // the cause; may be nil
+}
+
+// Error names the process and what it has, and lists the choices.
+func (e *OccupiedError) Error() string {
+	s := ""
+	if e.Device != "" {
+		s = e.Device + ": "
+	}
+	switch {
+	case e.Endpoint.IsValid():
+		s += fmt.Sprintf("%v is received by %v, and a packet reaches one receiver", e.Endpoint, e.Owner)
+	case e.Program != "":
+		s += fmt.Sprintf("%s of %v is attached, and an interface has one XDP program", e.Program, e.Owner)
+	default:
+		s += fmt.Sprintf("%v receives on %s, and a queue has one receiver", e.Owner, queueList(e.Queues))
+	}
+	return s + ". Choices: " + strings.Join(e.Choices(), "; ")
+}
+
+// Unwrap returns the cause.
+func (e *OccupiedError) Unwrap() error { return e.Err }
+
+// Choices are what can be done, each a sentence without its full stop.
+func (e *OccupiedError) Choices() []string {
+	var list []string
+	if e.Program != "" {
+		stop := "stop its owner"
+		if e.Owner.PID != 0 {
+			stop += fmt.Sprintf(" (kill %d)", e.Owner.PID)
+		}
+		return append(list, stop, "another interface", "--mode udp: sockets receive what that program passes on to the kernel")
+	}
+	list = append(list, "receive all sources in one process")
+	if e.Owner.PID != 0 {
+		list = append(list, fmt.Sprintf("stop the other one (kill %d)", e.Owner.PID))
+	}
+	switch {
+	case e.Endpoint.IsValid():
+		return append(list, "receive another endpoint: sockets (--mode udp) would get nothing for this one on the other's queues")
+	case len(e.Free) > 0:
+		list = append(list, fmt.Sprintf("other queues (--queues %s is free)", ranges(e.Free)))
+	default:
+		list = append(list, "let both have fewer queues (--queues)")
+	}
+	return append(list, "--mode udp: sockets receive what is not for an endpoint of the other one")
+}
+
+// queueList names queues.
+func queueList(list []int) string {
+	if len(list) == 1 {
+		return "queue " + ranges(list)
+	}
+	return "queues " + ranges(list)
+}
+
+// ranges is a list of numbers as --queues takes it.
+func ranges(list []int) string {
+	var parts []string
+	list = slices.Sorted(slices.Values(list))
+	for i := 0; i < len(list); {
+		k := i
+		for k+1 < len(list) && list[k+1] == list[k]+1 {
+			k++
+		}
+		part := strconv.Itoa(list[i])
+		if k > i {
+			part += "-" + strconv.Itoa(list[k])
+		}
+		parts = append(parts, part)
+		i = k + 1
+	}
+	return strings.Join(parts, ",")
+}
+
+// peers are the other receivers in the network namespace, and what this one tells them.
+type peers struct {
+	ctx    context.Context
+	server *peer.Server // nil: it could not listen
+
+	mu        sync.Mutex
+	info      peer.Info
+	devices   []*device
+	attaching map[int]chan struct{} // by interface, while it is settled whether our program is there
+	refused   []peer.Info           // those that share nothing with this user
+}
+
+// openPeers begins to answer other receivers, and asks them whether they receive what this
+// one shall receive.
+func (r *Receiver) openPeers() error {
+	r.peers = &peers{ctx: r.opening.ctx, attaching: map[int]chan struct{}{}}
+	r.peers.info = peer.Info{PID: os.Getpid(), Program: programName(), UID: os.Geteuid()}
+	if len(r.receives()) == 0 {
+		return nil // files and TCP
+	}
+	if err := r.checkPeers(); err != nil {
+		return err
+	}
+	var err error
+	if r.peers.server, err = peer.Listen(r.peers); err != nil {
+		r.plan.notes = append(r.plan.notes, fmt.Sprintf("no other receiver can share an interface with this one: %v", err))
+	}
+	return nil
+}
+
+// programName is what tools such as ps call this process.
+func programName() string {
+	if b, err := os.ReadFile("/proc/self/comm"); err == nil {
+		return strings.TrimSpace(string(b))
+	}
+	return filepath.Base(os.Args[0])
+}
+
+// Info implements [peer.Handler].
+func (p *peers) Info() peer.Info {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.info
+}
+
+// Share implements [peer.Handler].
+func (p *peers) Share(ifindex int, cancel <-chan struct{}, send func([]int) error) error {
+	p.mu.Lock()
+	busy := p.attaching[ifindex]
+	p.mu.Unlock()
+	if busy != nil {
+		select {
+		case <-busy:
+		case <-cancel:
+			return nil
+		}
+	}
+	p.mu.Lock()
+	k := slices.IndexFunc(p.devices, func(d *device) bool { return d.plan.facts.Index == ifindex })
+	var program *bpf.Steer
+	if k >= 0 {
+		program = p.devices[k].steer.program
+	}
+	p.mu.Unlock()
+	if program == nil {
+		return nil
+	}
+	return program.HandOut(send)
+}
+
+// begin says that our program may be on the interface from now on.
+func (p *peers) begin(ifindex int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.attaching[ifindex] == nil {
+		p.attaching[ifindex] = make(chan struct{})
+	}
+}
+
+// end says that it is settled whether it is there. d is the open device, or nil.
+func (p *peers) end(ifindex int, d *device) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if d != nil {
+		p.devices = append(p.devices, d)
+	}
+	if c := p.attaching[ifindex]; c != nil {
+		close(c)
+		delete(p.attaching, ifindex)
+	}
+}
+
+// forget takes a device back that is being closed.
+func (p *peers) forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.devices = nil
+}
+
+// publish tells what is received.
+func (p *peers) publish(list []peer.Receives) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.info.Receives = list
+}
+
+func (p *peers) close() {
+	if p != nil && p.server != nil {
+		_ = p.server.Close()
+	}
+}
+
+const (
+	joinTries = 20
+	joinPause = 50 * time.Millisecond
+)
+
+// join shares the program on an interface, if there is one and another receiver gives it; nil
+// if there is none, or it is not a receiver's.
+func (p *peers) join(ifindex int, name string) (*bpf.Steer, error) {
+	for try := 0; ; try++ {
+		on, err := bpf.ProgramOn(ifindex)
+		if on == nil || err != nil {
+			return nil, nil // attaching tells what is wrong
+		}
+		shared, refused, err := peer.Share(p.server, ifindex, p.ctx.Done())
+		if err != nil {
+			return nil, err
+		}
+		p.refused = refused
+		if shared != nil {
+			s, err := bpf.JoinSteer(ifindex, name, shared.FDs)
+			if err == nil {
+				return s, nil
+			}
+			if !errors.Is(err, bpf.ErrDetached) {
+				return nil, &OccupiedError{Device: name, Program: on.String(), Owner: Process{shared.PID, shared.Program}, Err: err}
+			}
+		} else if others, err := peer.Any(p.server); err != nil || !others {
+			return nil, nil
+		}
+		// The program is going, or its receiver is about to share it.
+		if try == joinTries {
+			return nil, nil
+		}
+		select {
+		case <-time.After(joinPause):
+		case <-p.ctx.Done():
+			return nil, p.ctx.Err()
+		}
+	}
+}
+
+// receives is what the receiver receives over the network, as planned.
+func (r *Receiver) receives() (list []peer.Receives) {
+	for _, d := range r.plan.devices {
+		e := peer.Receives{Ifindex: d.facts.Index, Interface: d.facts.Name}
+		for _, ep := range d.endpoints {
+			e.Endpoints = append(e.Endpoints, ep.addr)
+		}
+		for _, open := range r.devices {
+			if open.plan == d {
+				e.Queues = open.numbers()
+			}
+		}
+		list = append(list, e)
+	}
+	for i := range r.plan.streams {
+		s := &r.plan.streams[i]
+		for _, ep := range s.udp {
+			list = append(list, r.receivesBySocket(ep, s.links)...)
+		}
+	}
+	return list
+}
+
+// receivesBySocket is what a UDP socket receives: on the devices below its interfaces, or on
+// any.
+func (r *Receiver) receivesBySocket(ep planEndpoint, links map[int]string) (list []peer.Receives) {
+	add := func(ifindex int, name string) {
+		list = append(list, peer.Receives{Ifindex: ifindex, Interface: name, Sockets: true, Endpoints: []netip.AddrPort{ep.addr}})
+	}
+	for index, name := range links {
+		if ep.ifindex != 0 && ep.ifindex != index {
+			continue
+		}
+		lowers, err := r.plan.machine.lowers(name)
+		if err != nil {
+			continue // it is gone
+		}
+		for _, lower := range lowers {
+			if facts, err := r.plan.machine.lookup(lower); err == nil {
+				add(facts.Index, lower)
+			}
+		}
+	}
+	if len(list) == 0 {
+		add(ep.ifindex, "")
+	}
+	return list
+}
+
+// receivesNow is what the receiver receives after endpoints have come or gone. The caller
+// holds changes.mu.
+func (r *Receiver) receivesNow() (list []peer.Receives) {
+	for _, d := range r.devices {
+		e := peer.Receives{Ifindex: d.plan.facts.Index, Interface: d.plan.facts.Name, Queues: d.numbers()}
+		for _, ep := range d.endpoints {
+			e.Endpoints = append(e.Endpoints, ep.addr)
+		}
+		list = append(list, e)
+	}
+	for _, s := range r.streams[:r.changes.used.Load()] {
+		for i := range s.live {
+			for _, ep := range s.live[i].sockets {
+				links := s.live[i].watched
+				if len(links) == 0 {
+					links = s.plan.links
+				}
+				list = append(list, r.receivesBySocket(ep, links)...)
+			}
+		}
+	}
+	return list
+}
+
+// checkPeers is an [*OccupiedError] if another receiver receives an endpoint of this one, and
+// a packet cannot reach both. UDP sockets of several processes can have one group.
+func (r *Receiver) checkPeers() error {
+	infos, err := peer.List(r.peers.server)
+	if err != nil {
+		return nil // there is no /proc: nobody can be found
+	}
+	for _, mine := range r.receives() {
+		for _, other := range infos {
+			for _, has := range other.Receives {
+				if mine.Sockets && has.Sockets || mine.Ifindex != has.Ifindex && mine.Ifindex != 0 && has.Ifindex != 0 {
+					continue
+				}
+				if ep, both := peer.Overlap(mine.Endpoints, has.Endpoints); both {
+					name := mine.Interface
+					if name == "" {
+						name = has.Interface
+					}
+					return fmt.Errorf("speadx: %w", &OccupiedError{Device: name, Endpoint: ep, Owner: Process{other.PID, other.Program}})
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// occupied puts the other process into the error of a device, where there is one.
+func (p *peers) occupied(d *planDevice, err error) error {
+	var already *OccupiedError
+	var taken *bpf.TakenError
+	var attach *bpf.AttachError
+	switch {
+	case err == nil || errors.As(err, &already):
+		if already != nil {
+			return already
+		}
+	case errors.As(err, &taken):
+		return &OccupiedError{
+			Device: d.facts.Name, Endpoint: taken.Endpoint, Queues: taken.Queues, Free: taken.Free,
+			Owner: Process{taken.Owner.PID, taken.Owner.Name}, Err: err,
+		}
+	case errors.As(err, &attach) && attach.Other != nil:
+		e := &OccupiedError{Device: d.facts.Name, Program: attach.Other.String(), Err: err}
+		if held, readErr := holders.Read(os.DirFS("/")); readErr == nil {
+			for _, o := range held.Programs[attach.Other.ID][:min(1, len(held.Programs[attach.Other.ID]))] {
+				e.Owner = Process{o.PID, o.Name}
+			}
+		}
+		if e.Owner.PID == 0 && len(p.refused) == 1 {
+			e.Owner = Process{p.refused[0].PID, p.refused[0].Program}
+		}
+		return e
+	}
+	return err
+}
+
+// numbers are the numbers of the device's queues.
+func (d *device) numbers() (list []int) {
+	for _, q := range d.queues {
+		list = append(list, q.Info().Queue)
+	}
+	return list
+}
