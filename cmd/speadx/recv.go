@@ -233,7 +233,7 @@ func (c *reception) report() *report.Report {
 		delivered.Elapsed = time.Since(c.began)
 	}
 	return &report.Report{
-		Stats: c.r.Stats(), Delivered: delivered, Diagnoses: c.r.Diagnoses(), Threads: c.r.Threads(),
+		Stats: c.r.Stats(), Delivered: delivered, Diagnoses: c.r.Diagnoses(), Threads: c.r.Threads(), Groups: c.r.Groups(),
 		Devices: c.r.Info().Devices, Time: time.Now(), Setting: flagname.Name,
 	}
 }

@@ -25,6 +25,7 @@ type jsonSummary struct {
 	Streams              []jsonStream    `json:"streams"`
 	Devices              []jsonDevice    `json:"devices"`
 	Threads              []jsonThread    `json:"threads"`
+	Groups               []jsonGroup     `json:"groups"`
 	Diagnoses            []jsonDiagnosis `json:"diagnoses"`
 }
 
@@ -139,6 +140,12 @@ type jsonQueue struct {
 	RxFillRingEmpty    uint64 `json:"rx_fill_ring_empty"`
 	NICDrops           uint64 `json:"nic_drops"`
 	AllocFail          uint64 `json:"nic_alloc_fail"`
+}
+
+type jsonGroup struct {
+	Group     string `json:"group"`
+	Interface string `json:"interface"`
+	Joined    bool   `json:"joined"`
 }
 
 type jsonThread struct {

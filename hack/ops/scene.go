@@ -2,6 +2,7 @@ package ops
 
 import (
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/speadx/speadx"
@@ -17,19 +18,24 @@ import (
 type Scene struct {
 	Streams int
 	Queues  int
+	Silent  bool   // no packets come any more
 	Lossy   bool   // some streams and queues lose packets
 	Name    string // of the first stream; default: an address
 }
 
-// packetBytes and heapBytes are the sizes of the scene's packets and heaps.
+// What the scene's packets, heaps and device are.
 const (
 	packetBytes = 8192
 	heapBytes   = 4 << 20
+	deviceName  = "ens1f0np0"
 )
 
 // At is the report of the scene after some time.
 func (s Scene) At(began time.Time, elapsed time.Duration) *report.Report {
 	sec := elapsed.Seconds()
+	if s.Silent {
+		sec = 60
+	}
 	r := &report.Report{Time: began.Add(elapsed), Setting: flagname.Name}
 	r.Delivered.Elapsed, r.Delivered.Flow = elapsed, elapsed
 	st := &r.Stats
@@ -43,6 +49,7 @@ func (s Scene) At(began time.Time, elapsed time.Duration) *report.Report {
 				Free: 8 + s.Queues, Filling: 2, Ready: i % 3, Held: 1, HighFilling: 3, HighReady: 2 + i%3, HighHeld: 1, LeastFree: 6,
 			},
 		}
+		r.Groups = append(r.Groups, speadx.GroupState{Interface: deviceName, Group: netip.AddrFrom4([4]byte{239, 10, byte(i / 16), byte(1 + i%16)}), Joined: i > 0})
 		if i == 0 && s.Name != "" {
 			stream.Name = s.Name
 		}
@@ -84,7 +91,7 @@ func (s Scene) At(began time.Time, elapsed time.Duration) *report.Report {
 }
 
 func (s Scene) device(st *speadx.Stats, threads *[]speadx.ThreadStats, elapsed time.Duration) (speadx.DeviceStats, speadx.DeviceInfo) {
-	const name, frames = "ens1f0np0", 8192
+	const name, frames = deviceName, 8192
 	d := speadx.DeviceStats{Name: name, Counts: ledger.DeviceCounts{ledger.DeviceMatched: st.Packets, ledger.DevicePassed: 4711}}
 	info := speadx.DeviceInfo{Name: name, Driver: "mlx5_core", MTU: 9000, Mode: xsk.ModeZeroCopy, Carrier: true}
 	for q := range s.Queues {

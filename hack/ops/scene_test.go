@@ -47,6 +47,9 @@ func TestScenes(t *testing.T) {
 			if n := eval[int](b, `document.querySelectorAll("table:not(:has(caption)), thead th:not([scope=col]), tbody tr:not(:has(> th[scope=row]))").length`); n != 0 {
 				t.Errorf("%d tables, columns or rows without a header", n)
 			}
+			if text, want := b.text("#facts"), fmt.Sprintf(" %d of %d group", c.scene.Streams-1, c.scene.Streams); !strings.Contains(text, want) {
+				t.Errorf("%q is not in the facts: %s", want, text)
+			}
 			streams := b.cells("streams")
 			shown := c.scene.Streams
 			if shown > 14 {
@@ -88,6 +91,18 @@ func TestScenes(t *testing.T) {
 			}
 			b.picture(c.name + ".png")
 		})
+	}
+}
+
+// Where no packets come, the groups that are not joined are named.
+func TestNotJoined(t *testing.T) {
+	server := httptest.NewServer(Scene{Queues: 1, Streams: 1, Silent: true}.handler())
+	defer server.Close()
+	b := newBrowser(t, server.URL)
+	b.open(server.URL)
+	b.wait(`document.querySelector("#verdict-word").textContent.startsWith("No packets for ")`)
+	if text := b.text("#verdict-detail"); !strings.HasSuffix(text, " Not joined: 239.10.0.1 on ens1f0np0.") {
+		t.Errorf("the page says: %s", text)
 	}
 }
 

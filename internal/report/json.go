@@ -45,6 +45,15 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 		threads = append(threads, o.part(threadObject(&r.Threads[i])))
 	}
 	o.put("threads", threads)
+	groups := []json.RawMessage{}
+	for _, g := range r.Groups {
+		var group object
+		group.put("group", g.Group)
+		group.put("interface", g.Interface)
+		group.put("joined", g.Joined)
+		groups = append(groups, o.part(group.end()))
+	}
+	o.put("groups", groups)
 	diagnoses := []json.RawMessage{}
 	for i := range r.Diagnoses {
 		diagnoses = append(diagnoses, o.part(r.Diagnoses[i].JSON(r.Setting)))

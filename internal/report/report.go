@@ -14,6 +14,7 @@ type Report struct {
 	Delivered Delivered
 	Diagnoses []ledger.Diagnosis
 	Threads   []speadx.ThreadStats
+	Groups    []speadx.GroupState
 	// Devices are what the devices of Stats were opened with, in the same order.
 	Devices []speadx.DeviceInfo
 	// Time is when the counters were read.

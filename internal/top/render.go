@@ -190,9 +190,9 @@ func (v *View) verdict() line {
 	case ended:
 		return line{{notice, "■ Reception has ended. "}, {plain, totals(s)}}
 	case s.Packets == 0:
-		return line{{notice, "◌ No packet has come yet."}}
+		return line{{notice, "◌ No packet has come yet."}, {plain, s.notJoined()}}
 	case v.Silent >= 3:
-		return line{{notice, "◌ No packets for " + span(v.Silent) + ". "}, {plain, totals(s)}}
+		return line{{notice, "◌ No packets for " + span(v.Silent) + ". "}, {plain, totals(s) + s.notJoined()}}
 	case lostNow > 0:
 		return line{{bad, "✕ Losing packets: " + percent(lostNow, v.rose(packets)) + " "}, {plain, "in the last seconds." + v.where()}}
 	case heapsNow > 0:

@@ -83,6 +83,18 @@ func TestVerdict(t *testing.T) {
 	}
 }
 
+// A group that is not joined is named where no packets come.
+func TestNotJoined(t *testing.T) {
+	v := view(t, 1, false)
+	v.Silent, v.Now.Groups = 3, []Group{{"239.1.2.3", "eth1", false}, {"239.1.2.4", "eth1", true}}
+	for _, packets := range []uint64{v.Now.Packets, 0} {
+		v.Now.Packets = packets
+		if text := v.verdict()[1].text; !strings.HasSuffix(text, " Not joined: 239.1.2.3 on eth1.") {
+			t.Errorf("with %d packets: %q", packets, text)
+		}
+	}
+}
+
 // What loses now comes first, and the rest is counted.
 func TestProblemsFirst(t *testing.T) {
 	v := view(t, 64, true)

@@ -3,6 +3,7 @@ package top
 import (
 	"encoding/json"
 	"strconv"
+	"strings"
 
 	"github.com/speadx/speadx/ledger"
 )
@@ -25,7 +26,29 @@ type Snapshot struct {
 	Streams         []Stream          `json:"streams"`
 	Devices         []Device          `json:"devices"`
 	Threads         []Thread          `json:"threads"`
+	Groups          []Group           `json:"groups"`
 	Diagnoses       []Diagnosis       `json:"diagnoses"`
+}
+
+// Group is a multicast group.
+type Group struct {
+	Group     string `json:"group"`
+	Interface string `json:"interface"`
+	Joined    bool   `json:"joined"`
+}
+
+// notJoined names the groups that are not joined: no packets come of them.
+func (s *Snapshot) notJoined() string {
+	var names []string
+	for _, g := range s.Groups {
+		if !g.Joined {
+			names = append(names, clean(g.Group)+" on "+clean(g.Interface))
+		}
+	}
+	if names == nil {
+		return ""
+	}
+	return " Not joined: " + strings.Join(names, ", ") + "."
 }
 
 // Stream is one of the streams.

@@ -275,10 +275,10 @@ function verdict() {
   if (threads.length > 0 && threads.every((t) => t.state === "ended")) {
     return { kind: s.lost_packets + s.incomplete_heaps > 0 ? "warn" : "idle", sign: "■", word: "Reception has ended", detail: total };
   }
-  if (s.packets === 0) return { kind: "warn", sign: "◌", word: "No packet has come yet", detail: "Receiving since " + span(s.seconds) + " ago." };
+  if (s.packets === 0) return { kind: "warn", sign: "◌", word: "No packet has come yet", detail: "Receiving since " + span(s.seconds) + " ago." + notJoined(s) };
   const silent = s.time - silentSince;
   if (silent >= 3) {
-    return { kind: "warn", sign: "◌", word: "No packets for " + span(silent), detail: total };
+    return { kind: "warn", sign: "◌", word: "No packets for " + span(silent), detail: total + notJoined(s) };
   }
   if (now.lost > 0) {
     const heaps = heapsPhrase(now.incomplete, now.missing);
@@ -303,6 +303,12 @@ function verdict() {
     kind: "good", sign: "✓", word: "No loss",
     detail: "Every packet that came was delivered, or is on its way." + (warnings > 0 ? " There is a warning: see the diagnoses." : ""),
   };
+}
+
+// notJoined names the groups that are not joined: no packets come of them.
+function notJoined(s) {
+  const without = (s.groups || []).filter((g) => !g.joined).map((g) => g.group + " on " + g.interface);
+  return without.length > 0 ? " Not joined: " + without.slice(0, 3).join(", ") + (without.length > 3 ? " and " + (without.length - 3) + " more" : "") + "." : "";
 }
 
 function totalPhrase(s) {
@@ -345,6 +351,8 @@ function drawClock() {
 function drawFacts() {
   const s = last().status;
   const parts = ["receiving for " + span(s.seconds), plural(s.streams.length, "stream")];
+  const groups = s.groups || [];
+  if (groups.length > 0) parts.push(count(groups.filter((g) => g.joined).length) + " of " + plural(groups.length, "group") + " joined");
   for (const d of s.devices.slice(0, 4)) {
     parts.push(d.device + (d.mode ? " " + d.mode : "") + (d.mtu ? ", MTU " + d.mtu : ""));
   }
