@@ -10,7 +10,7 @@ import (
 )
 
 // provoked are the fates that the assembler gives, each with what provokes it. The others are
-// given on the way to it: see the test of that name in package speadx.
+// given on the way to it: see TestEachFateBeforeTheAssembler of package speadx.
 var provoked = map[ledger.Fate]struct {
 	share pool.ShareConfig
 	cfg   Config
@@ -95,10 +95,7 @@ func without(p []byte) []byte {
 // TestEachFate provokes each fate that the assembler gives, and checks its counter and the sums.
 // It fails if there is a fate that nothing provokes.
 func TestEachFate(t *testing.T) {
-	for f := range ledger.ChainTooLong {
-		if f == ledger.CaptureCut {
-			continue // of a source
-		}
+	for f := range ledger.AfterStop + 1 {
 		s, ok := provoked[f]
 		if !ok {
 			t.Errorf("nothing provokes %v", f)

@@ -37,7 +37,24 @@ func Tables(name func(setting string) string) map[string]string {
 		})
 		fmt.Fprintf(&diagnoses, "| `%s` | %s | %s | %s | %s |\n", c.Code, c.Stage, strings.ToLower(c.Severity.String()), cell(c.Meaning), strings.ReplaceAll(remedy, "|", "\\|"))
 	}
+	var findings strings.Builder
+	findings.WriteString("| finding | what it says | what to do |\n|---|---|---|\n")
+	for _, c := range codes {
+		fill := func(text string) string {
+			return strings.ReplaceAll(Fill(text, func(key string) string {
+				if _, is := (&Diagnosis{}).value(key, name); is {
+					return "‹" + key + "›"
+				}
+				if name == nil {
+					return "Config." + key
+				}
+				return name(key)
+			}), "|", "\\|")
+		}
+		fmt.Fprintf(&findings, "| `%s` | %s | %s |\n", c.Code, fill(c.Sentence), fill(c.Remedy))
+	}
 	return map[string]string{
+		"findings":  findings.String(),
 		"fates":     counters(int(NumFates), func(i int) *Row { return Fate(i).Row() }),
 		"stream":    counters(int(NumStreamCounters), func(i int) *Row { return StreamCounter(i).Row() }),
 		"device":    counters(int(NumDeviceCounters), func(i int) *Row { return DeviceCounter(i).Row() }),

@@ -10,7 +10,7 @@ import (
 )
 
 // Documents are the files in docs/ that have tables of the ledger, and of the metrics that are made from it.
-var Documents = []string{"json.md", "metrics.md"}
+var Documents = []string{"json.md", "metrics.md", "troubleshooting.md"}
 
 // Document fills the tables of the ledger into a document: each stands between the lines
 // <!-- generated: NAME --> and <!-- end -->.

@@ -2,7 +2,10 @@ package report
 
 import (
 	"os"
+	"strings"
 	"testing"
+
+	"github.com/speadx/speadx/ledger"
 )
 
 // The documents hold the tables of the ledger as they are.
@@ -18,6 +21,19 @@ func TestDocumentsAreFresh(t *testing.T) {
 		}
 		if string(b) != want {
 			t.Errorf("docs/%s does not have the tables of package ledger: make generate", path)
+		}
+	}
+}
+
+// Each code of a diagnosis has a row in the guide to troubles.
+func TestEachCodeIsExplained(t *testing.T) {
+	b, err := os.ReadFile("../../docs/troubleshooting.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range ledger.Codes() {
+		if !strings.Contains(string(b), "\n| `"+string(row.Code)+"` | ") {
+			t.Errorf("docs/troubleshooting.md has no row for %s", row.Code)
 		}
 	}
 }
