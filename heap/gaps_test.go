@@ -409,3 +409,19 @@ func TestSourcesConcurrently(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// BenchmarkAccounts is what the search for missing heaps costs a feeder for each heap.
+func BenchmarkAccounts(b *testing.B) {
+	r := newRig(b, pool.ShareConfig{}, Config{})
+	f := r.Feeder(0)
+	h := spead.Packet{Flavour: f48, HeapLength: sizeOfOne, Control: -1}
+	f.from = 1
+	b.ReportAllocs()
+	for b.Loop() {
+		h.Cnt++
+		f.logStart(&h, int64(h.Cnt))
+		if h.Cnt%32 == 0 {
+			f.track(int64(h.Cnt))
+		}
+	}
+}
