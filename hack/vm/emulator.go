@@ -27,7 +27,7 @@ func needEmulator(r *repository) error {
 	}
 	// The machine's own release and its backports, and nothing of another release.
 	src.suites = []string{release, release + "-updates", release + "-backports"}
-	own := &repository{dir: filepath.Join(r.dir, "own")}
+	own := &repository{ctx: r.ctx, dir: filepath.Join(r.dir, "own")}
 	for _, d := range []string{"lists/partial", "archives/partial", "sources.d"} {
 		if err := os.MkdirAll(filepath.Join(own.dir, d), 0o755); err != nil {
 			return err

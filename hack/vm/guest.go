@@ -15,6 +15,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/speadx/speadx/hack/internal/tally"
@@ -27,6 +28,7 @@ type guest struct {
 	kernel    *kernel
 	machine   *machine
 	initramfs []byte
+	emulator  string // its command
 	accel     string // how QEMU runs it: tcg or kvm
 	timeout   time.Duration
 	dir       string // for sockets and the console's text; removed in the end
@@ -43,7 +45,7 @@ const (
 
 // run boots the guest and adds its tests to t. The error says that the guest did not
 // run all of them.
-func (g *guest) run(t *tally.Tally) (err error) {
+func (g *guest) run(ctx context.Context, t *tally.Tally) (err error) {
 	if g.dir, err = os.MkdirTemp("", "speadx-vm-"); err != nil {
 		return err
 	}
@@ -51,13 +53,14 @@ func (g *guest) run(t *tally.Tally) (err error) {
 	if err := os.WriteFile(g.path("initramfs"), g.initramfs, 0o600); err != nil {
 		return err
 	}
-	return inWires(g.machine.taps, func() error { return g.boot(t) })
+	return inWires(g.machine.taps, func() error { return g.boot(ctx, t) })
 }
 
 func (g *guest) path(name string) string { return filepath.Join(g.dir, name) }
 
-func (g *guest) boot(t *tally.Tally) error {
-	ctx, cancel := context.WithTimeout(context.Background(), g.timeout)
+// boot runs on a thread that ends with the guest, if not with the program.
+func (g *guest) boot(outer context.Context, t *tally.Tally) error {
+	ctx, cancel := context.WithTimeout(outer, g.timeout)
 	defer cancel()
 	args := []string{
 		"-machine", "q35,accel=" + g.accel, "-cpu", "max", "-smp", "2", "-m", strconv.Itoa(memory),
@@ -68,7 +71,8 @@ func (g *guest) boot(t *tally.Tally) error {
 		"-chardev", "socket,id=wishes,path=" + g.path("wishes") + ",server=on,wait=off", "-serial", "chardev:wishes",
 		"-qmp", "unix:" + g.path("qmp") + ",server=on,wait=off",
 	}
-	cmd := exec.CommandContext(ctx, qemu, append(args, g.machine.args...)...)
+	cmd := exec.CommandContext(ctx, g.emulator, append(args, g.machine.args...)...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // this thread's death is the program's
 	var trouble bytes.Buffer
 	cmd.Stderr = &trouble
 	stdout, err := cmd.StdoutPipe()
@@ -85,6 +89,8 @@ func (g *guest) boot(t *tally.Tally) error {
 	}
 	waitErr := cmd.Wait()
 	switch {
+	case outer.Err() != nil:
+		return fmt.Errorf("guest %s: %w", g.name, errInterrupted)
 	case err != nil:
 	case ctx.Err() != nil:
 		err = fmt.Errorf("it was not done after %v", g.timeout)

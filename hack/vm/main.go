@@ -25,6 +25,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -32,10 +33,13 @@ import (
 	"hash/crc32"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/speadx/speadx/hack/internal/tally"
 	"github.com/speadx/speadx/hack/vm/matrix"
@@ -68,7 +72,9 @@ func main() {
 		os.Exit(2)
 	}
 	t := tally.Tally{Out: os.Stdout, Verbose: o.verbose}
-	if err := run(o, &t); err != nil {
+	ctx, stop := untilSignal()
+	defer stop()
+	if err := run(ctx, o, &t); err != nil {
 		fmt.Fprintln(os.Stderr, "vm:", err)
 		t.Failed++
 	}
@@ -78,11 +84,26 @@ func main() {
 	}
 }
 
-func run(o options, t *tally.Tally) error {
+// untilSignal is a context that ends when the program is to end. Then guests are killed, and
+// temporary folders removed.
+func untilSignal() (context.Context, context.CancelFunc) {
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+	// go run dies of SIGTERM and does not pass it on. Its threads do not end before it.
+	parent := os.Getppid()
+	if comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", parent)); err == nil && string(comm) == "go\n" {
+		err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGTERM), 0, 0, 0)
+		if err == nil && os.Getppid() != parent {
+			stop() // it has died already
+		}
+	}
+	return ctx, stop
+}
+
+func run(ctx context.Context, o options, t *tally.Tally) error {
 	if err := os.MkdirAll(o.cache, 0o755); err != nil {
 		return err
 	}
-	repo, err := openRepository(o.cache)
+	repo, err := openRepository(ctx, o.cache)
 	if err != nil {
 		return err
 	}
@@ -108,7 +129,10 @@ func run(o options, t *tally.Tally) error {
 	}
 	var errs []error
 	for _, s := range series {
-		if err := runGuest(o, t, repo, s, nics, base, runs); err != nil {
+		if err := ctx.Err(); err != nil {
+			return errors.Join(append(errs, errInterrupted)...)
+		}
+		if err := runGuest(ctx, o, t, repo, s, nics, base, runs); err != nil {
 			errs = append(errs, err) // other kernels can still be tested
 			t.Failed++
 		}
@@ -116,7 +140,10 @@ func run(o options, t *tally.Tally) error {
 	return errors.Join(errs...)
 }
 
-func runGuest(o options, t *tally.Tally, repo *repository, series string, nics []string, base []byte, runs []matrix.Run) error {
+// errInterrupted is the error of what a signal has ended.
+var errInterrupted = errors.New("interrupted")
+
+func runGuest(ctx context.Context, o options, t *tally.Tally, repo *repository, series string, nics []string, base []byte, runs []matrix.Run) error {
 	began := time.Now()
 	packages, err := repo.kernelPackages(series)
 	if err != nil {
@@ -150,8 +177,8 @@ func runGuest(o options, t *tally.Tally, repo *repository, series string, nics [
 		return fmt.Errorf("make the initramfs: %w", err)
 	}
 	fmt.Fprintf(t.Out, "guest %s: Linux %s, cards %s\n", series, k.release, strings.Join(nics, ", "))
-	g := &guest{name: series, kernel: k, machine: m, initramfs: slices.Concat(base, own), accel: o.accel, timeout: o.timeout}
-	err = g.run(t)
+	g := &guest{name: series, kernel: k, machine: m, initramfs: slices.Concat(base, own), emulator: qemu, accel: o.accel, timeout: o.timeout}
+	err = g.run(ctx, t)
 	fmt.Fprintf(t.Out, "guest %s: %.0f s\n", series, time.Since(began).Seconds())
 	return err
 }
@@ -196,7 +223,7 @@ func baseArchive(repo *repository, o options) ([]byte, []matrix.Run, error) {
 	var runs []matrix.Run
 	for _, b := range binaries {
 		name := b.name + ".test"
-		if err := goTool(build, "test", "-c", "-tags="+b.tags, "-o", filepath.Join(build, name), b.pkg); err != nil {
+		if err := goTool(repo.ctx, build, "test", "-c", "-tags="+b.tags, "-o", filepath.Join(build, name), b.pkg); err != nil {
 			return nil, nil, err
 		}
 		a.addFile("bin/"+name, filepath.Join(build, name))
@@ -214,7 +241,7 @@ func baseArchive(repo *repository, o options) ([]byte, []matrix.Run, error) {
 		runs = append(runs, r)
 	}
 	for name, pkg := range map[string]string{"init": "./hack/vm/init", "bin/speadx": "./cmd/speadx"} {
-		if err := goTool(build, "build", "-o", filepath.Join(build, filepath.Base(name)), pkg); err != nil {
+		if err := goTool(repo.ctx, build, "build", "-o", filepath.Join(build, filepath.Base(name)), pkg); err != nil {
 			return nil, nil, err
 		}
 		a.addFile(name, filepath.Join(build, filepath.Base(name)))
@@ -227,8 +254,8 @@ func baseArchive(repo *repository, o options) ([]byte, []matrix.Run, error) {
 }
 
 // goTool runs go without cgo, so that what it builds runs in the guest.
-func goTool(build string, args ...string) error {
-	cmd := exec.Command("go", append(args[:1:1], append([]string{"-ldflags=-s -w"}, args[1:]...)...)...)
+func goTool(ctx context.Context, build string, args ...string) error {
+	cmd := exec.CommandContext(ctx, "go", append(args[:1:1], append([]string{"-ldflags=-s -w"}, args[1:]...)...)...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, out)

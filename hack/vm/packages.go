@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -24,7 +25,8 @@ import (
 // machine's lists, so that a later apt-get install on this machine cannot pick a
 // package of another release.
 type repository struct {
-	dir string // of lists, configuration and downloads
+	ctx context.Context // of its commands
+	dir string          // of lists, configuration and downloads
 }
 
 // suites are the releases that kernels and the guest's programs come from.
@@ -34,8 +36,8 @@ var suites = []string{"bookworm", "bookworm-backports", "trixie", "trixie-backpo
 const listAge = 24 * time.Hour
 
 // openRepository reads the package lists if they are missing or old.
-func openRepository(cache string) (*repository, error) {
-	r := &repository{dir: filepath.Join(cache, "apt")}
+func openRepository(ctx context.Context, cache string) (*repository, error) {
+	r := &repository{ctx: ctx, dir: filepath.Join(cache, "apt")}
 	for _, d := range []string{"lists/partial", "archives/partial", "sources.d"} {
 		if err := os.MkdirAll(filepath.Join(r.dir, d), 0o755); err != nil {
 			return nil, err
@@ -69,7 +71,9 @@ func (r *repository) command(name string, args ...string) *exec.Cmd {
 		"-o", "Dir::Cache::archives=" + filepath.Join(r.dir, "archives"),
 		"-o", "APT::Sandbox::User=root",
 	}
-	cmd := exec.Command(name, append(options, args...)...)
+	cmd := exec.CommandContext(r.ctx, name, append(options, args...)...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it removes its locks
+	cmd.WaitDelay = 10 * time.Second
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "DEBIAN_FRONTEND=noninteractive")
 	return cmd
 }
@@ -164,7 +168,7 @@ func (r *repository) unpack(dir string, packages ...string) error {
 		return err
 	}
 	for _, deb := range debs {
-		if out, err := exec.Command("dpkg-deb", "--extract", deb, part).CombinedOutput(); err != nil {
+		if out, err := exec.CommandContext(r.ctx, "dpkg-deb", "--extract", deb, part).CombinedOutput(); err != nil {
 			return fmt.Errorf("unpack %s: %w\n%s", filepath.Base(deb), err, out)
 		}
 	}
