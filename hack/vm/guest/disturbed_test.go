@@ -28,6 +28,7 @@ import (
 type way struct {
 	*wire
 	mode speadx.Mode
+	at   matrix.Cell
 }
 
 // disturbable are the ways that the tests of disturbances take: zero-copy where the kernel
@@ -40,11 +41,11 @@ func disturbable() []way {
 			continue
 		}
 		if why := cell.Why[matrix.ZeroCopy]; why == "" || why == xsk.DriverFault {
-			list = append(list, way{w, speadx.ModeZeroCopy})
+			list = append(list, way{w, speadx.ModeZeroCopy, cell})
 		}
 		mode, err := speadx.ParseMode(cell.Mode)
 		if err == nil && mode != speadx.ModeZeroCopy {
-			list = append(list, way{w, mode})
+			list = append(list, way{w, mode, cell})
 		}
 	}
 	return list
@@ -182,23 +183,36 @@ func (w *wire) rebind(t *testing.T, f func()) {
 }
 
 // Opening and closing many times leaves the card as it was, and takes no longer than it
-// must: nothing is leaked that a later opening needs.
+// must: nothing is leaked that a later opening needs. Each time all frames and slots are
+// where they belong.
 func TestReopen(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
-		times := 10
-		if w.NIC == "virtio-zerocopy" { // it takes little time
-			times = 50
+		times := 50
+		if w.nic.Driver == "igb" {
+			// It resets the link each time, and a round takes 3 s, where others take 0.7. 50 of them
+			// were run in November 2026, in zero-copy and native mode.
+			times = 10
 		}
 		before := openFiles(t)
+		began := time.Now()
 		for range times {
 			r, err := w.tryOpen(t, w.mode, func(c *speadx.Config) { c.CarrierWait = -1 })
 			if err != nil {
 				t.Fatal(err)
 			}
+			r.Stop()
+			if err := r.ended(t); err != nil {
+				t.Fatal(err)
+			}
+			r.settle(t)
 			if err := r.Close(); err != nil {
 				t.Fatal(err)
 			}
+			if t.Failed() {
+				t.FailNow()
+			}
 		}
+		t.Logf("%d times in %v", times, time.Since(began))
 		if after := openFiles(t); after > before {
 			t.Errorf("%d files are open, %d were before", after, before)
 		}
@@ -288,7 +302,7 @@ func TestStalledConsumer(t *testing.T) {
 // that it is the driver, and not the card or its emulation. A kernel in which this test
 // fails has mended the driver, and the exception can go.
 func TestIgbStaleDescriptors(t *testing.T) {
-	w := way{wireOf("igb"), speadx.ModeZeroCopy}
+	w := way{wire: wireOf("igb"), mode: speadx.ModeZeroCopy}
 	if w.wire == nil || boot.Series != matrix.Newest {
 		return
 	}
@@ -305,7 +319,7 @@ func TestIgbStaleDescriptors(t *testing.T) {
 	}
 	card = counter(t, w.rx, "rx_packets") - card
 	driver = counter(t, w.rx, "rx_queue_0_packets") + counter(t, w.rx, "rx_queue_1_packets") - driver
-	t.Logf("the card received %d packets, the driver handed out %d; frames conserved: %t; %s", card, driver, !r.warned.has("frames_not_conserved"), account(r.Stats()))
+	t.Logf("the card received %d packets, the driver handed out %d; frames conserved: %t; %s", card, driver, r.conserved(), account(r.Stats()))
 	if driver <= card {
 		t.Error("the driver hands out no packet twice")
 	}

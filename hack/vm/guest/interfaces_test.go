@@ -349,17 +349,20 @@ func TestBusyPolling(t *testing.T) {
 		}
 		before := netstat(t, "BusyPollRxPackets")
 		r, err := w.tryOpen(t, w.mode, func(c *speadx.Config) { c.Wait = speadx.WaitBusy })
-		if err != nil {
+		if !w.at.BusyPolling(w.mode.String()) {
 			if !errors.Is(err, xsk.ErrNoBusyPoll) {
-				t.Fatal(err)
+				t.Errorf("the matrix says that there is no busy polling, and Open: %v", err)
 			}
-			t.Logf("refused: %v", err)
 			return
+		}
+		if err != nil {
+			t.Fatal(err)
 		}
 		if napi := r.Info().Devices[0].Queues[0].NAPI; napi == 0 {
 			t.Error("the queue has no NAPI id")
 		}
 		w.last(t, r, 0, 5)
+		// In an emulated machine the card's interrupt is mostly quicker, so the number may be 0.
 		t.Logf("%d packets by busy polling", netstat(t, "BusyPollRxPackets")-before)
 	})
 }

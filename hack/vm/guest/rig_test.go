@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/netip"
 	"slices"
 	"sync"
@@ -28,38 +27,9 @@ const rate = 20e6
 // heapSize is the payload of the tests' heaps.
 const heapSize = 64 << 10
 
-// warnings is a logger's handler that keeps the code of each warning.
-type warnings struct {
-	mu    sync.Mutex
-	codes []string
-}
-
-func (*warnings) Enabled(context.Context, slog.Level) bool { return true }
-func (w *warnings) WithAttrs([]slog.Attr) slog.Handler     { return w }
-func (w *warnings) WithGroup(string) slog.Handler          { return w }
-
-func (w *warnings) Handle(_ context.Context, r slog.Record) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	r.Attrs(func(a slog.Attr) bool {
-		if a.Key == "code" {
-			w.codes = append(w.codes, a.Value.String())
-		}
-		return true
-	})
-	return nil
-}
-
-func (w *warnings) has(code string) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return slices.Contains(w.codes, code)
-}
-
 // reception is a receiver, and the heaps that it has delivered.
 type reception struct {
 	*speadx.Receiver
-	warned *warnings
 	opened time.Duration
 
 	mu    sync.Mutex
@@ -87,7 +57,7 @@ func (w *wire) tryOpen(t *testing.T, mode speadx.Mode, change func(*speadx.Confi
 // tryOpenWith is tryOpen with a consumer that takes nothing until the gate is closed.
 func (w *wire) tryOpenWith(t *testing.T, mode speadx.Mode, change func(*speadx.Config), gate <-chan struct{}) (*reception, error) {
 	t.Helper()
-	rec := &reception{warned: &warnings{}, done: make(chan struct{})}
+	rec := &reception{done: make(chan struct{})}
 	c := speadx.Config{
 		Streams:    []speadx.Stream{{Source: netip.AddrPortFrom(w.rx4, port).String()}},
 		Interfaces: []string{w.rx},
@@ -95,7 +65,6 @@ func (w *wire) tryOpenWith(t *testing.T, mode speadx.Mode, change func(*speadx.C
 		HeapSize:   heapSize,
 		Frames:     1024,
 		Hugepages:  pool.PagesOff,
-		Logger:     slog.New(rec.warned),
 	}
 	if change != nil {
 		change(&c)
@@ -265,10 +234,15 @@ func (r *reception) settle(t *testing.T) speadx.Stats {
 			t.Errorf("slots are not free: %+v", c)
 		}
 	}
-	if r.warned.has("frames_not_conserved") {
+	if !r.conserved() {
 		t.Error("frames are not conserved")
 	}
 	return s
+}
+
+// conserved reports whether each frame was in one place when reception ended.
+func (r *reception) conserved() bool {
+	return !slices.ContainsFunc(r.Diagnoses(), func(d ledger.Diagnosis) bool { return d.Code == ledger.FramesNotConserved })
 }
 
 // account is the part of the statistics that is not zero.

@@ -32,6 +32,13 @@ func (c Cell) MultiBuffer(mode string) bool {
 	return c.Series != "6.1" && (mode != ZeroCopy || c.MTU > xsk.OneFrameMTU)
 }
 
+// BusyPolling reports whether a socket in the given mode of the cell has a NAPI id when it is
+// bound, without which busy polling has no effect. Since Linux 6.13 the driver gives its queues
+// one. Before that a socket gets it with its first packet, if at all.
+func (c Cell) BusyPolling(mode string) bool {
+	return c.Series == Newest && c.NIC != "vmxnet3" && mode != UDP
+}
+
 // MTUs are the MTUs of the matrix.
 var MTUs = []int{1500, 9000}
 
