@@ -84,7 +84,7 @@ func TestAbsurdSettings(t *testing.T) {
 	add("Interfaces", "no interface ", func(c *Config) { c.Interfaces = []string{""} })
 	add("Logger", "", func(c *Config) { c.Logger = nil })
 	add("Progress", "", func(c *Config) { c.Progress = nil })
-	for _, f := range []string{"NoGRO", "IgnoreStop", "BySender", "Incomplete", "RefuseUnsized", "GuardReleased"} {
+	for _, f := range []string{"NoGRO", "IgnoreStop", "BySender", "Incomplete", "RefuseUnsized", "GuardReleased", "AllVLANs"} {
 		add(f, "", func(c *Config) { reflect.ValueOf(c).Elem().FieldByName(f).SetBool(true) })
 	}
 	// Each is allowed. Together they are not, and their product is none of an int.

@@ -307,7 +307,7 @@ func TestCapturesFromWire(t *testing.T) {
 				cfg.Mode = mode
 				cfg.Streams[0].Source = c.source
 				cfg.HeapSize, cfg.Incomplete = 200_000, true
-				cfg.Frames = 1024
+				cfg.Frames, cfg.AllVLANs = 1024, true
 				r := open(t, n, cfg)
 				n.Inject(t, c.frames)
 				if c.name == "two-senders" { // which has no stop heap

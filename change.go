@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/speadx/speadx/bpf"
 	"github.com/speadx/speadx/internal/netif"
 	"github.com/speadx/speadx/internal/source"
 )
@@ -424,8 +425,10 @@ func (r *Receiver) begin(i int, e *liveEndpoint) error {
 	}
 	for _, l := range e.links {
 		for _, d := range l.devices {
-			if err := d.begin(planDeviceEndpoint{e.addr, i}); err != nil {
-				return err
+			for _, vlan := range d.plan.vlans(l.vlan) {
+				if err := d.begin(planDeviceEndpoint{e.addr, i, vlan}); err != nil {
+					return err
+				}
 			}
 		}
 	}
@@ -451,7 +454,7 @@ func (d *device) begin(e planDeviceEndpoint) error {
 	if err := d.setEndpoints(list); err != nil {
 		return err
 	}
-	if err := d.steer.program.AddEndpoint(e.addr); err != nil {
+	if err := d.steer.program.AddVLANEndpoint(e.addr, e.vlan); err != nil {
 		_ = d.setEndpoints(d.endpoints[:len(d.endpoints)-1])
 		return d.steer.peers.occupied(d.plan, err)
 	}
@@ -459,9 +462,7 @@ func (d *device) begin(e planDeviceEndpoint) error {
 }
 
 func (d *device) has(e planDeviceEndpoint) bool {
-	return slices.ContainsFunc(d.endpoints, func(have planDeviceEndpoint) bool {
-		return have.stream == e.stream && inPacket(have.addr) == inPacket(e.addr)
-	})
+	return slices.ContainsFunc(d.endpoints, e.same)
 }
 
 // setEndpoints gives the threads of the device a new table, from their next batch on.
@@ -504,9 +505,11 @@ func (r *Receiver) leave(ctx context.Context, s *stream, gone ...*liveEndpoint) 
 		}
 		for _, l := range e.links {
 			for _, d := range l.devices {
-				if x := (planDeviceEndpoint{e.addr, stream}); d.has(x) && !s.wants(d, e.addr) {
-					keep(d.steer.program.RemoveEndpoint(e.addr))
-					ends = append(ends, end{d, x})
+				for _, vlan := range d.plan.vlans(l.vlan) {
+					if x := (planDeviceEndpoint{e.addr, stream, vlan}); d.has(x) && !s.wants(d, e.addr, vlan) {
+						keep(d.steer.program.RemoveVLANEndpoint(e.addr, vlan))
+						ends = append(ends, end{d, x})
+					}
 				}
 			}
 		}
@@ -532,9 +535,7 @@ func (r *Receiver) leave(ctx context.Context, s *stream, gone ...*liveEndpoint) 
 		r.awaitQueues(ctx)
 	}
 	for _, x := range ends {
-		keep(x.d.setEndpoints(slices.DeleteFunc(slices.Clone(x.d.endpoints), func(have planDeviceEndpoint) bool {
-			return have.stream == x.e.stream && inPacket(have.addr) == inPacket(x.e.addr)
-		})))
+		keep(x.d.setEndpoints(slices.DeleteFunc(slices.Clone(x.d.endpoints), x.e.same)))
 	}
 	return firstErr
 }
@@ -556,11 +557,11 @@ func (r *Receiver) wanted(group netip.Addr, ifindex int) bool {
 }
 
 // wants reports whether a live endpoint of the stream looks like addr in the packets of a
-// device.
-func (s *stream) wants(d *device, addr netip.AddrPort) bool {
+// device and VLAN.
+func (s *stream) wants(d *device, addr netip.AddrPort, vlan bpf.VLAN) bool {
 	for i := range s.live {
 		for _, l := range s.live[i].links {
-			if inPacket(l.addr) == inPacket(addr) && slices.Contains(l.devices, d) {
+			if inPacket(l.addr) == inPacket(addr) && slices.Contains(l.devices, d) && slices.Contains(d.plan.vlans(l.vlan), vlan) {
 				return true
 			}
 		}

@@ -33,6 +33,11 @@ type Config struct {
 	// its group leads out of.
 	Interfaces []string
 
+	// AllVLANs receives on a named interface the packets of all VLANs, with AF_XDP. Default:
+	// an interface of a VLAN, such as eth1.7, receives that VLAN only, and eth1 only packets
+	// without a tag. Where the NIC takes the tags off, VLANs cannot be told apart: see Diagnoses.
+	AllVLANs bool
+
 	// Mode is the way to receive. Default: the best that works.
 	Mode Mode
 	// Queues are the receive queues to take packets from. Default: all, as a

@@ -29,6 +29,8 @@ type device struct {
 	queues  []*xsk.Queue    // kept, as their counters outlive link
 	sources []*source.AFXDP // by queue
 	missed  *netif.Missed
+	before  netif.Offloads // of the interface, when the program was not on it
+	after   netif.Offloads // and when it was
 	drops   *netif.Drops
 
 	endpoints []planDeviceEndpoint // that are received now; under changes once it is open
@@ -65,9 +67,11 @@ func openDevice(c *Config, p *planDevice, peers *peers, touched func(bytes, of i
 			ic.Offloads = netif.ReadOffloads(f.Name).Names()
 		}
 	}
+	d.before = netif.ReadOffloads(f.Name)
 	if d.link, err = xsk.OpenInterface(ic, d.steer); err != nil {
 		return nil, err
 	}
+	d.after = netif.ReadOffloads(f.Name)
 	d.endpoints = slices.Clone(p.endpoints)
 	endpoints, err := lookupTable(d.endpoints)
 	if err != nil {
@@ -89,10 +93,21 @@ func openDevice(c *Config, p *planDevice, peers *peers, touched func(bytes, of i
 // lookupTable is what a queue's thread finds the stream of a packet in.
 func lookupTable(endpoints []planDeviceEndpoint) (*source.Endpoints, error) {
 	var list []source.Endpoint
-	for _, ep := range endpoints {
+	for _, ep := range withoutVLANs(endpoints) {
 		list = append(list, source.Endpoint{Addr: ep.addr, Stream: int32(ep.stream)})
 	}
 	return source.NewEndpoints(list)
+}
+
+// withoutVLANs are endpoints as a thread tells them apart: the program has looked at tags.
+func withoutVLANs(endpoints []planDeviceEndpoint) (list []planDeviceEndpoint) {
+	for _, ep := range endpoints {
+		ep.vlan = bpf.VLAN{}
+		if !slices.ContainsFunc(list, ep.same) {
+			list = append(list, ep)
+		}
+	}
+	return list
 }
 
 // size works out how many queues are opened and how many frames each has.
@@ -135,7 +150,7 @@ func (d *device) enable() (err error) {
 		return err
 	}
 	for _, ep := range d.endpoints {
-		if err := d.steer.program.AddEndpoint(ep.addr); err != nil {
+		if err := d.steer.program.AddVLANEndpoint(ep.addr, ep.vlan); err != nil {
 			return d.steer.peers.occupied(d.plan, err)
 		}
 	}
@@ -146,7 +161,7 @@ func (d *device) enable() (err error) {
 func (d *device) disable() error {
 	var errs []error
 	for _, ep := range d.endpoints {
-		errs = append(errs, d.steer.program.RemoveEndpoint(ep.addr))
+		errs = append(errs, d.steer.program.RemoveVLANEndpoint(ep.addr, ep.vlan))
 	}
 	return errors.Join(append(errs, d.link.Disable())...)
 }
@@ -212,6 +227,9 @@ func (s *steer) join() error {
 	p, err := s.peers.join(s.plan.facts.Index, s.plan.facts.Name)
 	if p != nil {
 		s.program, s.shared = p, true
+		if p.AllVLANs() != s.plan.allVLANs {
+			err = errors.Join(err, &SettingError{"AllVLANs", s.plan.allVLANs, fmt.Sprintf("differs from that of another receiver on interface %s, whose program is shared", s.plan.facts.Name)})
+		}
 	}
 	return err
 }
@@ -221,7 +239,7 @@ func (s *steer) Claim(queues []int) error { return s.program.Claim(queues) }
 
 func (s *steer) attach(mode xsk.Mode) (io.Closer, error) {
 	if s.program == nil {
-		p, err := bpf.LoadSteer(bpf.SteerConfig{Queues: s.queues(), Frags: bpf.HaveFrags(), MaxEndpoints: len(s.plan.endpoints) + moreEndpoints})
+		p, err := bpf.LoadSteer(bpf.SteerConfig{Queues: s.queues(), Frags: bpf.HaveFrags(), MaxEndpoints: len(s.plan.endpoints) + moreEndpoints, AllVLANs: s.plan.allVLANs})
 		if err != nil {
 			return nil, err
 		}
@@ -279,7 +297,8 @@ func (d *device) queueAdvice() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s has %d queues, and each has a thread and its own packet buffers. To use fewer, let the NIC deliver on them alone:\n", f.Name, n)
 	fmt.Fprintf(&b, "  ethtool -X %s equal 4            # the NIC spreads everything over queues 0 to 3\n", f.Name)
-	for _, ep := range d.plan.endpoints[:min(len(d.plan.endpoints), 2)] {
+	endpoints := withoutVLANs(d.plan.endpoints)
+	for _, ep := range endpoints[:min(len(endpoints), 2)] {
 		if ep.addr.Addr().IsUnspecified() {
 			fmt.Fprintf(&b, "  ethtool -N %s flow-type udp4 dst-port %d action 0\n", f.Name, ep.addr.Port())
 		} else {

@@ -64,6 +64,7 @@ type DeviceInfo struct {
 	Mode      xsk.Mode
 	Rungs     []xsk.Rung // the modes tried, with what was wrong with the better ones
 	Queues    []xsk.Info
+	Effects   []Effect // of reception on the other traffic of the interface, as far as they show
 
 	// Carrier is whether the interface had a carrier when reception began, and CarrierTime
 	// how long Open waited for it.
@@ -136,8 +137,8 @@ func (r *Receiver) Info() Info {
 	}
 	for _, d := range r.devices {
 		f := d.plan.facts
-		di := DeviceInfo{Name: f.Name, Driver: f.Driver, MTU: f.MTU, Node: f.Node, Mode: d.link.Mode(), Rungs: d.link.Rungs(), Carrier: d.carrier, CarrierTime: d.carrierTime}
-		for _, ep := range d.plan.endpoints {
+		di := DeviceInfo{Name: f.Name, Driver: f.Driver, MTU: f.MTU, Node: f.Node, Mode: d.link.Mode(), Rungs: d.link.Rungs(), Carrier: d.carrier, CarrierTime: d.carrierTime, Effects: d.effects()}
+		for _, ep := range withoutVLANs(d.plan.endpoints) {
 			di.Endpoints = append(di.Endpoints, ep.addr)
 		}
 		for _, q := range d.queues {

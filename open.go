@@ -323,6 +323,9 @@ func (r *Receiver) openDevices() error {
 		if d.link.Mode() == xsk.ModeZeroCopy && xsk.ZeroCopyFault(d.plan.facts.Driver) {
 			r.plan.notes = append(r.plan.notes, fmt.Sprintf("%s: the zero-copy of %s has a fault, which damages data when packets come faster than they are read (--mode native has none)", d.plan.facts.Name, d.plan.facts.Driver))
 		}
+		if text := d.effectsText(); text != "" {
+			r.plan.notes = append(r.plan.notes, text)
+		}
 		if advice := d.queueAdvice(); advice != "" {
 			r.plan.notes = append(r.plan.notes, advice)
 		}

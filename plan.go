@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/speadx/speadx/bpf"
 	"github.com/speadx/speadx/internal/netif"
 	"github.com/speadx/speadx/ledger"
 )
@@ -30,11 +31,12 @@ type resolver struct {
 	lowers   func(name string) ([]string, error)
 	masters  func(name string) ([]*netif.Interface, error)
 	over     func(upper, lower string) (bool, error)
+	vlans    func(name string) (netif.VLANs, error)
 	forRoute func(netip.Addr) (string, error)
 	owner    func(netip.Addr) (netif.Owner, error)
 }
 
-var thisMachine = resolver{netif.Lookup, netif.Lowers, netif.Masters, netif.Over, netif.ForRoute, netif.OwnerOf}
+var thisMachine = resolver{netif.Lookup, netif.Lowers, netif.Masters, netif.Over, netif.VLANsOf, netif.ForRoute, netif.OwnerOf}
 
 // planStream is one stream.
 type planStream struct {
@@ -94,6 +96,7 @@ type planEndpoint struct {
 type planLink struct {
 	planEndpoint
 	name    string
+	vlan    bpf.VLAN     // that the interface is of
 	masters []planMaster // of a group: where it is joined too
 	part    string       // of a master: the part of it that was named
 }
@@ -109,6 +112,7 @@ type planMaster struct {
 type planDevice struct {
 	facts     *netif.Interface
 	endpoints []planDeviceEndpoint
+	allVLANs  bool  // tags are overlooked
 	asked     []int // queues that were asked for; none: all
 	queues    int   // how many there are of them; attaching the program may change that
 	frames    int   // of each queue
@@ -117,6 +121,12 @@ type planDevice struct {
 type planDeviceEndpoint struct {
 	addr   netip.AddrPort
 	stream int
+	vlan   bpf.VLAN // zero: without a tag
+}
+
+// same reports whether two endpoints are one in the packets of a device.
+func (e planDeviceEndpoint) same(o planDeviceEndpoint) bool {
+	return e.stream == o.stream && e.vlan == o.vlan && inPacket(e.addr) == inPacket(o.addr)
 }
 
 // makePlan resolves the streams of a configuration. It opens nothing.
@@ -167,6 +177,7 @@ func makePlan(c *Config, machine resolver) (*plan, error) {
 		p.streams = append(p.streams, planStream{name: fmt.Sprintf("spare stream %d", i+1), spare: true, devices: slices.Clone(p.devices)})
 	}
 	for _, d := range p.devices {
+		d.allVLANs = c.AllVLANs
 		if err := d.size(c); err != nil {
 			return nil, fmt.Errorf("speadx: %w", err)
 		}
@@ -212,7 +223,7 @@ func (p *plan) addEndpoint(c *Config, s *planStream, stream int, ep netip.AddrPo
 			s.addUDP(link)
 			continue
 		}
-		if err := p.checkNamed(ep, name); err != nil {
+		if err := p.checkNamed(c, ep, name); err != nil {
 			return err
 		}
 		if sockets, err := p.checkLinkType(c, ep, name); err != nil {
@@ -227,6 +238,9 @@ func (p *plan) addEndpoint(c *Config, s *planStream, stream int, ep netip.AddrPo
 		if link.masters, err = p.mastersFor(ep, name); err != nil {
 			return err
 		}
+		if link.vlan, err = p.vlanOf(c, name); err != nil {
+			return err
+		}
 		s.xdp = append(s.xdp, link)
 		p.addJoin(link)
 		lowers, err := p.machine.lowers(name)
@@ -238,7 +252,9 @@ func (p *plan) addEndpoint(c *Config, s *planStream, stream int, ep netip.AddrPo
 			if err != nil {
 				return err
 			}
-			d.addEndpoint(planDeviceEndpoint{ep, stream})
+			for _, vlan := range d.vlans(link.vlan) {
+				d.addEndpoint(planDeviceEndpoint{ep, stream, vlan})
+			}
 			if !slices.Contains(s.devices, d) {
 				s.devices = append(s.devices, d)
 			}
@@ -260,9 +276,7 @@ func (p *plan) addJoin(link planLink) {
 // addEndpoint adds an endpoint unless the device has it, for another interface that
 // lies on the device.
 func (d *planDevice) addEndpoint(e planDeviceEndpoint) {
-	if !slices.ContainsFunc(d.endpoints, func(have planDeviceEndpoint) bool {
-		return have.stream == e.stream && inPacket(have.addr) == inPacket(e.addr)
-	}) {
+	if !slices.ContainsFunc(d.endpoints, e.same) {
 		d.endpoints = append(d.endpoints, e)
 	}
 }

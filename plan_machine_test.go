@@ -7,10 +7,11 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/speadx/speadx/internal/netif"
-	"github.com/speadx/speadx/internal/source"
 )
 
 // fake is a machine with two NICs, and VLANs and a bond on them.
@@ -43,9 +44,17 @@ var fake = func() resolver {
 		return l, nil
 	}
 	return resolver{
-		lookup:   func(name string) (*netif.Interface, error) { l, err := find(name); return &l.Interface, err },
-		lowers:   func(name string) ([]string, error) { l, err := find(name); return l.lowers, err },
-		masters:  func(string) ([]*netif.Interface, error) { return nil, nil },
+		lookup:  func(name string) (*netif.Interface, error) { l, err := find(name); return &l.Interface, err },
+		lowers:  func(name string) ([]string, error) { l, err := find(name); return l.lowers, err },
+		masters: func(string) ([]*netif.Interface, error) { return nil, nil },
+		vlans: func(name string) (netif.VLANs, error) {
+			_, id, _ := strings.Cut(name, ".")
+			n, err := strconv.Atoi(id)
+			if err != nil {
+				return netif.VLANs{}, nil
+			}
+			return netif.VLANs{Tags: []int{n}}, nil
+		},
 		over:     func(string, string) (bool, error) { return true, nil },
 		forRoute: func(netip.Addr) (string, error) { return "eth0", nil },
 		owner:    func(netip.Addr) (netif.Owner, error) { return netif.Owner{Local: true, Interface: "eth0"}, nil },
@@ -53,7 +62,7 @@ var fake = func() resolver {
 }()
 
 // TestPlanSameDevice: several names of one device give it one endpoint for each
-// destination, and a membership for each name. Sockets in its stead know the names.
+// destination and VLAN, and a membership for each name. Sockets in its stead know the names.
 func TestPlanSameDevice(t *testing.T) {
 	const group, unicast = "239.1.2.3:1", "10.0.0.1:1"
 	for _, tt := range []struct {
@@ -66,19 +75,19 @@ func TestPlanSameDevice(t *testing.T) {
 	}{
 		{
 			name: "two VLANs of one device", source: []string{group}, interfaces: []string{"eth0.5", "eth0.6"},
-			want:    "stream s: by eth0\ndevice eth0: 239.1.2.3:1 of 0\njoin 239.1.2.3 on 4 eth0.5\njoin 239.1.2.3 on 5 eth0.6\n",
+			want:    "stream s: by eth0\ndevice eth0: 239.1.2.3:1 of 0 in 5 239.1.2.3:1 of 0 in 6\njoin 239.1.2.3 on 4 eth0.5\njoin 239.1.2.3 on 5 eth0.6\n",
 			sockets: "stream s: udp 239.1.2.3:1 on 4 udp 239.1.2.3:1 on 5\n",
 			links:   map[int]string{4: "eth0.5", 5: "eth0.6"},
 		},
 		{
 			name: "a device and a VLAN on it", source: []string{unicast, group}, interfaces: []string{"eth0", "eth0.5"},
-			want:    "stream s: by eth0\ndevice eth0: 10.0.0.1:1 of 0 239.1.2.3:1 of 0\njoin 239.1.2.3 on 1 eth0\njoin 239.1.2.3 on 4 eth0.5\n",
+			want:    "stream s: by eth0\ndevice eth0: 10.0.0.1:1 of 0 10.0.0.1:1 of 0 in 5 239.1.2.3:1 of 0 239.1.2.3:1 of 0 in 5\njoin 239.1.2.3 on 1 eth0\njoin 239.1.2.3 on 4 eth0.5\n",
 			sockets: "stream s: udp 10.0.0.1:1 on 0 udp 239.1.2.3:1 on 1 udp 239.1.2.3:1 on 4\n",
 			links:   map[int]string{1: "eth0", 4: "eth0.5"},
 		},
 		{
 			name: "a bond, a VLAN on it, and a member", source: []string{group}, interfaces: []string{"bond0", "bond0.7", "eth1", "bond0"},
-			want: "stream s: by eth0 by eth1\ndevice eth0: 239.1.2.3:1 of 0\ndevice eth1: 239.1.2.3:1 of 0\n" +
+			want: "stream s: by eth0 by eth1\ndevice eth0: 239.1.2.3:1 of 0 239.1.2.3:1 of 0 in 7\ndevice eth1: 239.1.2.3:1 of 0 239.1.2.3:1 of 0 in 7\n" +
 				"join 239.1.2.3 on 6 bond0\njoin 239.1.2.3 on 7 bond0.7\njoin 239.1.2.3 on 2 eth1\n",
 			sockets: "stream s: udp 239.1.2.3:1 on 6 udp 239.1.2.3:1 on 7 udp 239.1.2.3:1 on 2\n",
 			links:   map[int]string{6: "bond0", 7: "bond0.7", 2: "eth1"},
@@ -86,14 +95,14 @@ func TestPlanSameDevice(t *testing.T) {
 		{
 			// A packet does not hold the zone.
 			name: "addresses of two zones", source: []string{"[fe80::1%eth0.5]:1", "[fe80::1%eth0.6]:1"}, interfaces: []string{"eth0.5", "eth0.6"},
-			want: "stream s: by eth0\ndevice eth0: [fe80::1%eth0.5]:1 of 0\n",
+			want: "stream s: by eth0\ndevice eth0: [fe80::1%eth0.5]:1 of 0 in 5 [fe80::1%eth0.5]:1 of 0 in 6\n",
 			sockets: "stream s: udp [fe80::1%eth0.5]:1 on 4 udp [fe80::1%eth0.5]:1 on 5" +
 				" udp [fe80::1%eth0.6]:1 on 4 udp [fe80::1%eth0.6]:1 on 5\n",
 			links: map[int]string{4: "eth0.5", 5: "eth0.6"},
 		},
 		{
 			name: "a group of two ports", source: []string{group, "239.1.2.3:2"}, interfaces: []string{"eth0.5"},
-			want:    "stream s: by eth0\ndevice eth0: 239.1.2.3:1 of 0 239.1.2.3:2 of 0\njoin 239.1.2.3 on 4 eth0.5\n",
+			want:    "stream s: by eth0\ndevice eth0: 239.1.2.3:1 of 0 in 5 239.1.2.3:2 of 0 in 5\njoin 239.1.2.3 on 4 eth0.5\n",
 			sockets: "stream s: udp 239.1.2.3:1 on 4 udp 239.1.2.3:2 on 4\n",
 			links:   map[int]string{4: "eth0.5"},
 		},
@@ -108,11 +117,7 @@ func TestPlanSameDevice(t *testing.T) {
 				t.Errorf("planned\n%swant\n%s", got, tt.want)
 			}
 			for _, d := range p.devices {
-				var list []source.Endpoint
-				for _, ep := range d.endpoints {
-					list = append(list, source.Endpoint{Addr: ep.addr, Stream: int32(ep.stream)})
-				}
-				if _, err := source.NewEndpoints(list); err != nil {
+				if _, err := lookupTable(d.endpoints); err != nil {
 					t.Errorf("%s: %v", d.facts.Name, err)
 				}
 			}

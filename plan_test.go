@@ -35,6 +35,9 @@ func planned(p *plan) string {
 		fmt.Fprintf(&b, "device %s:", d.facts.Name)
 		for _, ep := range d.endpoints {
 			fmt.Fprintf(&b, " %v of %d", ep.addr, ep.stream)
+			if tags := ep.vlan.String(); tags != "" {
+				fmt.Fprintf(&b, " in %s", tags)
+			}
 		}
 		b.WriteByte('\n')
 	}

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/speadx/speadx/bpf"
 	"github.com/speadx/speadx/internal/source"
 	"github.com/speadx/speadx/ledger"
 )
@@ -70,7 +71,7 @@ func (p *plan) checkRouted(c *Config, ep netip.AddrPort, name string) (sockets b
 
 // checkNamed looks at an endpoint that is received on an interface for AF_XDP. An address
 // may be received on another interface than its own, but mostly that is an error.
-func (p *plan) checkNamed(ep netip.AddrPort, name string) error {
+func (p *plan) checkNamed(c *Config, ep netip.AddrPort, name string) error {
 	addr := ep.Addr().Unmap()
 	if addr.IsMulticast() || addr.IsUnspecified() || addr.IsLoopback() {
 		return nil
@@ -96,6 +97,11 @@ func (p *plan) checkNamed(ep netip.AddrPort, name string) error {
 	over, err := p.machine.over(owner.Interface, name)
 	if err != nil {
 		return fmt.Errorf("speadx: %w", err)
+	}
+	if over && !c.AllVLANs {
+		if over, err = p.sameVLAN(owner.Interface, name); err != nil {
+			return err
+		}
 	}
 	if !over {
 		p.find(ledger.Diagnosis{Code: ledger.AddressElsewhere, Device: name, Source: ep.String(), Other: owner.Interface, Setting: "Interfaces"})
@@ -213,4 +219,63 @@ func (r *Receiver) addSocket(i int, ep planEndpoint) (_ source.UDPInfo, err erro
 	return r.streams[i].udp.Add(source.UDPEndpoint{
 		Endpoint: source.Endpoint{Addr: ep.addr, Stream: int32(i)}, Interface: ep.ifindex, Shared: true,
 	})
+}
+
+// vlans are those in which an endpoint of an interface of that VLAN is looked for. Where the
+// tags have been taken off, its packets look as if they had none.
+func (d *planDevice) vlans(of bpf.VLAN) []bpf.VLAN {
+	if d.facts.HiddenTags && of != (bpf.VLAN{}) {
+		return []bpf.VLAN{of, {}}
+	}
+	return []bpf.VLAN{of}
+}
+
+// vlanOf is the VLAN that an interface receives, and warns if others come with it.
+func (p *plan) vlanOf(c *Config, name string) (vlan bpf.VLAN, err error) {
+	if c.AllVLANs {
+		return vlan, nil
+	}
+	on, err := p.machine.vlans(name)
+	if err != nil {
+		return vlan, fmt.Errorf("speadx: %w", err)
+	}
+	switch len(on.Tags) {
+	case 0:
+		if !on.Above {
+			return vlan, nil
+		}
+	case 1:
+		vlan.Outer = uint16(on.Tags[0])
+	case 2:
+		vlan.Outer, vlan.Inner = uint16(on.Tags[0]), uint16(on.Tags[1])
+	default:
+		return vlan, fmt.Errorf("speadx: packets of interface %s have %d VLAN tags, and the XDP program reads two (--mode udp)", name, len(on.Tags))
+	}
+	lowers, err := p.machine.lowers(name)
+	if err != nil {
+		return vlan, fmt.Errorf("speadx: %w", err)
+	}
+	for _, lower := range lowers {
+		facts, err := p.machine.lookup(lower)
+		if err != nil {
+			return vlan, fmt.Errorf("speadx: %w", err)
+		}
+		if facts.HiddenTags {
+			p.find(ledger.Diagnosis{Code: ledger.VLANTagsHidden, Device: lower, Other: name, Setting: "Mode"})
+		}
+	}
+	return vlan, nil
+}
+
+// sameVLAN reports whether two interfaces on one device have the same packets.
+func (p *plan) sameVLAN(a, b string) (bool, error) {
+	onA, err := p.machine.vlans(a)
+	if err != nil {
+		return false, fmt.Errorf("speadx: %w", err)
+	}
+	onB, err := p.machine.vlans(b)
+	if err != nil {
+		return false, fmt.Errorf("speadx: %w", err)
+	}
+	return slices.Equal(onA.Tags, onB.Tags), nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/speadx/speadx/internal/netif"
 	"github.com/speadx/speadx/internal/testnet"
 	"github.com/speadx/speadx/ledger"
 	"github.com/speadx/speadx/pool"
@@ -415,4 +416,80 @@ func TestSocketsShareAPort(t *testing.T) {
 			t.Errorf("another socket can take the port: %v", err)
 		}
 	})
+}
+
+// tag puts a VLAN tag into a frame.
+func tag(frame []byte, id uint16) []byte {
+	return slices.Concat(frame[:12], binary.BigEndian.AppendUint16([]byte{0x81, 0}, 0x6000|id), frame[12:])
+}
+
+// TestReceiveOneVLAN: an interface of a VLAN receives that one, and the device only what has no
+// tag, unless all are asked for. Where tags are taken off, that is said.
+func TestReceiveOneVLAN(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		on     string
+		all    bool
+		hidden bool
+		want   []uint64 // heaps; their count is the VLAN, 1 of none
+		found  []ledger.Code
+	}{
+		{name: "a VLAN", on: "sx-b.7", want: []uint64{7}},
+		{name: "the device", on: "sx-b", want: []uint64{1}},
+		{name: "all", on: "sx-b", all: true, want: []uint64{1, 7, 8}},
+		{name: "all by a VLAN", on: "sx-b.7", all: true, want: []uint64{1, 7, 8}},
+		{name: "tags are hidden", on: "sx-b.7", hidden: true, want: []uint64{1, 7}, found: []ledger.Code{ledger.VLANTagsHidden}},
+	} {
+		for _, mode := range []Mode{ModeNative, ModeGeneric} {
+			t.Run(tt.name+"/"+mode.String(), func(t *testing.T) {
+				n := testnet.New(t, testnet.Options{})
+				machine := thisMachine
+				machine.lookup = func(string) (*netif.Interface, error) {
+					i, err := netif.Lookup("sx-b")
+					if err == nil {
+						i.HiddenTags = tt.hidden
+					}
+					return i, err
+				}
+				machine.lowers = func(string) ([]string, error) { return []string{"sx-b"}, nil }
+				machine.over = func(string, string) (bool, error) { return true, nil }
+				machine.vlans = func(name string) (v netif.VLANs, err error) {
+					if name == "sx-b.7" || tt.on == "sx-b.7" { // the address is there
+						v.Tags = []int{7}
+					}
+					return v, nil
+				}
+				to := netip.AddrPortFrom(n.B.Addr4, 7148)
+				r := listenOn(t, n, Config{
+					Streams: []Stream{{Source: to.String()}}, Interfaces: []string{tt.on}, Mode: mode, AllVLANs: tt.all, IgnoreStop: true,
+				}, machine)
+				for _, vlan := range []uint64{8, 1, 7} {
+					for _, p := range spoken(t, vlan, 3000) {
+						frame := slices.Concat(n.B.MAC, n.A.MAC, []byte{8, 0}, ipUDP(netip.AddrPortFrom(n.A.Addr4, 4000), to, p))
+						if vlan > 1 {
+							frame = tag(frame, uint16(vlan))
+						}
+						n.Inject(t, [][]byte{frame})
+					}
+				}
+				var got []uint64
+				for range tt.want {
+					_, cnt := nextHeap(t, r)
+					got = append(got, cnt)
+				}
+				r.Stop()
+				if h, err := r.Next(t.Context()); err == nil {
+					t.Errorf("heap %d too", h.Cnt())
+					h.Release()
+				}
+				slices.Sort(got)
+				if !slices.Equal(got, tt.want) {
+					t.Errorf("heaps %d, want %d", got, tt.want)
+				}
+				if found := codesOf(r.Diagnoses()); !slices.Equal(found, tt.found) {
+					t.Errorf("found %v, want %v", found, tt.found)
+				}
+			})
+		}
+	}
 }

@@ -34,6 +34,7 @@ func BenchmarkSteer(b *testing.B) {
 				s := load(b, SteerConfig{Queues: 1, Frags: frags})
 				addEndpoints(b, s, netip.AddrPortFrom(group, ourPort), netip.AddrPortFrom(group6, ourPort),
 					netip.AddrPortFrom(netip.Addr{}, anyPort))
+				must(b, s.AddVLANEndpoint(netip.AddrPortFrom(group, ourPort), VLAN{100, 101})) // of match-vlan
 				if err := s.SetSocket(0, xdpSocket(b)); err != nil {
 					b.Fatal(err)
 				}

@@ -22,7 +22,7 @@ func TestCaptures(t *testing.T) {
 		{"ipv6.pcap", "[ff15::1:2:3]:7148"},
 	} {
 		t.Run(tt.file, func(t *testing.T) {
-			s := load(t, SteerConfig{Queues: 1, Frags: true})
+			s := load(t, SteerConfig{Queues: 1, Frags: true, AllVLANs: true})
 			frames := readPcap(t, "../testdata/captures/"+tt.file)
 			for _, frame := range frames {
 				steerOne(t, s, frame, other, false)

@@ -217,15 +217,15 @@ func first(set uint32) (owner uint32) {
 
 // checkFree is a [*TakenError] if another receiver has an endpoint, or one that takes some of
 // its packets. The caller holds both locks.
-func (s *Steer) checkFree(ap netip.AddrPort) error {
+func (s *Steer) checkFree(ap tagged) error {
 	others := func(set uint32) error {
 		if set &^= s.set(); set != 0 {
-			return &TakenError{Owner: s.table.owner(int(first(set))), Endpoint: ap}
+			return &TakenError{Owner: s.table.owner(int(first(set))), Endpoint: ap.AddrPort}
 		}
 		return nil
 	}
 	for _, addr := range []netip.Addr{ap.Addr(), netip.IPv6Unspecified()} {
-		set, err := s.owners(endpointKey(addr, ap.Port()))
+		set, err := s.owners(endpointKey(taggedAddr{addr, ap.vlan}, ap.Port()))
 		if err == nil {
 			err = others(set)
 		}
@@ -235,7 +235,7 @@ func (s *Steer) checkFree(ap netip.AddrPort) error {
 	}
 	var err error
 	if ap.Addr().IsUnspecified() {
-		port := endpointKey(ap.Addr(), ap.Port()).Port
+		port := endpointKey(taggedAddr{ap.Addr(), ap.vlan}, ap.Port()).Port
 		s.eachEndpoint(func(key steerEndpoint, value steerOwners) bool {
 			if key.Port == port {
 				err = others(value.Set)
@@ -282,8 +282,8 @@ func (s *Steer) HandOut(f func(fds []int) error) error {
 // No queue is ours before [Steer.Claim].
 func JoinSteer(ifindex int, ifname string, fds []int) (_ *Steer, err error) {
 	s := &Steer{
-		endpoints: make(map[netip.AddrPort]struct{}),
-		addresses: make(map[netip.Addr]int),
+		endpoints: make(map[tagged]struct{}),
+		addresses: make(map[taggedAddr]int),
 		links:     make(map[*Link]struct{}),
 	}
 	open := slices.Clone(fds)
@@ -331,6 +331,7 @@ func JoinSteer(ifindex int, ifname string, fds []int) (_ *Steer, err error) {
 		return nil, err
 	}
 	next()
+	s.config.AllVLANs = s.table.header.AllVLANs != 0
 	if s.counts, err = mapCounts(s.maps.Counts.FD(), s.maps.Strays.FD(), cpus, s.config.Queues); err != nil {
 		return nil, err
 	}

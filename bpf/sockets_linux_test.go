@@ -135,7 +135,7 @@ func descriptors(t *testing.T) []string {
 	return open
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

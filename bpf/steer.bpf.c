@@ -7,9 +7,9 @@
  * endpoints' packets while their queue has no socket. Nothing is ever dropped
  * or changed here.
  *
- * Endpoints are matched by destination address and port, as the headers say
- * them; lengths and checksums in the headers are left for the receiver to judge,
- * so that a damaged packet for an endpoint is counted there and not lost to view.
+ * Endpoints are matched by VLAN, destination address and port, as the headers say
+ * them. The receiver judges lengths and checksums. So a damaged packet for an
+ * endpoint is counted there and not lost to view.
  */
 #include "kernel.h"
 #include "packet.h"
@@ -19,6 +19,9 @@
  * in xsks and in each CPU's counters.
  */
 const volatile __u32 queues = 1;
+
+/* Whether VLAN tags are overlooked. If not, an endpoint is of one VLAN or of none. */
+const volatile __u32 any_vlan = 0;
 
 /*
  * An endpoint. IPv4 addresses are IPv4-mapped IPv6 addresses (RFC 4291, section
@@ -33,7 +36,13 @@ const volatile __u32 queues = 1;
  */
 struct endpoint {
 	__be64 address[2];
-	__u64 port; /* in network byte order, in the low 16 bits */
+	/*
+	 * The port in network byte order in bits 0 to 15, the VLAN of the outer tag in
+	 * bits 16 to 27 and that of the inner one in bits 32 to 43. A packet without a
+	 * tag, or with one of VLAN 0, which is only a priority, has zeros there. So has
+	 * one whose tag the NIC took off: the program cannot see it.
+	 */
+	__u64 port;
 };
 
 /*
@@ -136,24 +145,28 @@ static __always_inline __be64 pair(__be32 first, __be32 second)
 #endif
 }
 
-/* known looks up the endpoint, and else its port at any address. */
-static __always_inline struct owners *known(struct address a, __be16 port)
+/*
+ * known looks up the endpoint, and else its port at any address. vlans are those of the
+ * packet, at their place in the key.
+ */
+static __always_inline struct owners *known(struct address a, __be16 port, __u64 vlans)
 {
-	struct endpoint own = { { a.high, a.low }, port };
-	struct endpoint any = { { 0, 0 }, port };
+	struct endpoint own = { { a.high, a.low }, port | vlans };
+	struct endpoint any = { { 0, 0 }, port | vlans };
 	struct owners *o = bpf_map_lookup_elem(&endpoints, &own);
 
 	return o ? o : bpf_map_lookup_elem(&endpoints, &any);
 }
 
 /* classify_udp looks at the UDP header of a packet to address a. */
-static __always_inline struct kind classify_udp(void *data, void *end, struct address a)
+static __always_inline struct kind classify_udp(void *data, void *end, struct address a,
+						__u64 vlans)
 {
 	struct udp *udp = data;
 
 	if ((void *)(udp + 1) > end || !udp->destination)
 		return OTHER;
-	return (struct kind){ known(a, udp->destination), false };
+	return (struct kind){ known(a, udp->destination, vlans), false };
 }
 
 /*
@@ -161,13 +174,13 @@ static __always_inline struct kind classify_udp(void *data, void *end, struct ad
  * UDP header, at data; of the others only the address is known.
  */
 static __always_inline struct kind classify_fragment(void *data, void *end, struct address a,
-						     bool first)
+						     __u64 vlans, bool first)
 {
 	if (first)
-		return (struct kind){ classify_udp(data, end, a).owners, true };
+		return (struct kind){ classify_udp(data, end, a, vlans).owners, true };
 	if (data > end)
 		return OTHER;
-	return (struct kind){ known(a, 0), true };
+	return (struct kind){ known(a, 0, vlans), true };
 }
 
 #define skip_word(data, words)       \
@@ -198,7 +211,7 @@ static __always_inline void *skip_words(void *data, __u32 words)
 	return data;
 }
 
-static __always_inline struct kind classify_ipv4(void *data, void *end)
+static __always_inline struct kind classify_ipv4(void *data, void *end, __u64 vlans)
 {
 	struct ipv4 *ip = data;
 	struct address a;
@@ -213,15 +226,15 @@ static __always_inline struct kind classify_ipv4(void *data, void *end)
 	a.low = pair(bpf_htonl(0xffff), ip->destination);
 	data = skip_words(ip + 1, words - sizeof(*ip) / 4);
 	if (ip->fragment & bpf_htons(IPV4_MORE | IPV4_OFFSET))
-		return classify_fragment(data, end, a, !(ip->fragment & bpf_htons(IPV4_OFFSET)));
-	return classify_udp(data, end, a);
+		return classify_fragment(data, end, a, vlans, !(ip->fragment & bpf_htons(IPV4_OFFSET)));
+	return classify_udp(data, end, a, vlans);
 }
 
 /*
  * Of the extension headers only a fragment header is followed, and only as the
  * first one. It makes a fragment also of a packet that is whole (RFC 6946).
  */
-static __always_inline struct kind classify_ipv6(void *data, void *end)
+static __always_inline struct kind classify_ipv6(void *data, void *end, __u64 vlans)
 {
 	struct ipv6 *ip = data;
 	struct ipv6_fragment *fragment;
@@ -233,13 +246,13 @@ static __always_inline struct kind classify_ipv6(void *data, void *end)
 	a.low = pair(ip->destination[2], ip->destination[3]);
 	data = ip + 1;
 	if (ip->next == PROTOCOL_UDP)
-		return classify_udp(data, end, a);
+		return classify_udp(data, end, a, vlans);
 	if (ip->next != PROTOCOL_IPV6_FRAGMENT)
 		return OTHER;
 	fragment = data;
 	if ((void *)(fragment + 1) > end || fragment->next != PROTOCOL_UDP)
 		return OTHER;
-	return classify_fragment(fragment + 1, end, a, !(fragment->offset & bpf_htons(IPV6_OFFSET)));
+	return classify_fragment(fragment + 1, end, a, vlans, !(fragment->offset & bpf_htons(IPV6_OFFSET)));
 }
 
 static __always_inline bool is_vlan(__be16 type)
@@ -251,6 +264,7 @@ static __always_inline bool is_vlan(__be16 type)
 static __always_inline struct kind classify(void *data, void *end)
 {
 	struct ethernet *eth = data;
+	__u64 vlans = 0;
 	__be16 type;
 
 	if ((void *)(eth + 1) > end)
@@ -266,12 +280,14 @@ static __always_inline struct kind classify(void *data, void *end)
 		if ((void *)(vlan + 1) > end)
 			return OTHER;
 		type = vlan->type;
+		if (!any_vlan)
+			vlans |= (__u64)(bpf_htons(vlan->tag) & 0xfff) << (16 + 16 * i);
 		data = vlan + 1;
 	}
 	if (type == bpf_htons(ETHERTYPE_IPV4))
-		return classify_ipv4(data, end);
+		return classify_ipv4(data, end, vlans);
 	if (type == bpf_htons(ETHERTYPE_IPV6))
-		return classify_ipv6(data, end);
+		return classify_ipv6(data, end, vlans);
 	return OTHER;
 }
 

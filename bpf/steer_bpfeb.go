@@ -51,6 +51,7 @@ const (
 	steerMapXsks        = "xsks"
 	steerProgSteerFrags = "steer_frags"
 	steerProgSteerPlain = "steer_plain"
+	steerVarAnyVlan     = "any_vlan"
 	steerVarQueues      = "queues"
 )
 
@@ -114,7 +115,8 @@ type steerMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type steerVariableSpecs struct {
-	Queues *ebpf.VariableSpec `ebpf:"queues"`
+	AnyVlan *ebpf.VariableSpec `ebpf:"any_vlan"`
+	Queues  *ebpf.VariableSpec `ebpf:"queues"`
 }
 
 // steerObjects contains all objects after they have been loaded into the kernel.
@@ -156,7 +158,8 @@ func (m *steerMaps) Close() error {
 //
 // It can be passed to loadSteerObjects or ebpf.CollectionSpec.LoadAndAssign.
 type steerVariables struct {
-	Queues *ebpf.Variable `ebpf:"queues"`
+	AnyVlan *ebpf.Variable `ebpf:"any_vlan"`
+	Queues  *ebpf.Variable `ebpf:"queues"`
 }
 
 // steerPrograms contains all programs after they have been loaded into the kernel.

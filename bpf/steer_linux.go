@@ -3,7 +3,6 @@ package bpf
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"sync"
 
 	"github.com/cilium/ebpf"
@@ -31,6 +30,9 @@ type SteerConfig struct {
 
 	// MaxEndpoints is how many endpoints there may be at once; 0: 4096.
 	MaxEndpoints int
+
+	// AllVLANs overlooks VLAN tags: an endpoint is ours in every VLAN.
+	AllVLANs bool
 }
 
 func (c *SteerConfig) setDefaults() error {
@@ -53,8 +55,8 @@ type Steer struct {
 	maps   steerMaps
 
 	mu        sync.RWMutex // reading counters takes it shared: no system call
-	endpoints map[netip.AddrPort]struct{}
-	addresses map[netip.Addr]int // how many endpoints have the address
+	endpoints map[tagged]struct{}
+	addresses map[taggedAddr]int // how many endpoints have the address
 	links     map[*Link]struct{}
 	counts    *countTable
 	closed    bool
@@ -85,6 +87,11 @@ func LoadSteer(c SteerConfig) (_ *Steer, err error) {
 	if err := spec.Variables[steerVarQueues].Set(uint32(c.Queues)); err != nil {
 		return nil, fmt.Errorf("bpf: set the number of queues: %w", err)
 	}
+	if c.AllVLANs {
+		if err := spec.Variables[steerVarAnyVlan].Set(uint32(1)); err != nil {
+			return nil, fmt.Errorf("bpf: overlook VLAN tags: %w", err)
+		}
+	}
 	spec.Maps[steerMapXsks].MaxEntries = uint32(c.Queues)
 	spec.Maps[steerMapEndpoints].MaxEntries = 2 * uint32(c.MaxEndpoints) // endpoints and their addresses
 	spec.Maps[steerMapCounts].MaxEntries = uint32(cpus * (c.Queues + 1))
@@ -92,8 +99,8 @@ func LoadSteer(c SteerConfig) (_ *Steer, err error) {
 
 	s := &Steer{
 		config:    c,
-		endpoints: make(map[netip.AddrPort]struct{}),
-		addresses: make(map[netip.Addr]int),
+		endpoints: make(map[tagged]struct{}),
+		addresses: make(map[taggedAddr]int),
 		links:     make(map[*Link]struct{}),
 	}
 	defer func() {
@@ -109,6 +116,9 @@ func LoadSteer(c SteerConfig) (_ *Steer, err error) {
 	}
 	if s.table, err = newTable(c.Queues); err != nil {
 		return nil, fmt.Errorf("bpf: make the table of receivers: %w", err)
+	}
+	if c.AllVLANs {
+		s.table.header.AllVLANs = 1
 	}
 	if s.owner, err = s.table.take(); err != nil {
 		return nil, fmt.Errorf("bpf: %w", err)
@@ -164,6 +174,9 @@ func HaveFrags() bool {
 
 // Queues is how many queues may have a socket.
 func (s *Steer) Queues() int { return s.config.Queues }
+
+// AllVLANs reports whether the program overlooks VLAN tags.
+func (s *Steer) AllVLANs() bool { return s.config.AllVLANs }
 
 // Frags says whether the program accepts packets in several buffers.
 func (s *Steer) Frags() bool { return s.config.Frags }

@@ -158,7 +158,7 @@ func TestSteer(t *testing.T) {
 		{"frags", true},
 	} {
 		t.Run(program.name, func(t *testing.T) {
-			s, err := LoadSteer(SteerConfig{Queues: 2, MaxEndpoints: 10, Frags: program.frags})
+			s, err := LoadSteer(SteerConfig{Queues: 2, MaxEndpoints: 10, Frags: program.frags, AllVLANs: true})
 			testnet.NeedPrivilege(t, err)
 			defer s.Close()
 			addEndpoints(t, s, netip.AddrPortFrom(group, ourPort), netip.AddrPortFrom(group6, ourPort),

@@ -8,7 +8,10 @@ type tableHeader struct {
 	Program [8]byte // which program and which layout: see programHash
 	Queues  uint32
 	Mode    uint32 // 1 + the AttachMode; 0: attached nowhere
-	Owners  [maxOwners]ownerRecord
+	// AllVLANs is 1 if the program overlooks VLAN tags.
+	AllVLANs uint32
+	_        uint32
+	Owners   [maxOwners]ownerRecord
 }
 
 // ownerRecord is a receiver that has queues.
@@ -19,7 +22,7 @@ type ownerRecord struct {
 }
 
 var (
-	_ [16 + 32*maxOwners]byte = [unsafe.Sizeof(tableHeader{})]byte{}
+	_ [24 + 32*maxOwners]byte = [unsafe.Sizeof(tableHeader{})]byte{}
 	_ [16]byte                = [unsafe.Sizeof(steerStray{})]byte{}
 	_ [8]byte                 = [unsafe.Sizeof(steerOwners{})]byte{}
 )

@@ -19,6 +19,7 @@ const (
 	ForeignAddress     Code = "foreign_address"
 	AddressElsewhere   Code = "address_elsewhere"
 	GroupUnanswered    Code = "group_unanswered"
+	VLANTagsHidden     Code = "vlan_tags_hidden"
 	InterfaceDown      Code = "interface_down"
 	InterfaceBack      Code = "interface_back"
 	QueuesAdded        Code = "queues_added"
@@ -96,6 +97,10 @@ var codes = []CodeRow{
 		Meaning:  "A group is received on a part of a bridge or bond that is down or cannot join. Nobody answers the queries of IGMP or MLD then.",
 		Sentence: "{source}: interface {device} is a part of {other}, which cannot join the group: {err}. A switch that snoops IGMP or MLD stops to send it after some minutes.",
 		Remedy:   "Set {other} up, or receive on the interface that has the addresses ({Interfaces})."},
+	{Code: VLANTagsHidden, Stage: NIC, Severity: slog.LevelWarn,
+		Meaning:  "The NIC, or the kernel below the interface, takes VLAN tags off before the XDP program sees a packet. VLANs cannot be told apart then.",
+		Sentence: "Interface {device} takes VLAN tags off before the XDP program sees them. On {other} the packets of all VLANs, and those without a tag, are received as one.",
+		Remedy:   "If that mixes streams, leave the tags on: ethtool -K {device} rxvlan off. Or use UDP sockets ({Mode} udp)."},
 	{Code: InterfaceDown, Stage: NIC, Severity: slog.LevelWarn,
 		Meaning:  "One of several interfaces is down or gone. Reception goes on with the others, and with this one when it is up again.",
 		Sentence: "Nothing is received from interface {device}: {err}. Reception goes on where it can.",

@@ -33,6 +33,7 @@ type recvFlags struct {
 	ring       int
 	consumer   int
 	spare      int
+	allVLANs   bool
 	poolMin    units.Size
 	hugepages  string
 	frames     int
@@ -74,6 +75,7 @@ func (f *recvFlags) groups() []flagGroup {
 	what := newFlagGroup("What to receive")
 	fs := what.flags
 	fs.StringSliceVarP(&f.interfaces, "interface", "i", nil, "receive on the interface `NAME`, a VLAN or bond too; may be repeated (default that of the address or of the group's route)")
+	fs.BoolVar(&f.allVLANs, "all-vlans", false, "receive packets of all VLANs on the interface (default: of eth1.7 only VLAN 7, of eth1 only those without a tag)")
 	fs.StringVar(&f.mode, "mode", "auto", "receive in `MODE` auto, zerocopy, native, generic or udp")
 	fs.StringVar(&f.filter, "filter", "", "of capture files take the datagrams that match `EXPR`, as tcpdump has it: 'dst host 239.1.2.3 and udp port 7148', 'vlan 7'")
 	fs.BoolVar(&f.tcp, "tcp", false, "all sources but files are of TCP, as those that begin with tcp://")
@@ -144,6 +146,7 @@ func (f *recvFlags) config(fs *pflag.FlagSet, sources []string) (c speadx.Config
 		RingHeaps:     f.ring,
 		ConsumerHeaps: f.consumer,
 		SpareStreams:  f.spare,
+		AllVLANs:      f.allVLANs,
 		PoolMin:       int(f.poolMin),
 		MaxAge:        f.maxAge,
 		Filter:        f.filter,

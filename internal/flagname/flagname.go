@@ -10,7 +10,7 @@ var byField = map[string]string{
 	"Mode": "mode", "OnFull": "on-full", "MaxAge": "max-age", "BySender": "by-source", "Incomplete": "incomplete",
 	"NoGRO": "gro=false", "PoolMin": "pool-min", "Hugepages": "hugepages", "CarrierWait": "carrier-wait",
 	"ExpectStep": "expect-step", "ExpectItem": "expect-step",
-	"Wait": "wait", "Interfaces": "interface", "Filter": "filter", "IgnoreStop": "stop-on-stop=false",
+	"Wait": "wait", "Interfaces": "interface", "Filter": "filter", "AllVLANs": "all-vlans", "IgnoreStop": "stop-on-stop=false",
 }
 
 // Flag is the flag of a setting with its dashes, or "" if there is none.

@@ -39,8 +39,10 @@ type Interface struct {
 	RxRing    int // descriptors in the hardware ring of a queue
 	RxRingMax int
 
-	VLAN  int      // id of a VLAN interface
-	Lower []string // the devices directly under a VLAN or a bond
+	VLAN int // id of a VLAN interface
+	// HiddenTags says that VLAN tags may be taken off before an XDP program sees a packet.
+	HiddenTags bool
+	Lower      []string // the devices directly under a VLAN or a bond
 
 	Features *Features // nil if the kernel does not tell (before 6.3)
 }
@@ -75,6 +77,7 @@ func Lookup(name string) (*Interface, error) {
 		i.Lower = sortedNames(under(link, all))
 	}
 	i.readDriver()
+	i.HiddenTags = hidesTags(i.Name, i.Kind)
 	i.Features = ReadFeatures(i.Index)
 	i.AllQueues = attrs.NumRxQueues
 	i.RxQueues = max(receiving(i.Driver, countRxQueues(i.Name, i.Index), i.RxQueues), 1)

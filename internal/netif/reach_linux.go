@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/safchain/ethtool"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -139,4 +140,59 @@ func parts(l netlink.Link, all []netlink.Link) (list []netlink.Link) {
 		}
 	}
 	return list
+}
+
+// VLANs says which packets of the devices at its bottom belong to an interface.
+type VLANs struct {
+	Tags  []int // ids of their tags, the outer one first; none for an interface of no VLAN
+	Above bool  // VLAN interfaces lie directly on it
+}
+
+// VLANsOf follows an interface of a VLAN down to the devices that [Lowers] names.
+func VLANsOf(name string) (v VLANs, err error) {
+	link, err := linkByName(name)
+	if err != nil {
+		return v, err
+	}
+	all, err := netlink.LinkList()
+	if err != nil {
+		return v, fmt.Errorf("netif: devices under %s: %w", name, err)
+	}
+	return vlansOf(link, all), nil
+}
+
+func vlansOf(link netlink.Link, all []netlink.Link) (v VLANs) {
+	for _, l := range all {
+		if vlan, ok := l.(*netlink.Vlan); ok && vlan.ParentIndex == link.Attrs().Index && vlan.NetNsID < 0 {
+			v.Above = true
+		}
+	}
+	for range maxStack {
+		if vlan, ok := link.(*netlink.Vlan); ok {
+			v.Tags = slices.Insert(v.Tags, 0, vlan.VlanId)
+		}
+		lower := under(link, all)
+		if !isStacked(link) || len(lower) == 0 {
+			return v
+		}
+		link = lower[0]
+	}
+	return v
+}
+
+// hidesTags reports whether an interface may give its packets to an XDP program without
+// their VLAN tags. NICs take them off unless rxvlan is off. What comes over a veth may have
+// lost them at the sender's end, and what comes over a bridge or macvlan, in the kernel.
+func hidesTags(name, kind string) bool {
+	switch kind {
+	case "veth", "bridge", "macvlan", "macvtap", "ipvlan", "openvswitch", "vxlan", "geneve":
+		return true
+	}
+	e, err := ethtool.NewEthtool()
+	if err != nil {
+		return true
+	}
+	defer e.Close()
+	features, err := e.Features(name)
+	return err != nil || features["rx-vlan-hw-parse"]
 }

@@ -17,7 +17,7 @@ import (
 // the endpoint's packets to it.
 func openAFXDP(t *testing.T, ifindex int, mode xsk.Mode, endpoint netip.AddrPort) (*AFXDP, *bpf.Steer) {
 	t.Helper()
-	steer, err := bpf.LoadSteer(bpf.SteerConfig{Queues: 1, Frags: true})
+	steer, err := bpf.LoadSteer(bpf.SteerConfig{Queues: 1, Frags: true, AllVLANs: true})
 	testnet.NeedPrivilege(t, err)
 	t.Cleanup(func() { steer.Close() })
 	if err := steer.AddEndpoint(endpoint); err != nil {
