@@ -225,13 +225,15 @@ func (s *steer) Attach(mode xsk.Mode) (io.Closer, error) {
 // join shares the program on the interface, if another receiver gives it.
 func (s *steer) join() error {
 	p, err := s.peers.join(s.plan.facts.Index, s.plan.facts.Name)
-	if p != nil {
-		s.program, s.shared = p, true
-		if p.AllVLANs() != s.plan.allVLANs {
-			err = errors.Join(err, &SettingError{"AllVLANs", s.plan.allVLANs, fmt.Sprintf("differs from that of another receiver on interface %s, whose program is shared", s.plan.facts.Name)})
-		}
+	if p == nil || err != nil {
+		return err
 	}
-	return err
+	if p.AllVLANs() != s.plan.allVLANs {
+		different := &SettingError{"AllVLANs", s.plan.allVLANs, fmt.Sprintf("differs from that of another receiver on interface %s, whose program is shared", s.plan.facts.Name)}
+		return errors.Join(different, p.Close())
+	}
+	s.program, s.shared = p, true
+	return nil
 }
 
 // Claim implements [xsk.Claimer].

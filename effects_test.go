@@ -3,6 +3,7 @@
 package speadx_test
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -58,6 +59,32 @@ func TestEffects(t *testing.T) {
 		}
 		if tso() != before {
 			t.Errorf("%v: TSO is not given back", tt.mode)
+		}
+	}
+}
+
+// TestShareAllVLANs: receivers that share a program see VLANs alike, or the second is refused.
+func TestShareAllVLANs(t *testing.T) {
+	n := newWire(t, testnet.Options{Queues: 2})
+	for _, all := range []bool{false, true} {
+		first := one(n)
+		first.Queues, first.AllVLANs = []int{0}, all
+		r := open(t, n, first)
+		for _, other := range []bool{!all, all} {
+			second := one(n)
+			second.Streams[0].Source = endpoint(n, port+1)
+			second.Queues, second.AllVLANs = []int{1}, other
+			r2, err := tryOpen(t, n, second)
+			if err == nil {
+				err = r2.Close()
+			}
+			var refused *speadx.SettingError
+			if errors.As(err, &refused) != (other != all) || other == all && err != nil {
+				t.Errorf("%t beside %t: %v", other, all, err)
+			}
+		}
+		if err := r.Close(); err != nil {
+			t.Error(err)
 		}
 	}
 }

@@ -297,7 +297,7 @@ func (r *Receiver) openDevices() error {
 		// What is missing is not AF_XDP, but a right setting or memory for it.
 		settings := errors.As(err, &step) && slices.Contains([]string{xsk.StepConfig, xsk.StepMemory, xsk.StepRegister}, step.Step)
 		asked := r.cfg.Mode != ModeAuto || r.cfg.Queues != nil || r.cfg.Frames != 0
-		if asked || settings || errors.Is(err, xsk.ErrNoBusyPoll) {
+		if asked || settings || errors.Is(err, xsk.ErrNoBusyPoll) || errors.As(err, new(*SettingError)) {
 			return fmt.Errorf("speadx: %w", err)
 		}
 		r.plan.notes = append(r.plan.notes, fmt.Sprintf("%s: UDP sockets are used, since AF_XDP does not work: %v", pd.facts.Name, err))
