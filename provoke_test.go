@@ -155,6 +155,7 @@ var reported = map[ledger.Code]func(*testing.T){
 	ledger.FIFODrops: TestVitalsDiagnosis, ledger.PauseFrames: TestVitalsDiagnosis,
 	ledger.FramesNotConserved: TestFramesDiagnosis, ledger.NotEthernet: TestReach, ledger.InwardAddress: TestReach,
 	ledger.ForeignAddress: TestReach, ledger.AddressElsewhere: TestReach, ledger.GroupUnanswered: TestReach,
+	ledger.VLANTagsHidden: TestReceiveOneVLAN,
 }
 
 // elsewhere are the codes of interfaces, whose tests are of package speadx_test: vitals_test.go.

@@ -74,15 +74,16 @@ func netdevGet(command uint8, ifindexAttr uint16, ifindex int, flags netlink.Hea
 		return fmt.Errorf("open generic netlink: %w", err)
 	}
 	defer c.Close()
-	return netdevGetOn(c, command, ifindexAttr, ifindex, flags, decode)
-}
-
-// netdevGetOn is netdevGet in the network namespace in which c was opened.
-func netdevGetOn(c *genetlink.Conn, command uint8, ifindexAttr uint16, ifindex int, flags netlink.HeaderFlags, decode func(*netlink.AttributeDecoder)) error {
 	family, err := c.GetFamily("netdev")
 	if err != nil {
 		return fmt.Errorf("generic netlink family netdev: %w", err)
 	}
+	return netdevGetOn(c, family, command, ifindexAttr, ifindex, flags, decode)
+}
+
+// netdevGetOn is netdevGet in the network namespace in which c was opened. family is that of
+// c named netdev: to look it up costs more than the question.
+func netdevGetOn(c *genetlink.Conn, family genetlink.Family, command uint8, ifindexAttr uint16, ifindex int, flags netlink.HeaderFlags, decode func(*netlink.AttributeDecoder)) error {
 	ae := netlink.NewAttributeEncoder()
 	ae.Uint32(ifindexAttr, uint32(ifindex))
 	data, err := ae.Encode()

@@ -47,12 +47,16 @@ func netdevRxQueues(ifindex int) int {
 		return 0
 	}
 	defer c.Close()
-	return netdevRxQueuesOn(c, ifindex)
+	family, err := c.GetFamily("netdev")
+	if err != nil {
+		return 0
+	}
+	return netdevRxQueuesOn(c, family, ifindex)
 }
 
-func netdevRxQueuesOn(c *genetlink.Conn, ifindex int) int {
+func netdevRxQueuesOn(c *genetlink.Conn, family genetlink.Family, ifindex int) int {
 	n := 0
-	err := netdevGetOn(c, netdevCmdQueueGet, netdevQueueIfindex, ifindex, netlink.Dump, func(ad *netlink.AttributeDecoder) {
+	err := netdevGetOn(c, family, netdevCmdQueueGet, netdevQueueIfindex, ifindex, netlink.Dump, func(ad *netlink.AttributeDecoder) {
 		for ad.Next() {
 			if ad.Type() == netdevQueueType && ad.Uint32() == netdevQueueTypeRx {
 				n++

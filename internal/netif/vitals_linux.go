@@ -35,6 +35,7 @@ type Monitor struct {
 	mu      sync.Mutex
 	links   *netlink.Handle // nil after Close
 	generic *genetlink.Conn
+	family  genetlink.Family // netdev; of id 0 if the kernel does not have it
 	tool    *ethtool.Ethtool
 }
 
@@ -51,6 +52,9 @@ func NewMonitor(index int, name, driver string) (_ *Monitor, err error) {
 	}
 	if m.generic, err = genetlink.Dial(nil); err != nil {
 		return nil, fmt.Errorf("open generic netlink: %w", err)
+	}
+	if m.family, err = m.generic.GetFamily("netdev"); err != nil {
+		m.family = genetlink.Family{} // Linux before 6.8
 	}
 	if m.tool, err = ethtool.NewEthtool(); err != nil {
 		return nil, fmt.Errorf("open ethtool: %w", err)
@@ -82,7 +86,11 @@ func (m *Monitor) Read() (Vitals, error) {
 	if s := a.Statistics; s != nil {
 		v.FIFO = max(s.RxFifoErrors, s.RxOverErrors) // many drivers count the same twice
 	}
-	v.RxQueues = receiving(m.driver, netdevRxQueuesOn(m.generic, m.index), channelsOn(m.tool, a.Name))
+	counted := 0
+	if m.family.ID != 0 {
+		counted = netdevRxQueuesOn(m.generic, m.family, m.index)
+	}
+	v.RxQueues = receiving(m.driver, counted, channelsOn(m.tool, a.Name))
 	if stats, err := m.tool.Stats(a.Name); err == nil {
 		v.Pauses = pausesSent(stats)
 	}
