@@ -510,8 +510,8 @@ func (a *Assembler) roomForItems(h *spead.Packet) int {
 }
 
 // faded reports whether what happened at a time is too long ago to be remembered. Both
-// times are by the stream's clock, which is the feeders' less the time in which a thread was
-// held up: the packets that wait behind it are no older for that. A thread that was held up
+// times are by the stream's clock: the feeders', less the time in which a thread was held up.
+// The packets that wait behind such a thread are no older for that. A thread that was held up
 // raises that time to what it was before, and as much more as the thread waited. So where
 // several threads wait together their time counts once, and a wait of a microsecond takes
 // off a microsecond.

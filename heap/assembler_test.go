@@ -159,8 +159,8 @@ func TestStallAndRepeatedStop(t *testing.T) {
 	r.end()
 }
 
-// blockFor makes feeder 0 wait that long for room in the ring, by the clock of the rig, while
-// it feeds packets that finish one heap more than there is room for.
+// blockFor makes feeder 0 wait that long for room in the ring, by the clock of the rig. The
+// packets finish one heap more than there is room for.
 func (r *rig) blockFor(d time.Duration, packets ...[]byte) {
 	r.tb.Helper()
 	var clock atomic.Int64

@@ -20,10 +20,11 @@ import (
 // repeat takes no entry, wherever in its packet it is.
 //
 // A heap's items are in the sender's order. Pointers spill over several packets, and
-// those may come in any order; but of two items at the same offset, one of which is
-// empty, the first is the one that the sender put first. So each entry has an order: where in
-// the heap its packet belongs, and then its rank, which rises within a packet and from packet
-// to packet as they come. A packet that repeats an entry lowers its order to its own.
+// those may come in any order. The order matters where two items have the same offset, one of
+// which is empty: the first is the one that the sender put first. So each entry has an order.
+// First counts where in the heap its packet belongs, and then its rank, which rises within a
+// packet and from packet to packet as they come. A packet that repeats an entry lowers its
+// order to its own.
 type pointerLog struct {
 	n     atomic.Uint32 // entries taken
 	first atomic.Uint32 // of them, those of the first packet; 0 until they are linked
