@@ -37,6 +37,8 @@ type Monitor struct {
 	generic *genetlink.Conn
 	family  genetlink.Family // netdev; of id 0 if the kernel does not have it
 	tool    *ethtool.Ethtool
+
+	channels, counted int // at the last look
 }
 
 // NewMonitor watches an interface in the network namespace of the calling thread.
@@ -86,15 +88,21 @@ func (m *Monitor) Read() (Vitals, error) {
 	if s := a.Statistics; s != nil {
 		v.FIFO = max(s.RxFifoErrors, s.RxOverErrors) // many drivers count the same twice
 	}
-	counted := 0
-	if m.family.ID != 0 {
-		counted = netdevRxQueuesOn(m.generic, m.family, m.index)
-	}
-	v.RxQueues = receiving(m.driver, counted, channelsOn(m.tool, a.Name))
+	v.RxQueues = m.rxQueues(channelsOn(m.tool, a.Name))
 	if stats, err := m.tool.Stats(a.Name); err == nil {
 		v.Pauses = pausesSent(stats)
 	}
 	return v, nil
+}
+
+// rxQueues counts the queues. To count them costs more than to ask for the channels, of which
+// they are at most as many, but with virtio_net. So it is done when those have changed.
+func (m *Monitor) rxQueues(channels int) int {
+	if m.family.ID != 0 && (channels == 0 || channels != m.channels || m.driver == "virtio_net") {
+		m.counted = netdevRxQueuesOn(m.generic, m.family, m.index)
+	}
+	m.channels = channels
+	return receiving(m.driver, m.counted, channels)
 }
 
 // pausesSent finds the count of sent pause frames in the statistics of a driver. Names differ,
