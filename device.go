@@ -190,6 +190,7 @@ type steer struct {
 	peers   *peers
 	program *bpf.Steer
 	shared  bool // the program is that of another receiver
+	foreign bool // the one on the interface is not a receiver's, or it does not share it
 }
 
 var (
@@ -205,7 +206,7 @@ func (s *steer) Attach(mode xsk.Mode) (io.Closer, error) {
 		}
 	}
 	l, err := s.attach(mode)
-	if s.shared || !errors.Is(err, bpf.ErrOtherProgram) {
+	if s.shared || s.foreign || !errors.Is(err, bpf.ErrOtherProgram) {
 		return l, err
 	}
 	// Another receiver may have been quicker just now.
@@ -213,7 +214,7 @@ func (s *steer) Attach(mode xsk.Mode) (io.Closer, error) {
 	own := s.program
 	s.program = nil
 	if joinErr := s.join(); joinErr != nil || s.program == nil {
-		s.program = own
+		s.program, s.foreign = own, true // the next rung of the ladder need not ask again
 		return nil, cmp.Or(joinErr, err)
 	}
 	if err := own.Close(); err != nil {

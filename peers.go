@@ -45,7 +45,8 @@ type OccupiedError struct {
 	Free     []int          // queues of the device that no receiver has
 	Program  string         // the XDP program, if it is not that of a receiver that could share it
 	Owner    Process
-	Err      error // the cause; may be nil
+	User     string // whose the owner is, if it shares with its own user only; "" otherwise
+	Err      error  // the cause; may be nil
 }
 
 // Error names the process and what it has, and lists the choices.
@@ -75,6 +76,9 @@ func (e *OccupiedError) Choices() []string {
 		stop := "stop its owner"
 		if e.Owner.PID != 0 {
 			stop += fmt.Sprintf(" (kill %d)", e.Owner.PID)
+		}
+		if e.User != "" {
+			list = append(list, "run both as user "+e.User)
 		}
 		return append(list, stop, "another interface", "--mode udp: sockets receive what that program passes on to the kernel")
 	}
@@ -396,6 +400,7 @@ func (p *peers) occupied(d *planDevice, err error) error {
 		}
 		if e.Owner.PID == 0 && len(p.refused) == 1 {
 			e.Owner = Process{p.refused[0].PID, p.refused[0].Program}
+			e.User = strconv.Itoa(p.refused[0].UID)
 		}
 		return e
 	}

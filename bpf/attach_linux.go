@@ -74,7 +74,7 @@ func (s *Steer) Attach(ifindex int, ifname string, mode AttachMode) (*Link, erro
 // attachJoined is Attach for a program that another receiver has attached.
 func (s *Steer) attachJoined(ifname string, mode AttachMode) (*Link, error) {
 	if on := AttachMode(s.table.header.Mode - 1); on != mode {
-		return nil, &AttachError{Iface: ifname, Mode: mode, Err: fmt.Errorf("%v has the program there in %v mode, which all who share it have", s.table.list()[0], on)}
+		return nil, &AttachError{Iface: ifname, Mode: mode, Err: fmt.Errorf("%v has the program there in %v mode", s.table.list()[0], on), Hint: fmt.Sprintf("to share it, receive in %v mode too", on)}
 	}
 	l := &Link{steer: s}
 	s.links[l] = struct{}{}

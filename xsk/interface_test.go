@@ -502,3 +502,45 @@ func TestOffloadRemedy(t *testing.T) {
 		}
 	}
 }
+
+// claiming is an Attacher whose program others can share.
+type claiming struct {
+	*fakeAttacher
+	err error
+}
+
+func (c *claiming) Claim(queues []int) error {
+	c.log = append(c.log, fmt.Sprintf("claim %v", queues))
+	return c.err
+}
+
+// TestClaim: queues are claimed when the program is attached, before any is opened. That
+// another receiver has one ends the ladder.
+func TestClaim(t *testing.T) {
+	c := testInterface()
+	f := newFake(t)
+	bound := 0
+	bindFails(f, func(*unix.SockaddrXDP) error { bound++; return nil })
+	taken := errors.New("taken")
+	a := &claiming{&fakeAttacher{}, taken}
+	_, err := openInterface(c, a, f.system)
+	var open *OpenError
+	if !errors.As(err, &open) || open.Step != StepClaim || !errors.Is(err, taken) {
+		t.Errorf("%v", err)
+	}
+	want := []string{"attach zerocopy", fmt.Sprintf("claim %v", c.Queues), "detach"}
+	if !slices.Equal(a.log, want) || bound != 0 || a.links != 0 {
+		t.Errorf("%q, %d binds, %d links; want %q", a.log, bound, a.links, want)
+	}
+	a.err = nil
+	i, err := openInterface(c, a, f.system)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := i.Close(); err != nil {
+		t.Error(err)
+	}
+	if bound != 1 {
+		t.Errorf("%d binds", bound)
+	}
+}

@@ -211,6 +211,12 @@ var Checks = []Check{
 		Fix:  "`ethtool -N IFACE rx-flow-hash udp4 sdfn`", device: rssCheck,
 	},
 	{
+		Code: "shared_queues", Area: areaQueues, Look: "the speadx receivers that share the interface, their queues and endpoints, and the steering rules",
+		Warn: "no rule leads an endpoint to a queue of its receiver",
+		Cost: "a packet that arrives on another receiver's queue goes to the kernel: its receiver does not get it",
+		Fix:  "`ethtool -N IFACE flow-type udp4 dst-ip A dst-port P action N`, a command for each endpoint", device: sharedCheck,
+	},
+	{
 		Code: "rp_filter", Area: areaNetwork, Look: "net.ipv4.conf.all.rp_filter and that of the interface; the larger counts",
 		Warn: "it is 1 (strict)",
 		Cost: "UDP sockets lose the packets of senders whose return route is another interface, as is usual with multicast; AF_XDP is before that",

@@ -95,6 +95,8 @@ type Device struct {
 	Program *Program // the XDP program on it
 	Queues  Fact[[]BoundQueue]
 	IRQs    Fact[[]IRQ]
+
+	Receivers Fact[[]Receiver] // of speadx, with AF_XDP
 }
 
 // Coalesce is how long a NIC collects packets before it interrupts.

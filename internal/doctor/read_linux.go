@@ -19,6 +19,7 @@ import (
 
 	"github.com/speadx/speadx/internal/holders"
 	"github.com/speadx/speadx/internal/netif"
+	"github.com/speadx/speadx/internal/peer"
 	"github.com/speadx/speadx/internal/sched"
 )
 
@@ -115,6 +116,7 @@ func (f *Facts) readDevices(m files, names []string) error {
 			f.device(i).Bottom = true
 		}
 	}
+	peers, peersErr := peer.List(nil)
 	held, heldErr := holders.Read(m.FS)
 	f.Hidden = held.Hidden
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
@@ -134,6 +136,7 @@ func (f *Facts) readDevices(m files, names []string) error {
 		d.Groups = fact(m.groups(d.Index))
 		d.IRQs = fact(m.irqs(d.Name, d.Bus))
 		d.readBound(m, held, heldErr)
+		d.Receivers = fact(receiversOn(d.Index, peers), peersErr)
 	}
 	return nil
 }

@@ -154,20 +154,21 @@ func (s *Server) answer(c *net.UnixConn) error {
 		case <-answered:
 		}
 	})
-	if err := c.SetDeadline(time.Now().Add(replyLimit)); err != nil {
-		return err
-	}
 	cred, err := peerOf(c)
 	if err != nil {
+		return err
+	}
+	if err := c.SetDeadline(time.Now().Add(limitFor(cred))); err != nil {
+		return err
+	}
+	// The question is read in any case: to close with it unread would void the answer.
+	var q request
+	if err := json.NewDecoder(io.LimitReader(c, maxRequest)).Decode(&q); err != nil {
 		return err
 	}
 	info := s.handler.Info()
 	if !trusted(cred) {
 		return reply(c, Info{PID: info.PID, Program: info.Program, UID: info.UID, Refused: true}, nil)
-	}
-	var q request
-	if err := json.NewDecoder(io.LimitReader(c, maxRequest)).Decode(&q); err != nil {
-		return err
 	}
 	if q.Share == 0 {
 		return reply(c, info, nil)
@@ -202,6 +203,14 @@ func reply(c *net.UnixConn, info Info, fds []int) error {
 
 // trusted reports whether a process may know what this one does.
 func trusted(cred *unix.Ucred) bool { return cred.Uid == 0 || int(cred.Uid) == os.Geteuid() }
+
+// limitFor is how long a process may take to ask or to answer.
+func limitFor(cred *unix.Ucred) time.Duration {
+	if trusted(cred) {
+		return replyLimit
+	}
+	return strangerLimit
+}
 
 func peerOf(c *net.UnixConn) (*unix.Ucred, error) {
 	raw, err := c.SyscallConn()
@@ -255,11 +264,7 @@ func ask(name string, q request) (*net.UnixConn, *unix.Ucred, error) {
 	}
 	cred, err := peerOf(c)
 	if err == nil {
-		limit := replyLimit
-		if !trusted(cred) {
-			limit = strangerLimit
-		}
-		err = errors.Join(c.SetDeadline(time.Now().Add(limit)), json.NewEncoder(c).Encode(q))
+		err = errors.Join(c.SetDeadline(time.Now().Add(limitFor(cred))), json.NewEncoder(c).Encode(q))
 	}
 	if err != nil {
 		c.Close()
