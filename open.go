@@ -72,6 +72,7 @@ func openOn(ctx context.Context, cfg Config, machine resolver) (*Receiver, error
 		r.log.report(d)
 	}
 	_ = r.opening.stage(StageReady, "") // from now on the context ends reception
+	r.beginQuiet()
 	go r.supervise(ctx, threadDone)
 	return r, nil
 }
@@ -245,6 +246,7 @@ func (r *Receiver) giveBack() {
 	for _, l := range r.links {
 		l.Close()
 	}
+	r.closeQuiet()
 	r.closeVitals()
 	r.closePool()
 	if r.ready != nil {
@@ -507,7 +509,10 @@ func (r *Receiver) openThreads() error {
 	if err := r.unshare(); err != nil {
 		return err
 	}
-	return r.openVitals()
+	if err := r.openVitals(); err != nil {
+		return err
+	}
+	return r.openQuiet()
 }
 
 func (r *Receiver) addThread(src source.Source) *thread {

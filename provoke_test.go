@@ -153,7 +153,7 @@ var foundByCounters = map[ledger.Code]struct {
 var reported = map[ledger.Code]func(*testing.T){
 	ledger.CarrierLost: TestCarrierDiagnosis, ledger.CarrierBack: TestCarrierDiagnosis,
 	ledger.FIFODrops: TestVitalsDiagnosis, ledger.PauseFrames: TestVitalsDiagnosis,
-	ledger.FramesNotConserved: TestFramesDiagnosis, ledger.NotEthernet: TestReach, ledger.InwardAddress: TestReach,
+	ledger.NothingArrived: TestNothingArrives, ledger.FramesNotConserved: TestFramesDiagnosis, ledger.NotEthernet: TestReach, ledger.InwardAddress: TestReach,
 	ledger.ForeignAddress: TestReach, ledger.AddressElsewhere: TestReach, ledger.GroupUnanswered: TestReach,
 	ledger.VLANTagsHidden: TestReceiveOneVLAN,
 }

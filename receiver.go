@@ -45,6 +45,7 @@ type Receiver struct {
 	opening   *opening      // what Open tells
 	changes   changes       // of the endpoints
 	vitals    vitals        // of the interfaces
+	quiet     quiet         // for how long nothing has arrived
 	downs     chan struct{} // a thread has found its interface down
 	settled   atomic.Bool   // no packet comes any more, and all counters are read
 	peers     *peers        // the other receivers on this machine
@@ -224,6 +225,7 @@ wait:
 			}
 		case <-housekeeping.C:
 			r.log.look(r)
+			r.listenQuiet(time.Now(), false)
 			if err := r.checkInterfaces(); err != nil {
 				failed = fmt.Errorf("speadx: %w", err)
 				break wait
@@ -256,6 +258,7 @@ func (r *Receiver) shutdown(alive int, threadDone <-chan *thread, failed error) 
 	for !r.drained() && time.Now().Before(deadline) {
 		time.Sleep(time.Millisecond) // packets are in a softirq on some CPU: nothing tells when
 	}
+	r.listenQuiet(time.Now(), true)
 	for _, t := range r.threads {
 		t.stop()
 	}
@@ -271,6 +274,7 @@ func (r *Receiver) shutdown(alive int, threadDone <-chan *thread, failed error) 
 	for _, l := range r.links {
 		l.Close()
 	}
+	r.closeQuiet()
 	r.closeVitals()
 	r.peers.close() // nobody else gets a program that is about to go
 	for _, d := range r.devices {

@@ -35,6 +35,7 @@ type vitals struct {
 // vital is one interface.
 type vital struct {
 	*netif.Monitor
+	index  int
 	device *device // nil: UDP sockets receive on it
 	last   netif.Vitals
 	seen   bool // last is of this interface
@@ -49,7 +50,7 @@ func (r *Receiver) openVitals() error {
 		if err != nil {
 			return fmt.Errorf("speadx: %w", err)
 		}
-		r.vitals.list = append(r.vitals.list, &vital{Monitor: m, device: d})
+		r.vitals.list = append(r.vitals.list, &vital{Monitor: m, index: index, device: d})
 		return nil
 	}
 	for _, d := range r.devices {

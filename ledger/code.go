@@ -26,6 +26,7 @@ const (
 	SoftnetDrops       Code = "softnet_drops"
 	FIFODrops          Code = "fifo_drops"
 	PauseFrames        Code = "pause_frames"
+	NothingArrived     Code = "nothing_arrived"
 	NICDrops           Code = "nic_drops"
 	QueueUnserved      Code = "queue_unserved"
 	Fragments          Code = "fragments"
@@ -124,6 +125,10 @@ var codes = []CodeRow{
 		Meaning:  "The NIC sent pause frames: it stopped the switch, for all programs, since it had no room. The switch may lose packets then, which no counter here shows.",
 		Sentence: "Interface {device} sent {count} pause frames: it stops the switch, which may drop packets of any program.",
 		Remedy:   "Receive faster, with more queues or larger rings (ethtool -G {device}), or see the switch's counters."},
+	{Code: NothingArrived, Stage: NIC, Severity: slog.LevelWarn,
+		Meaning:  "Nothing has arrived for 5 s, and then at doubled intervals; or nothing has arrived at all at the end. `cause` is what the counters hint at, and says what to do.",
+		Sentence: "Nothing has arrived for {duration}. This program listens for {where}. Meanwhile: {seen}.",
+		Remedy:   "{cause}"},
 	{Code: NICDrops, Stage: NIC, Unit: Packets, Severity: slog.LevelWarn,
 		Meaning:  "A counter of packets that the NIC or its driver dropped rose (`nic_dropped`). The queue is given where the driver counts each.",
 		Sentence: "{share} lost at the NIC: {device} dropped {count} packets on {queues}, as it had no buffer for them. Some may have been for other programs.",

@@ -41,6 +41,9 @@ type Diagnosis struct {
 	Modulo   uint64        // of Heap
 	Gaps     [2]Gap        // the first and the largest
 
+	Cause   Reason   // of NothingArrived
+	Silence *Silence // of NothingArrived; else nil
+
 	Heap    uint64            // a heap's count
 	Senders [2]netip.AddrPort // who sent it
 	Err     error             // what failed
@@ -147,6 +150,12 @@ func (d *Diagnosis) value(key string, name func(string) string) (string, bool) {
 		return strconv.FormatUint(d.Gaps[1].Heaps, 10), true
 	case "largest_time":
 		return d.Gaps[1].At.UTC().Format("15:04:05.0"), true
+	case "where":
+		return d.silence().Where.String(), true
+	case "seen":
+		return d.silence().Seen.String(), true
+	case "cause":
+		return Fill(reasons[d.Cause], name), true
 	case "count":
 		return strconv.FormatUint(d.Count, 10), true
 	case "of":
@@ -251,6 +260,9 @@ func (d *Diagnosis) Attrs() []slog.Attr {
 	}
 	if d.Setting != "" {
 		attrs = append(attrs, slog.String("setting", d.Setting), slog.Int64("value", d.Value), slog.Int64("suggested", d.Suggested))
+	}
+	if d.Cause != "" {
+		attrs = append(attrs, slog.String("cause", string(d.Cause)), slog.Any("where", d.silence().Where), slog.Any("seen", d.silence().Seen))
 	}
 	if d.Senders[0].IsValid() {
 		attrs = append(attrs, slog.Uint64("heap", d.Heap), slog.String("sender", d.Senders[0].String()), slog.String("sender2", d.Senders[1].String()))

@@ -75,6 +75,7 @@ func TestSentences(t *testing.T) {
 	d := Diagnosis{
 		Stream: "s", Device: "eth1", Queue: 3, Source: "10.0.0.1:5", Count: 4, Of: 1000, Bytes: 5, Duration: 31 * time.Millisecond,
 		First: time.Unix(1, 0), Last: time.Unix(2, 0), Fate: "late", Interval: time.Second, Blocked: time.Second, Every: 32, Modulo: 64,
+		Cause: ReasonOtherPort, Silence: &Silence{Where: Places{{Device: "eth1", Mode: "native", Queues: []int{0, 1, 3}, Addrs: []string{"239.1.2.3:7148"}, Groups: 1}}, Seen: Readings{{"rx_packets", 4}}},
 		Gaps: [2]Gap{{1, 2, time.Unix(1, 0)}, {3, 4, time.Unix(2, 0)}}, Setting: "RingHeaps", Value: 4, Suggested: 9, Heap: 8,
 		Senders: [2]netip.AddrPort{netip.MustParseAddrPort("10.0.0.1:1"), netip.MustParseAddrPort("10.0.0.2:2")}, Err: errors.New("e"),
 	}
@@ -126,6 +127,24 @@ func TestPercent(t *testing.T) {
 	}{{4, 1000, "0.4 %"}, {1, 3, "33.3 %"}, {0, 0, "0 %"}, {1, 1e9, "1e-07 %"}} {
 		if got := Percent(tt.n, tt.of); got != tt.want {
 			t.Errorf("%d of %d: %s", tt.n, tt.of, got)
+		}
+	}
+}
+
+func TestPlaces(t *testing.T) {
+	p := Places{
+		{Device: "eth1", Mode: "native", Queues: []int{0, 1, 2, 5}, Addrs: []string{"a", "b", "c", "d", "e"}, Groups: 2},
+		{Mode: "udp", Addrs: []string{"f"}},
+	}
+	if got, want := p.String(), "a, b, c, d and 1 more on eth1 (native, queues 0-2,5, 2 groups joined); f on any interface (udp)"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got, want := (Readings{{"a", 0}, {"b", 2}}).String(), "b 2"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	for r, text := range Reasons() {
+		if r == "" || !strings.HasSuffix(text, ".") {
+			t.Errorf("%s: %q", r, text)
 		}
 	}
 }

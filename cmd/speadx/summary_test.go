@@ -193,4 +193,17 @@ type jsonDiagnosis struct {
 	LargestGap      uint64  `json:"largest_gap_heap"`
 	LargestGapHeaps uint64  `json:"largest_gap_heaps"`
 	LargestGapTime  float64 `json:"largest_gap_time"`
+
+	Cause string            `json:"cause"`
+	Where []jsonPlace       `json:"where"`
+	Seen  map[string]uint64 `json:"seen"`
+}
+
+type jsonPlace struct {
+	Device    string   `json:"device"`
+	Mode      string   `json:"mode"`
+	Queues    []int    `json:"queues"`
+	Addresses []string `json:"addresses"`
+	Groups    int      `json:"groups"`
+	Up        bool     `json:"up"`
 }

@@ -23,6 +23,7 @@ type Vitals struct {
 	RxQueues int    // on which it receives; 0: unknown
 	FIFO     uint64 // packets lost between the wire and the rings: rx_fifo_errors, rx_over_errors
 	Pauses   uint64 // pause frames sent, by which the NIC stops the other end
+	Packets  uint64 // packets received
 }
 
 // Monitor reads the vitals of an interface. Its methods may be called from any goroutine,
@@ -86,6 +87,7 @@ func (m *Monitor) Read() (Vitals, error) {
 		Present: true, Up: a.Flags&net.FlagUp != 0, Carrier: a.RawFlags&unix.IFF_LOWER_UP != 0, Running: a.RawFlags&unix.IFF_RUNNING != 0,
 	}}
 	if s := a.Statistics; s != nil {
+		v.Packets = s.RxPackets
 		v.FIFO = max(s.RxFifoErrors, s.RxOverErrors) // many drivers count the same twice
 	}
 	v.RxQueues = m.rxQueues(channelsOn(m.tool, a.Name))
