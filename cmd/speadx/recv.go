@@ -31,15 +31,18 @@ A SOURCE is one of
   :7148 or 7148      a port of any address
   tcp://:7148        a TCP port, for one connection; or tcp://10.0.0.2:7148
   239.1.2.3          a group, on the field's default port 7148
-  capture.pcap       a capture file, pcap or pcapng, plain, gzip or zstd; - is standard input
+  capture.pcap       a capture file, pcap or pcapng, plain, gzip or zstd
+  -                  a capture on standard input
   239.1.2.3:7148@capture.pcap    what was sent there, of a capture file; with
                      vlan7/ before it, of that VLAN
 
 Each source is a stream of its own, with its own numbering of heaps. So is each
 destination in a capture file. With --joint all of them are one stream, and
-capture files are merged by time. Without --interface packets are received where the
-address is, or where the route to the group leads; for a bare port UDP sockets
-are used. What comes over TCP also ends with its connection.
+capture files are merged by time.
+
+Without --interface packets are received where the address is, or where the route
+to the group leads; for a bare port UDP sockets are used. What comes over TCP also
+ends with its connection.
 
 What that was resolved to is printed first, on standard error. Reception ends
 with the stop heap of each stream, or on Ctrl-C, with the totals and the ledger:
