@@ -41,8 +41,8 @@ destination in a capture file. With --joint all of them are one stream, and
 capture files are merged by time.
 
 Without --interface packets are received where the address is, or where the route
-to the group leads; for a bare port UDP sockets are used. What comes over TCP also
-ends with its connection.
+to the group leads; for a bare port UDP sockets are used. What comes over TCP
+also ends with its connection.
 
 What that was resolved to is printed first, on standard error. Reception ends
 with the stop heap of each stream, or on Ctrl-C, with the totals and the ledger:
