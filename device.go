@@ -214,7 +214,7 @@ func (s *steer) Attach(mode xsk.Mode) (io.Closer, error) {
 	own := s.program
 	s.program = nil
 	if joinErr := s.join(); joinErr != nil || s.program == nil {
-		s.program, s.foreign = own, true // the next rung of the ladder need not ask again
+		s.program = own
 		return nil, cmp.Or(joinErr, err)
 	}
 	if err := own.Close(); err != nil {
@@ -225,7 +225,8 @@ func (s *steer) Attach(mode xsk.Mode) (io.Closer, error) {
 
 // join shares the program on the interface, if another receiver gives it.
 func (s *steer) join() error {
-	p, err := s.peers.join(s.plan.facts.Index, s.plan.facts.Name)
+	p, present, err := s.peers.join(s.plan.facts.Index, s.plan.facts.Name)
+	s.foreign = present && p == nil // the receivers are not asked again
 	if p == nil || err != nil {
 		return err
 	}

@@ -242,37 +242,37 @@ const (
 )
 
 // join shares the program on an interface, if there is one and another receiver gives it; nil
-// if there is none, or it is not a receiver's.
-func (p *peers) join(ifindex int, name string) (*bpf.Steer, error) {
+// if there is none, or it is not a receiver's. present reports whether there is a program.
+func (p *peers) join(ifindex int, name string) (_ *bpf.Steer, present bool, _ error) {
 	for try := 0; ; try++ {
 		on, err := bpf.ProgramOn(ifindex)
 		if on == nil || err != nil {
-			return nil, nil // attaching tells what is wrong
+			return nil, false, nil // attaching tells what is wrong
 		}
 		shared, refused, err := peer.Share(p.server, ifindex, p.ctx.Done())
 		if err != nil {
-			return nil, err
+			return nil, true, err
 		}
 		p.refused = refused
 		if shared != nil {
 			s, err := bpf.JoinSteer(ifindex, name, shared.FDs)
 			if err == nil {
-				return s, nil
+				return s, true, nil
 			}
 			if !errors.Is(err, bpf.ErrDetached) {
-				return nil, &OccupiedError{Device: name, Program: on.String(), Owner: Process{shared.PID, shared.Program}, Err: err}
+				return nil, true, &OccupiedError{Device: name, Program: on.String(), Owner: Process{shared.PID, shared.Program}, Err: err}
 			}
 		} else if others, err := peer.Any(p.server); err != nil || !others {
-			return nil, nil
+			return nil, true, nil
 		}
 		// The program is going, or its receiver is about to share it.
 		if try == joinTries {
-			return nil, nil
+			return nil, true, nil
 		}
 		select {
 		case <-time.After(joinPause):
 		case <-p.ctx.Done():
-			return nil, p.ctx.Err()
+			return nil, true, p.ctx.Err()
 		}
 	}
 }
@@ -280,16 +280,13 @@ func (p *peers) join(ifindex int, name string) (*bpf.Steer, error) {
 // receives is what the receiver receives over the network, as planned.
 func (r *Receiver) receives() (list []peer.Receives) {
 	for _, d := range r.plan.devices {
-		e := peer.Receives{Ifindex: d.facts.Index, Interface: d.facts.Name}
-		for _, ep := range d.endpoints {
-			e.Endpoints = append(e.Endpoints, ep.addr)
-		}
+		var queues []int
 		for _, open := range r.devices {
 			if open.plan == d {
-				e.Queues = open.numbers()
+				queues = open.numbers()
 			}
 		}
-		list = append(list, e)
+		list = append(list, d.receives(d.endpoints, queues)...)
 	}
 	for i := range r.plan.streams {
 		s := &r.plan.streams[i]
@@ -300,11 +297,28 @@ func (r *Receiver) receives() (list []peer.Receives) {
 	return list
 }
 
+// receives is what comes in on a device for some endpoints, by VLAN.
+func (d *planDevice) receives(endpoints []planDeviceEndpoint, queues []int) (list []peer.Receives) {
+	for _, ep := range endpoints {
+		vlan := ep.vlan.String()
+		if d.allVLANs {
+			vlan = peer.AnyVLAN
+		}
+		k := slices.IndexFunc(list, func(e peer.Receives) bool { return e.VLAN == vlan })
+		if k < 0 {
+			k = len(list)
+			list = append(list, peer.Receives{Ifindex: d.facts.Index, Interface: d.facts.Name, Queues: queues, VLAN: vlan})
+		}
+		list[k].Endpoints = append(list[k].Endpoints, ep.addr)
+	}
+	return list
+}
+
 // receivesBySocket is what a UDP socket receives: on the devices below its interfaces, or on
 // any.
 func (r *Receiver) receivesBySocket(ep planEndpoint, links map[int]string) (list []peer.Receives) {
-	add := func(ifindex int, name string) {
-		list = append(list, peer.Receives{Ifindex: ifindex, Interface: name, Sockets: true, Endpoints: []netip.AddrPort{ep.addr}})
+	add := func(ifindex int, name, vlan string) {
+		list = append(list, peer.Receives{Ifindex: ifindex, Interface: name, Sockets: true, VLAN: vlan, Endpoints: []netip.AddrPort{ep.addr}})
 	}
 	for index, name := range links {
 		if ep.ifindex != 0 && ep.ifindex != index {
@@ -314,14 +328,22 @@ func (r *Receiver) receivesBySocket(ep planEndpoint, links map[int]string) (list
 		if err != nil {
 			continue // it is gone
 		}
+		vlan := peer.AnyVLAN
+		if on, err := r.plan.machine.vlans(name); err == nil {
+			var ids []string
+			for _, id := range on.Tags {
+				ids = append(ids, strconv.Itoa(id))
+			}
+			vlan = strings.Join(ids, ".")
+		}
 		for _, lower := range lowers {
 			if facts, err := r.plan.machine.lookup(lower); err == nil {
-				add(facts.Index, lower)
+				add(facts.Index, lower, vlan)
 			}
 		}
 	}
 	if len(list) == 0 {
-		add(ep.ifindex, "")
+		add(ep.ifindex, "", peer.AnyVLAN)
 	}
 	return list
 }
@@ -330,11 +352,7 @@ func (r *Receiver) receivesBySocket(ep planEndpoint, links map[int]string) (list
 // holds changes.mu.
 func (r *Receiver) receivesNow() (list []peer.Receives) {
 	for _, d := range r.devices {
-		e := peer.Receives{Ifindex: d.plan.facts.Index, Interface: d.plan.facts.Name, Queues: d.numbers()}
-		for _, ep := range d.endpoints {
-			e.Endpoints = append(e.Endpoints, ep.addr)
-		}
-		list = append(list, e)
+		list = append(list, d.plan.receives(d.endpoints, d.numbers())...)
 	}
 	for _, s := range r.streams[:r.changes.used.Load()] {
 		for i := range s.live {
@@ -360,10 +378,10 @@ func (r *Receiver) checkPeers() error {
 	for _, mine := range r.receives() {
 		for _, other := range infos {
 			for _, has := range other.Receives {
-				if mine.Sockets && has.Sockets || mine.Ifindex != has.Ifindex && mine.Ifindex != 0 && has.Ifindex != 0 {
+				if mine.Sockets && has.Sockets {
 					continue
 				}
-				if ep, both := peer.Overlap(mine.Endpoints, has.Endpoints); both {
+				if ep, both := mine.Overlap(&has); both {
 					name := mine.Interface
 					if name == "" {
 						name = has.Interface

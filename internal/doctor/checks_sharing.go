@@ -21,7 +21,14 @@ type Receiver struct {
 func receiversOn(ifindex int, list []peer.Info) (out []Receiver) {
 	for _, p := range list {
 		for _, r := range p.Receives {
-			if r.Ifindex == ifindex && !r.Sockets && len(r.Queues) > 0 {
+			if r.Ifindex != ifindex || r.Sockets || len(r.Queues) == 0 {
+				continue
+			}
+			// It tells the endpoints of each VLAN apart.
+			k := slices.IndexFunc(out, func(o Receiver) bool { return o.PID == p.PID && slices.Equal(o.Queues, r.Queues) })
+			if k >= 0 {
+				out[k].Endpoints = append(slices.Clone(out[k].Endpoints), r.Endpoints...)
+			} else {
 				out = append(out, Receiver{Owner{PID: p.PID, Name: p.Program}, r.Queues, r.Endpoints})
 			}
 		}

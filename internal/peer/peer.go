@@ -47,7 +47,19 @@ type Receives struct {
 	Interface string           `json:"interface,omitempty"`
 	Sockets   bool             `json:"sockets,omitempty"` // UDP sockets; else AF_XDP, on Queues
 	Queues    []int            `json:"queues,omitempty"`
+	VLAN      string           `json:"vlan,omitempty"` // ids of the tags with a dot between; "": without a tag; AnyVLAN
 	Endpoints []netip.AddrPort `json:"endpoints"`
+}
+
+// AnyVLAN is the VLAN of packets whose tags are not looked at.
+const AnyVLAN = "*"
+
+// Overlap is an endpoint that both receive on one interface.
+func (r *Receives) Overlap(o *Receives) (netip.AddrPort, bool) {
+	if r.Ifindex != o.Ifindex && r.Ifindex != 0 && o.Ifindex != 0 || r.VLAN != o.VLAN && r.VLAN != AnyVLAN && o.VLAN != AnyVLAN {
+		return netip.AddrPort{}, false
+	}
+	return Overlap(r.Endpoints, o.Endpoints)
 }
 
 // Overlap is an endpoint of both lists: the first that is the same, or where one is at any

@@ -205,6 +205,29 @@ func TestOverlap(t *testing.T) {
 	}
 }
 
+// The same endpoint on another interface or in another VLAN is another one.
+func TestReceivesOverlap(t *testing.T) {
+	ep := []netip.AddrPort{netip.MustParseAddrPort("239.1.2.3:7148")}
+	for _, tt := range []struct {
+		a, b Receives
+		want bool
+	}{
+		{Receives{Ifindex: 3}, Receives{Ifindex: 3}, true},
+		{Receives{Ifindex: 3}, Receives{Ifindex: 4}, false},
+		{Receives{Ifindex: 3}, Receives{VLAN: AnyVLAN}, true},
+		{Receives{Ifindex: 3, VLAN: "7"}, Receives{Ifindex: 3, VLAN: "8"}, false},
+		{Receives{Ifindex: 3, VLAN: "7"}, Receives{Ifindex: 3}, false},
+		{Receives{Ifindex: 3, VLAN: "7"}, Receives{Ifindex: 3, VLAN: AnyVLAN}, true},
+	} {
+		tt.a.Endpoints, tt.b.Endpoints = ep, ep
+		_, ab := tt.a.Overlap(&tt.b)
+		_, ba := tt.b.Overlap(&tt.a)
+		if ab != tt.want || ba != tt.want {
+			t.Errorf("%+v and %+v: %v, %v", tt.a, tt.b, ab, ba)
+		}
+	}
+}
+
 func FuzzParseNames(f *testing.F) {
 	f.Add([]byte("Num       RefCount Protocol Flags    Type St Inode Path\n00000000: 00000002 00000000 00010000 0001 01 12345 @speadx-1/0123456789abcdef\n"))
 	f.Add([]byte("0: 2 0 0 1 1 5 @speadx-1/0123456789abcdef\n0: 2 0 0 1 1 6 @speadx-1/0123456789abcdef\n"))
