@@ -22,6 +22,7 @@ var version = "devel"
 const (
 	exitError = 1 // something failed, or a verification did
 	exitUsage = 2 // the command line asks for something that cannot be
+	exitAmiss = 3 // --strict or --expect-heaps found something amiss
 )
 
 // ownProcess says that the process is the program's alone, and ends with it. A test that
@@ -45,6 +46,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if errors.As(err, &usageError{}) {
 		fmt.Fprintf(stderr, "'%s --help' shows what there is.\n", cmd.CommandPath())
 		return exitUsage
+	}
+	if errors.Is(err, errAmiss) {
+		return exitAmiss
 	}
 	return exitError
 }

@@ -48,7 +48,8 @@ What that was resolved to is printed first, on standard error. Reception ends
 with the stop heap of each stream, or on Ctrl-C, with the totals and the ledger:
 what became of every packet. docs/json.md explains --format json.
 
-Exit status: 0, 1 for an error or a failed verification, 2 for wrong usage.`
+Exit status: 0, 1 for an error or a failed verification, 2 for wrong usage,
+3 if --strict or --expect-heaps finds something amiss.`
 
 func newRecvCommand() *cobra.Command {
 	f := newRecvFlags()
@@ -81,6 +82,9 @@ const consumerNice = -10
 
 // errMismatch is the end of a run in which --verify found wrong bytes.
 var errMismatch = errors.New("verification failed")
+
+// errAmiss is the end of a run that --strict or --expect-heaps finds fault with.
+var errAmiss = errors.New("the run is not as asked for")
 
 // runRecv receives and prints, until the streams end or a signal comes.
 func runRecv(ctx context.Context, cfg speadx.Config, f *recvFlags, show *progress, stdout io.Writer) error {
@@ -215,6 +219,12 @@ func (c *reception) run() error {
 	}
 	if failed == nil && c.got.Mismatched > 0 {
 		failed = fmt.Errorf("%w: %d of %d heaps are not what send --verify sends", errMismatch, c.got.Mismatched, c.got.Verified)
+	}
+	if verdict, text := c.report().Verdict(c.f.expectHeaps); failed == nil && verdict != report.VerdictOK {
+		if c.f.strict || c.f.expectHeaps >= 0 {
+			return fmt.Errorf("%w: %s", errAmiss, text)
+		}
+		fmt.Fprintf(c.stderr, "speadx: %s\n", text)
 	}
 	return failed
 }

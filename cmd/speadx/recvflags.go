@@ -22,41 +22,43 @@ import (
 
 // recvFlags are the flags of recv.
 type recvFlags struct {
-	interfaces []string
-	mode       string
-	tcp        bool
-	filter     string
-	queues     string
-	heapSize   units.Size
-	concurrent int
-	substreams int
-	ring       int
-	consumer   int
-	spare      int
-	allVLANs   bool
-	poolMin    units.Size
-	hugepages  string
-	frames     int
-	cpus       string
-	gro        bool
-	wait       string
-	onFull     string
-	maxAge     time.Duration
-	carrier    time.Duration
-	joint      bool
-	bySource   bool
-	pyspead    bool
-	sized      bool
-	heaps      int64
-	duration   time.Duration
-	stopOnStop bool
-	stops      string
-	expect     expectStep
-	incomplete bool
-	verify     bool
-	hash       bool
-	quiet      bool
-	progress   string
+	interfaces  []string
+	mode        string
+	tcp         bool
+	filter      string
+	queues      string
+	heapSize    units.Size
+	concurrent  int
+	substreams  int
+	ring        int
+	consumer    int
+	spare       int
+	allVLANs    bool
+	poolMin     units.Size
+	hugepages   string
+	frames      int
+	cpus        string
+	gro         bool
+	wait        string
+	onFull      string
+	maxAge      time.Duration
+	carrier     time.Duration
+	joint       bool
+	bySource    bool
+	pyspead     bool
+	sized       bool
+	heaps       int64
+	strict      bool
+	expectHeaps int64
+	duration    time.Duration
+	stopOnStop  bool
+	stops       string
+	expect      expectStep
+	incomplete  bool
+	verify      bool
+	hash        bool
+	quiet       bool
+	progress    string
 
 	descriptors, values bool
 
@@ -94,6 +96,9 @@ func (f *recvFlags) groups() []flagGroup {
 	fs.StringVar(&f.stops, "stop-after-stops", "1", "end a stream with its stop heap of number `N`, or never")
 	fs.Int64Var(&f.heaps, "heaps", 0, "stop after `N` heaps (0: do not)")
 	fs.DurationVar(&f.duration, "duration", 0, "stop after `TIME`, such as 90s or 1h (0s: do not)")
+
+	fs.BoolVar(&f.strict, "strict", false, "end with exit status 3 if nothing was received, or heaps were lost or discarded")
+	fs.Int64Var(&f.expectHeaps, "expect-heaps", -1, "end likewise, and also unless exactly `N` complete heaps came (-1: any number)")
 
 	out := newFlagGroup("Output")
 	fs = out.flags

@@ -22,6 +22,7 @@ type jsonSummary struct {
 	Seconds              float64         `json:"seconds"`
 	FlowSeconds          float64         `json:"flow_seconds"`
 	Gbps                 float64         `json:"gbps"`
+	Verdict              string          `json:"verdict"`
 	Streams              []jsonStream    `json:"streams"`
 	Devices              []jsonDevice    `json:"devices"`
 	Threads              []jsonThread    `json:"threads"`

@@ -30,6 +30,8 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 	o.put("seconds", micro(d.Elapsed.Seconds()))
 	o.put("flow_seconds", micro(d.Flow.Seconds()))
 	o.put("gbps", micro(Gbps(d.Bytes, d.Flow)))
+	verdict, _ := r.Verdict(-1)
+	o.put("verdict", verdict)
 	streams := []json.RawMessage{}
 	for i := range s.Streams {
 		streams = append(streams, o.part(streamObject(&s.Streams[i])))
