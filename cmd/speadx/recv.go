@@ -221,7 +221,7 @@ func (c *reception) run() error {
 		failed = fmt.Errorf("%w: %d of %d heaps are not what send --verify sends", errMismatch, c.got.Mismatched, c.got.Verified)
 	}
 	if verdict, text := c.report().Verdict(c.f.expectHeaps); failed == nil && verdict != report.VerdictOK {
-		if c.f.strict || c.f.expectHeaps >= 0 {
+		if c.f.strict || c.f.expectHeaps > 0 {
 			return fmt.Errorf("%w: %s", errAmiss, text)
 		}
 		fmt.Fprintf(c.stderr, "speadx: %s\n", text)

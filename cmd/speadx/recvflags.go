@@ -98,7 +98,7 @@ func (f *recvFlags) groups() []flagGroup {
 	fs.DurationVar(&f.duration, "duration", 0, "stop after `TIME`, such as 90s or 1h (0s: do not)")
 
 	fs.BoolVar(&f.strict, "strict", false, "end with exit status 3 if nothing was received, or heaps were lost or discarded")
-	fs.Int64Var(&f.expectHeaps, "expect-heaps", -1, "end likewise, and also unless exactly `N` complete heaps came (-1: any number)")
+	fs.Int64Var(&f.expectHeaps, "expect-heaps", 0, "end likewise, and also unless exactly `N` complete heaps came (0: any number)")
 
 	out := newFlagGroup("Output")
 	fs = out.flags

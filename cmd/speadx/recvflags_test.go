@@ -387,6 +387,7 @@ func TestWithoutEffect(t *testing.T) {
 	want = `--interface, --mode: without effect, as all packets come over TCP, or from files
 --queues: without effect, as nothing comes over AF_XDP
 --gro: without effect, as nothing comes over UDP sockets
+speadx: nothing was received: no heap came
 `
 	if r.stderr != want {
 		t.Errorf("messages:\n%swant:\n%s", r.stderr, want)

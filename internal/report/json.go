@@ -30,7 +30,7 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 	o.put("seconds", micro(d.Elapsed.Seconds()))
 	o.put("flow_seconds", micro(d.Flow.Seconds()))
 	o.put("gbps", micro(Gbps(d.Bytes, d.Flow)))
-	verdict, _ := r.Verdict(-1)
+	verdict, _ := r.Verdict(0)
 	o.put("verdict", verdict)
 	streams := []json.RawMessage{}
 	for i := range s.Streams {

@@ -16,7 +16,7 @@ const (
 )
 
 // Verdict says whether the run received something and lost no heap, and what was amiss in
-// words. expected is how many complete heaps were to come; negative: any number.
+// words. expected is how many complete heaps were to come; 0: any number.
 func (r *Report) Verdict(expected int64) (verdict, text string) {
 	h := r.Stats.Heaps()
 	complete, discarded := h[ledger.HeapsComplete], h[ledger.HeapsDiscarded]
@@ -35,7 +35,7 @@ func (r *Report) Verdict(expected int64) (verdict, text string) {
 	if lost > 0 || discarded > 0 {
 		note(VerdictLost, "%d %s lost or incomplete, %d discarded", lost, plural(lost, "heap"), discarded)
 	}
-	if expected >= 0 && complete != uint64(expected) {
+	if expected > 0 && complete != uint64(expected) {
 		note(VerdictExpected, "%d complete %s came, and %d were expected", complete, plural(complete, "heap"), expected)
 	}
 	return verdict, strings.Join(parts, "; ")

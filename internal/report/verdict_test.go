@@ -14,9 +14,9 @@ func TestVerdict(t *testing.T) {
 		expected int64
 		want     string
 	}{
-		{ledger.StreamCounts{}, -1, VerdictNothing},
+		{ledger.StreamCounts{}, 7, VerdictNothing},
 		{ledger.StreamCounts{}, 0, VerdictNothing},
-		{ledger.StreamCounts{ledger.HeapsComplete: 3}, -1, VerdictOK},
+		{ledger.StreamCounts{ledger.HeapsComplete: 3}, 0, VerdictOK},
 		{ledger.StreamCounts{ledger.HeapsComplete: 3}, 3, VerdictOK},
 		{ledger.StreamCounts{ledger.HeapsComplete: 3}, 4, VerdictExpected},
 		{ledger.StreamCounts{ledger.HeapsComplete: 3}, 2, VerdictExpected},
