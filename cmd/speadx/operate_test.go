@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"syscall"
@@ -218,6 +219,11 @@ func TestReloadJoint(t *testing.T) {
 
 // TestHangup: without a file SIGHUP ends reception, with the totals.
 func TestHangup(t *testing.T) {
+	// Programs that this one starts ignore the signal if this one does, as under nohup. They do
+	// not if it is caught.
+	caught := make(chan os.Signal, 1)
+	signal.Notify(caught, syscall.SIGHUP)
+	defer signal.Stop(caught)
 	recv, to := loopback(t, "--format", "json")
 	program(append(few, "--no-stop", to)...).check(t, 0)
 	recv.await(t, &recv.stdout, `"cnt":20,`)
