@@ -111,8 +111,8 @@ func diagnoseDevices(before, now *Stats, f *facts, add func(ledger.Diagnosis)) (
 		if n := d.vanished(f.frames[d.Name]); n > 0 && last.vanished(f.frames[d.Name]) == 0 {
 			add(ledger.Diagnosis{Code: ledger.RedirectLost, Device: d.Name, Queue: -1, Count: n, Of: packets, Setting: "Mode"})
 		}
-		if d.Counts[ledger.DeviceNoSocket] > last.Counts[ledger.DeviceNoSocket] {
-			for q, n := range f.unserved[d.Name] {
+		for q, n := range f.unserved[d.Name] {
+			if n > 0 {
 				add(ledger.Diagnosis{Code: ledger.QueueUnserved, Device: d.Name, Queue: q, Count: n, Of: packets, Setting: "Queues"})
 			}
 		}

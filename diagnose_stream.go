@@ -131,7 +131,7 @@ func diagnoseSources(before, now *StreamStats, add func(ledger.Diagnosis)) {
 		add(ledger.Diagnosis{Code: ledger.HeapsGone, Stream: now.Name, Count: n, Of: n + now.Counts.Heaps() - before.Counts.Heaps(),
 			Gaps: [2]ledger.Gap{gapOf(gaps.FirstGap), gapOf(gaps.LargestGap)}})
 	}
-	if s, old := m.sequence, last.sequence; s.Every > 1 {
+	if s, old := m.sequence, last.sequence; s.Every > 1 && s.Step > 0 {
 		modulo := s.Every * s.Step
 		if old.Every*old.Step != modulo || old.Residue%modulo != s.Residue%modulo {
 			add(ledger.Diagnosis{Code: ledger.RegularHeaps, Stream: now.Name, Every: s.Every, Heap: s.Residue % modulo, Modulo: modulo,

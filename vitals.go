@@ -93,11 +93,11 @@ func (r *Receiver) checkInterfaces() error {
 		}
 		r.vitals.softnet, r.vitals.known = n, true
 	}
-	linksUp, more, err := r.checkLinks()
+	downLink, more, err := r.checkLinks()
 	if err != nil {
 		return err
 	}
-	err = r.deaf(linksUp)
+	err = r.deaf(downLink)
 	for _, d := range append(list, more...) {
 		if err == nil || d.Code != ledger.InterfaceDown { // which is why reception ends
 			r.log.report(d)
@@ -157,13 +157,17 @@ func downOrBack(down *bool, now netif.LinkState) (d ledger.Diagnosis, changed bo
 
 // checkLinks looks after the interfaces that sockets receive on: a socket does not tell
 // when its interface is gone. It reports whether one is up, and what has changed.
-func (r *Receiver) checkLinks() (up bool, list []ledger.Diagnosis, err error) {
+func (r *Receiver) checkLinks() (downLink string, list []ledger.Diagnosis, err error) {
 	r.changes.links.Lock()
 	defer r.changes.links.Unlock()
+	up := false
 	for _, l := range r.links {
 		state, err := l.State()
 		if err != nil {
-			return false, nil, err
+			return "", nil, err
+		}
+		if downLink == "" {
+			downLink = l.Name()
 		}
 		down := r.log.isDown(l.Name())
 		if d, changed := downOrBack(&down, state); changed {
@@ -176,7 +180,10 @@ func (r *Receiver) checkLinks() (up bool, list []ledger.Diagnosis, err error) {
 			r.log.carrier(l.Name(), state.Carrier)
 		}
 	}
-	return up, list, nil
+	if up {
+		downLink = ""
+	}
+	return downLink, list, nil
 }
 
 // isDown reports whether an interface of sockets was found down.
@@ -190,7 +197,7 @@ func (w *watch) setDown(name string, down bool) {
 }
 
 // deaf returns an error if no thread can receive any more, though some have not ended.
-func (r *Receiver) deaf(linksUp bool) error {
+func (r *Receiver) deaf(downLink string) error {
 	var why error
 	for _, t := range r.threads {
 		if t.over() {
@@ -200,8 +207,8 @@ func (r *Receiver) deaf(linksUp bool) error {
 		if err == nil && t.ofQueue() {
 			err = r.deviceDown(t)
 		}
-		if !t.ofQueue() && len(r.links) > 0 && !linksUp && r.ofSockets(t) {
-			err = fmt.Errorf("%s: %w (ip link set %s up)", r.links[0].Name(), ErrDown, r.links[0].Name())
+		if !t.ofQueue() && downLink != "" && r.ofSockets(t) {
+			err = fmt.Errorf("%s: %w (ip link set %s up)", downLink, ErrDown, downLink)
 		}
 		if err == nil {
 			return nil

@@ -26,6 +26,8 @@ type watch struct {
 	found    map[finding]*ledger.Diagnosis
 	seen     map[string]seen // by stream
 	lastLoss time.Time
+
+	unserved map[string]map[int]uint64 // packets on queues without a socket, at the last look
 }
 
 // finding is what makes two diagnoses one that lasts.
@@ -41,13 +43,29 @@ func newWatch(l *slog.Logger) *watch { return &watch{log: l, found: map[finding]
 func (w *watch) look(r *Receiver) {
 	now := r.Stats()
 	r.readMore(&now)
-	for _, d := range diagnose(&w.last, &now, r.facts()) {
+	f := r.facts()
+	f.unserved, w.unserved = rise(f.unserved, w.unserved), f.unserved
+	for _, d := range diagnose(&w.last, &now, f) {
 		w.report(d)
 	}
 	w.mu.Lock()
 	w.note(&w.last, &now, time.Now())
 	w.mu.Unlock()
 	w.last = now
+}
+
+// rise is by how much counts have risen, of each queue of each device.
+func rise(now, before map[string]map[int]uint64) map[string]map[int]uint64 {
+	out := map[string]map[int]uint64{}
+	for device, queues := range now {
+		out[device] = map[int]uint64{}
+		for q, n := range queues {
+			if old := before[device][q]; n > old {
+				out[device][q] = n - old
+			}
+		}
+	}
+	return out
 }
 
 // report logs a diagnosis and adds it to what was found before.
@@ -98,8 +116,8 @@ func (r *Receiver) facts() *facts {
 		unserved: map[string]map[int]uint64{}, over: r.over.Load(), substreams: r.cfg.Substreams,
 	}
 	for _, s := range r.streams {
-		f.slotSize[s.plan.name] = int64(s.share.SlotSize())
-		f.live[s.plan.name] = s.plan.live()
+		f.slotSize[s.name()] = int64(s.share.SlotSize())
+		f.live[s.name()] = s.plan.live()
 	}
 	for _, d := range r.devices {
 		name := d.plan.facts.Name

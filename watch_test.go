@@ -171,3 +171,12 @@ func TestDiagnosisOfCountersThatFall(t *testing.T) {
 		}
 	}
 }
+
+// Packets on a queue without a socket are counted once, whatever the other queues do.
+func TestRise(t *testing.T) {
+	type counts = map[string]map[int]uint64
+	got := rise(counts{"a": {0: 10, 1: 7}, "b": {2: 5}}, counts{"a": {0: 4, 1: 7}})
+	if got["a"][0] != 6 || got["a"][1] != 0 || got["b"][2] != 5 || len(got["a"]) != 1 {
+		t.Errorf("%v", got)
+	}
+}

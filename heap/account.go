@@ -74,9 +74,11 @@ func (c *account) meanLength() uint64 {
 	return c.bytes / c.sized
 }
 
-// restart begins another sequence of the same step.
+// restart begins another sequence of the same step. What was regular about the gaps is of
+// the one before.
 func (c *account) restart() {
 	c.n, c.valued, c.ends = 0, false, false
+	c.times, c.every = 0, 0
 }
 
 // see enters a heap, and returns how many heaps it shows to be missing.
@@ -372,7 +374,7 @@ func (c *account) found() Gaps {
 	if c.run.heaps > c.largestGap.heaps {
 		g.LargestGap = c.run.export()
 	}
-	if c.times >= regularRuns && c.every > 1 && c.settled-c.prev <= c.every {
+	if c.step != 0 && c.times >= regularRuns && c.every > 1 && c.settled-c.prev <= c.every {
 		g.Every, g.Residue = c.every, c.valueOf(c.prev)
 	}
 	return g

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/netip"
 	"os"
 	"testing"
@@ -263,5 +264,45 @@ func TestPCAPWanted(t *testing.T) {
 	want := []Destination{{testDst, -1, 1}, {testDst, 7, 1}, {testDst, 8, 1}, {other, -1, 1}}
 	if err != nil || fmt.Sprint(found) != fmt.Sprint(want) {
 		t.Errorf("destinations %v, %v; want %v", found, err, want)
+	}
+}
+
+// A pipe that has nothing yet keeps neither the opening nor a stop, alone or among others.
+func TestPCAPPipeSilent(t *testing.T) {
+	records, _ := numbered(t, 0)
+	file := writeFile(t, classic(t, layers.LinkTypeEthernet, records...))
+	for _, others := range [][]Capture{nil, {{Path: file}}} {
+		read, write, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer write.Close()
+		p := openAll(t, append([]Capture{{Path: fmt.Sprintf("/proc/self/fd/%d", read.Fd())}}, others...)...)
+		read.Close()
+		b := NewBatch(10)
+		p.Wake()
+		// Alone it is not waited for any longer. Among others it ends there, and they are read.
+		for {
+			n, err := p.Receive(b, time.Millisecond)
+			p.Release()
+			if others == nil && (n != 0 || err != nil) {
+				t.Errorf("alone: %d, %v", n, err)
+			}
+			if others == nil {
+				break
+			}
+			if err != nil {
+				if !errors.Is(err, errStopped) {
+					t.Errorf("among others: %v", err)
+				}
+				if c := p.Counts(); c.Packets != 1 {
+					t.Errorf("among others: %d packets", c.Packets)
+				}
+				break
+			}
+		}
+		if p.Mark() != math.MaxUint64 {
+			t.Errorf("mark %d", p.Mark())
+		}
 	}
 }

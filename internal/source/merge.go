@@ -21,22 +21,37 @@ type captureFile struct {
 	err    error // why it ended before its end
 }
 
-// open opens the file and looks at its header.
+// open opens the file and looks at its header. That of a pipe may come later: next looks at it.
 func (f *captureFile) open() error {
 	in, err := openInput(f.name)
 	if err != nil {
 		return fmt.Errorf("capture file: %w", err)
 	}
-	records, err := newRecordReader(in)
-	if err != nil {
-		in.closer.Close()
+	f.in, f.opened = in, true
+	if in.pipe != nil {
+		return nil
+	}
+	if err := f.begin(); err != nil {
+		f.close()
+		return err
+	}
+	return nil
+}
+
+// begin looks at the header.
+func (f *captureFile) begin() (err error) {
+	if f.records, err = newRecordReader(f.in); err != nil {
 		return fmt.Errorf("capture file: %s %w", f.name, err)
 	}
-	f.in, f.records, f.opened = in, records, true
 	return nil
 }
 
 func (f *captureFile) next() (record, error) {
+	if f.records == nil {
+		if err := f.begin(); err != nil {
+			return record{}, err
+		}
+	}
 	r, err := f.records.next()
 	if err != nil {
 		if err != io.EOF {
@@ -81,6 +96,7 @@ const mergeOpen = 32
 type merge struct {
 	files []*captureFile
 	last  *captureFile // that the last record was of
+	begun bool         // pipes have been read
 }
 
 // newMerge looks at the beginning of each file.
@@ -91,8 +107,11 @@ func newMerge(files []*captureFile) (*merge, error) {
 			m.close()
 			return nil, err
 		}
+		if f.in.pipe != nil {
+			continue // it may have nothing yet
+		}
 		f.advance()
-		if i >= mergeOpen && f.opened && f.in.pipe == nil {
+		if i >= mergeOpen && f.opened {
 			f.close() // it is opened again when its time has come
 			f.read = 0
 		}
@@ -101,6 +120,14 @@ func newMerge(files []*captureFile) (*merge, error) {
 }
 
 func (m *merge) next() (record, error) {
+	if !m.begun {
+		m.begun = true
+		for _, f := range m.files {
+			if f.opened && f.in.pipe != nil {
+				f.advance()
+			}
+		}
+	}
 	if m.last != nil {
 		m.last.advance()
 		m.last = nil

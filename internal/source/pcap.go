@@ -42,7 +42,8 @@ const (
 type PCAP struct {
 	name     string
 	close    func() error
-	pipe     *pipe // nil: files
+	pipe     *pipe   // the only capture, if that is one
+	pipes    []*pipe // all captures that are
 	records  recordReader
 	wants    []*wants // by file
 	accept   func(*frame.Datagram) bool
@@ -140,6 +141,9 @@ func OpenPCAP(captures []Capture, accept func(*frame.Datagram) bool) (*PCAP, err
 		}
 		p := newPCAP(f, f.name, all, accept)
 		p.close, p.pipe = f.close, f.in.pipe
+		if p.pipe != nil {
+			p.pipes = []*pipe{p.pipe}
+		}
 		return p, nil
 	}
 	m, err := newMerge(files)
@@ -148,6 +152,11 @@ func OpenPCAP(captures []Capture, accept func(*frame.Datagram) bool) (*PCAP, err
 	}
 	p := newPCAP(m, fmt.Sprintf("%s and %d more", files[0].name, len(files)-1), all, accept)
 	p.close = m.close
+	for _, f := range files {
+		if f.opened && f.in.pipe != nil {
+			p.pipes = append(p.pipes, f.in.pipe)
+		}
+	}
 	return p, nil
 }
 
@@ -181,6 +190,9 @@ func (p *PCAP) Receive(b *Batch, timeout time.Duration) (int, error) {
 			return 0, p.err
 		}
 	}
+	for _, pipe := range p.pipes {
+		pipe.pulse = b.Pulse
+	}
 	p.fill(b)
 	b.Now, b.Wall = p.now, p.now
 	b.count(&p.counters)
@@ -203,6 +215,8 @@ func (p *PCAP) idle() bool {
 // compressed one nothing can be said: its Receive waits for a record.
 func buffered(r recordReader) int {
 	switch r := r.(type) {
+	case nil:
+		return 0 // not even the header
 	case *classicRecords:
 		return r.r.Buffered()
 	case *ngRecords:
@@ -278,7 +292,7 @@ func (p *PCAP) Release() { p.settled.Store(p.read) }
 
 // Mark implements [Source]. A pipe cannot know what is still to come.
 func (p *PCAP) Mark() uint64 {
-	if p.pipe != nil {
+	if len(p.pipes) > 0 {
 		return math.MaxUint64
 	}
 	return p.settled.Load() + fileLookahead
@@ -289,8 +303,8 @@ func (p *PCAP) Position() uint64 { return p.settled.Load() }
 
 // Wake implements [Source].
 func (p *PCAP) Wake() {
-	if p.pipe != nil {
-		p.pipe.wake()
+	for _, pipe := range p.pipes {
+		pipe.wake()
 	}
 }
 

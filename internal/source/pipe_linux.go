@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/speadx/speadx/internal/pulse"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -18,7 +20,8 @@ type pipe struct {
 	poller *poller
 	woken  atomic.Bool
 	list   []int32
-	plain  bool // it is a file after all, as standard input may be: epoll refuses it
+	pulse  *pulse.Pulse // shows that its reader waits; nil shows nothing
+	plain  bool         // it is a file after all, as standard input may be: epoll refuses it
 }
 
 // openPipe opens a named pipe. It does not wait for a writer: a read does.
@@ -73,7 +76,10 @@ func (p *pipe) Read(b []byte) (int, error) {
 			timeout = stopGrace
 		}
 		began := time.Now()
+		p.pulse.Enter(pulse.Waiting, Now)
 		ready, err := p.wait(timeout)
+		p.pulse.Enter(pulse.Working, Now)
+		p.pulse.Turn(Now())
 		if err != nil {
 			return 0, err
 		}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -34,6 +35,10 @@ const (
 // maxSilent is how many connections without data there may be. When one more comes the
 // oldest is closed.
 const maxSilent = 16
+
+// acceptPause is the time between two tries to accept a connection for which there is no
+// descriptor or memory.
+const acceptPause = 100 * time.Millisecond
 
 // TCPConfig says where a connection is awaited.
 type TCPConfig struct {
@@ -223,12 +228,19 @@ func (t *TCP) accept() error {
 	case unix.EAGAIN, unix.EINTR, unix.ECONNABORTED, unix.EPROTO, unix.ENOPROTOOPT, unix.ENETDOWN, unix.ENETUNREACH,
 		unix.EHOSTDOWN, unix.EHOSTUNREACH, unix.ENONET, unix.EOPNOTSUPP:
 		return nil // accept(2): it is this connection's error, and another may come
+	case unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM:
+		time.Sleep(acceptPause) // the connection goes on waiting
+		return nil
 	default:
 		return fmt.Errorf("accept: %w", err)
 	}
-	slot := t.nextSlot
-	t.nextSlot = (slot + 1) % maxSilent
-	t.closeSilent(slot)
+	// A free place, or that of the oldest: places are taken in turn while none is free.
+	slot := slices.Index(t.silent[:], -1)
+	if slot < 0 {
+		slot = t.nextSlot
+		t.nextSlot = (slot + 1) % maxSilent
+		t.closeSilent(slot)
+	}
 	t.silent[slot], t.peers[slot] = fd, addrPortOf(peer)
 	return t.poller.watch(fd, int32(tcpSilent+slot))
 }
