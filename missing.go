@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/speadx/speadx/heap"
 	"github.com/speadx/speadx/ledger"
 )
 
@@ -25,15 +26,31 @@ type causes struct {
 	known losses
 	waits [2]uint64 // bytes without a cause: from the last turn, from the one before
 	turn  time.Time // when they last moved on
-	// credit are bytes that were dropped and no missing byte was put down to.
-	credit ledger.Causes
+	// credit are bytes that were dropped and no missing byte was put down to: those of late,
+	// and those from before. They are forgotten when no heap can lack them any more.
+	credit [2]ledger.Causes
+	keep   time.Duration // for how long at least; 0: for ever
+	kept   time.Time     // when credit last moved on
+}
+
+// creditTime is for how long a dropped packet can explain missing bytes: until its heap is too
+// old, and its missing bytes have been counted. 0 is for ever.
+func creditTime(maxAge time.Duration) time.Duration {
+	switch {
+	case maxAge < 0:
+		return 0
+	case maxAge == 0:
+		maxAge = heap.DefaultMaxAge
+	}
+	return min(maxAge, 24*time.Hour) + 2*undecided
 }
 
 // losses are sums of one reading.
 type losses struct {
 	exact   ledger.Causes
 	missing uint64        // bytes whose cause is not known
-	dropped ledger.Causes // an estimate
+	dropped ledger.Causes // packets
+	mean    float64       // payload of a packet, bytes
 }
 
 // lossesOf are those of a reading.
@@ -53,15 +70,18 @@ func lossesOf(s *Stats) losses {
 	if placed == 0 {
 		return l
 	}
-	mean := float64(s.Payload) / float64(placed)
+	l.mean = float64(s.Payload) / float64(placed)
 	for f, n := range s.Fates {
 		row := ledger.Fate(f).Row()
 		switch {
+		case f == int(ledger.TooShort) || f == int(ledger.BadMagic) || f == int(ledger.BadFlavour): // no SPEAD: no heap lacks it
 		case !row.Loss || f == int(ledger.RingFull) || f == int(ledger.DiscardedIncomplete):
 		case f == int(ledger.Shutdown): // some are of heaps whose bytes are known
-			l.dropped[row.Stage] += uint64(max(float64(n)*mean-float64(h[ledger.ShutdownBytes]), 0))
+			if l.mean > 0 {
+				l.dropped[row.Stage] += uint64(max(float64(n)-float64(h[ledger.ShutdownBytes])/l.mean, 0))
+			}
 		default:
-			l.dropped[row.Stage] += uint64(float64(n) * mean)
+			l.dropped[row.Stage] += n
 		}
 	}
 	return l
@@ -75,19 +95,25 @@ func (c *causes) update(s *Stats, now time.Time, over bool) ledger.Causes {
 	defer c.mu.Unlock()
 	for i := range c.given {
 		c.given[i] += more(l.exact[i], c.known.exact[i])
-		c.credit[i] += more(l.dropped[i], c.known.dropped[i])
+		c.credit[0][i] += uint64(float64(more(l.dropped[i], c.known.dropped[i])) * l.mean)
 		c.known.exact[i] = max(l.exact[i], c.known.exact[i])
 		c.known.dropped[i] = max(l.dropped[i], c.known.dropped[i])
 	}
 	c.waits[0] += more(l.missing, c.known.missing)
 	c.known.missing = max(l.missing, c.known.missing)
 	for i := len(c.waits) - 1; i >= 0; i-- { // what has waited longest comes first
-		for stage := len(c.credit) - 1; stage >= 0; stage-- {
-			n := min(c.credit[stage], c.waits[i])
-			c.given[stage] += n
-			c.credit[stage] -= n
-			c.waits[i] -= n
+		for stage := len(c.given) - 1; stage >= 0; stage-- {
+			for age := len(c.credit) - 1; age >= 0; age-- {
+				n := min(c.credit[age][stage], c.waits[i])
+				c.given[stage] += n
+				c.credit[age][stage] -= n
+				c.waits[i] -= n
+			}
 		}
+	}
+	if c.keep > 0 && now.Sub(c.kept) >= c.keep {
+		c.credit = [2]ledger.Causes{{}, c.credit[0]}
+		c.kept = now
 	}
 	switch {
 	case over:

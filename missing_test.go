@@ -3,6 +3,7 @@
 package speadx
 
 import (
+	"math"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -71,6 +72,41 @@ func TestCausesWait(t *testing.T) {
 	}
 	if got := c.update(missing(2, 3000), at.Add(2*undecided), false); got != (ledger.Causes{ledger.NIC: 2000, ledger.Network: 1000}) {
 		t.Errorf("later: %v", got)
+	}
+}
+
+// What was dropped long ago, and what is not SPEAD, explains nothing.
+func TestCausesExpire(t *testing.T) {
+	at := time.Unix(1000, 0)
+	reading := func(fate ledger.Fate, n, missing uint64) *Stats {
+		return lossReading(func(s *Stats, h *ledger.StreamCounts) {
+			s.Fates[fate], h[ledger.IncompleteBytes] = n, missing
+		})
+	}
+	for _, tt := range []struct {
+		name  string
+		keep  time.Duration
+		fate  ledger.Fate
+		after time.Duration
+		want  ledger.Causes
+	}{
+		{"in time", 10 * time.Second, ledger.KernelDropped, 9 * time.Second, ledger.Causes{ledger.Socket: 3000}},
+		{"too late", 10 * time.Second, ledger.KernelDropped, 25 * time.Second, ledger.Causes{ledger.Network: 3000}},
+		{"for ever", 0, ledger.KernelDropped, time.Hour, ledger.Causes{ledger.Socket: 3000}},
+		{"no SPEAD", 0, ledger.BadMagic, time.Second, ledger.Causes{ledger.Network: 3000}},
+	} {
+		c := causes{keep: tt.keep}
+		c.update(reading(tt.fate, 0, 0), at, false)
+		c.update(reading(tt.fate, 1000, 0), at.Add(time.Second), false)
+		for s := time.Second; s < tt.after; s += time.Second {
+			c.update(reading(tt.fate, 1000, 0), at.Add(s), false)
+		}
+		if got := c.update(reading(tt.fate, 1000, 3000), at.Add(tt.after), true); got != tt.want {
+			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+		}
+	}
+	if creditTime(-1) != 0 || creditTime(0) <= heap.DefaultMaxAge || creditTime(math.MaxInt64) < 0 {
+		t.Error("creditTime")
 	}
 }
 
