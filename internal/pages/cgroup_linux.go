@@ -62,14 +62,22 @@ func (k *kernel) cgroupRoom() (room memoryLimit, ok bool) {
 			continue
 		}
 		dirs := k.cgroupDirs(part[2], v1)
-		for i, dir := range dirs {
+		least := noMemoryLimit
+		for _, dir := range dirs {
 			if !v1 {
 				add(k.memoryLimit(dir, "memory.max", "memory.current", "inactive_file"))
 				continue
 			}
-			add(k.memoryLimit(dir, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"))
-			if i == 0 { // groups above that we cannot see
-				add(k.hiddenLimit(dir))
+			l, err := k.memoryLimit(dir, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+			if add(l, err); err == nil {
+				least = min(least, l.limit)
+			}
+		}
+		if v1 && len(dirs) > 0 {
+			// A limit below those that were seen is of a group above that we cannot see. One of
+			// them is there as well, and only what is used may have changed between two readings.
+			if l, err := k.hiddenLimit(dirs[0]); l.limit < least {
+				add(l, err)
 			}
 		}
 	}
