@@ -99,7 +99,7 @@ func (r *Receiver) startThreads(which func(*thread) bool, threadDone chan<- *thr
 func newReceiver(ctx context.Context, cfg Config, p *plan) *Receiver {
 	return &Receiver{
 		cfg: cfg, plan: p, opening: newOpening(ctx, &cfg), log: newWatch(cfg.Logger),
-		causes: causes{keep: creditTime(cfg.MaxAge)},
+		causes:   causes{keep: creditTime(cfg.MaxAge)},
 		stopping: make(chan struct{}), overCh: make(chan struct{}), downs: make(chan struct{}, 1),
 	}
 }
