@@ -64,7 +64,7 @@ type result struct {
 // program runs a command line in this process. Inside [vnet.Iface.Do] it
 // receives there.
 func program(args ...string) result {
-	var stdout, stderr bytes.Buffer
+	var stdout, stderr transcript // several goroutines write, as to a file
 	status := run(args, &stdout, &stderr)
 	return result{status, stdout.String(), stderr.String()}
 }
