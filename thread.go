@@ -212,8 +212,7 @@ func (t *thread) heedStops(empty bool) (working bool) {
 		if f == nil || f.Finished() || !t.streams[i].assembler.Stopping() {
 			continue
 		}
-		// Of several files that are one stream each is read to its end, but for
-		// the one that the stop is in.
+		// A capture is read to its end if the stop came from another source.
 		if t.file && !f.SawStop() {
 			continue
 		}

@@ -2,8 +2,8 @@ package heap
 
 import "testing"
 
-// What was regular about the gaps is forgotten with the sequence: a count that does not fit
-// ends it, and the step is not known then.
+// What was regular about the gaps is forgotten with the sequence. A count that does not fit
+// ends it, and its step with it.
 func TestRegularGapsEndWithTheirSequence(t *testing.T) {
 	cfg := &Config{}
 	c := &account{}

@@ -11,8 +11,8 @@ import (
 	"github.com/speadx/speadx/pool"
 )
 
-// Threads that add the same pointers at a time take no more room than a packet of each, and
-// the heap has each pointer once, wherever one of them is stopped.
+// Threads that add the same pointers at a time take no more room than a packet of each. The
+// heap has each pointer once, wherever one of the threads is stopped.
 func TestPointersOfTwoThreads(t *testing.T) {
 	defer unhook()
 	const n, packets = 6, 12

@@ -5,9 +5,9 @@
 //	packets = Σ fates + in flight
 //
 // Beside the fates there are counters of streams, devices and queues. Each fate and each
-// counter has one [Row]: its name, which is the JSON key and the metric label, the [Stage]
-// where it is counted, its [Unit], whether it is a loss, what it means, and what to do if it
-// rises. The JSON, the text report, the metrics and the tables in docs/ are made from these
+// counter has one [Row]. Its name is the JSON key and the metric label. It has the [Stage]
+// where it is counted, its [Unit], and whether it is a loss. One sentence says what it means,
+// and one what to do if it rises. The JSON, the text report, the metrics and the tables in docs/ are made from these
 // rows. To add a counter is to add its constant, its row, and the line that increments it.
 //
 // A [Diagnosis] is a value that says what is wrong, computed from the counters. Its [Code] has

@@ -5,7 +5,7 @@
 //	dist [-out DIRECTORY] [-arch amd64,arm64]
 //
 // It runs in its own directory of a clone. Two runs of it on the same commit make the same
-// bytes, on any machine with the same Go: no time is used but that of the commit, and no
+// bytes, on any machine with the same Go. It uses no time but that of the commit, and no
 // path but those of the repository. VERSION and SOURCE_DATE_EPOCH take the place of what
 // git says.
 //

@@ -57,7 +57,7 @@ var Drivers = []Driver{
 		Name: "mlx5_core", Cards: "NVIDIA ConnectX-4 to 7, BlueField", Native: "4.18", ZeroCopy: "6.1", Several: "6.4", Segments: "1", MTU: "3498", Busy: true,
 		Resets:   "rings are rebuilt, the link stays",
 		Losses:   "`rx_out_of_buffer` (also `rx_missed_errors`), `rx_xsk_buff_alloc_err`",
-		Settings: "`ethtool -K … lro off rx-gro-hw off`, as neither zero-copy nor native mode is there while one is on (`offload-on`); zero-copy and an MTU of 9000 exclude each other; the zero-copy of Linux 5.3 to 6.0 has queues of its own, on which nothing comes by itself, and speadx does not open them",
+		Settings: "`ethtool -K … lro off rx-gro-hw off`: while one is on there is neither zero-copy nor native mode (`offload-on`). Zero-copy needs an MTU below 9000. From Linux 5.3 to 6.0 zero-copy has queues of its own; nothing comes on them by itself, and speadx does not open them",
 	},
 	{
 		Name: "mlx4_en", Cards: "NVIDIA ConnectX-3", Native: "5.17", MTU: "3498", Busy: true,

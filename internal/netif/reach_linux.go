@@ -65,9 +65,9 @@ func (i *Interface) Ethernet() bool { return i.LinkType == "ether" || i.LinkType
 func (i *Interface) Inward() bool { return i.LinkType == "loopback" || i.Kind == "dummy" }
 
 // Masters are the interfaces of which the named one is a part, from the nearest on:
-// the bridge of a port, the bond of a leg. Packets that the network stack takes from
-// such a part have come in on its master, as far as IP is concerned: also the
-// queries of IGMP and MLD, which the master has to answer.
+// the bridge of a port, the bond of a leg. For IP, packets that the network stack takes
+// from such a part have come in on its master. So the master has to answer the queries of
+// IGMP and MLD.
 func Masters(name string) ([]*Interface, error) {
 	link, err := linkByName(name)
 	if err != nil {
@@ -97,9 +97,8 @@ func Masters(name string) ([]*Interface, error) {
 	return masters, nil
 }
 
-// Over reports whether the packets of the interface upper pass the interface lower, or are
-// the same: upper is lower, a VLAN, bond, bridge or macvlan that lies on it, or one on
-// those.
+// Over reports whether the packets of the interface upper pass the interface lower. They do
+// if upper is lower, or a VLAN, bond, bridge or macvlan that lies on it, also over others.
 func Over(upper, lower string) (bool, error) {
 	top, err := linkByName(upper)
 	if err != nil {

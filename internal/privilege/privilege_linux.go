@@ -22,9 +22,9 @@ const (
 	BPF            = cap.BPF
 )
 
-// ForControl are the capabilities that adding an endpoint can need: CAP_NET_ADMIN for the
-// receive buffer of a UDP socket beyond net.core.rmem_max, CAP_NET_BIND_SERVICE for a UDP
-// port below net.ipv4.ip_unprivileged_port_start, and CAP_BPF for the endpoints of the XDP
+// ForControl are the capabilities that adding an endpoint can need. CAP_NET_ADMIN is for the
+// receive buffer of a UDP socket beyond net.core.rmem_max. CAP_NET_BIND_SERVICE is for a UDP
+// port below net.ipv4.ip_unprivileged_port_start. CAP_BPF is for the endpoints of the XDP
 // program before Linux 5.19. A group is joined without any.
 func ForControl() []Capability { return []Capability{NetAdmin, NetBindService, BPF} }
 
