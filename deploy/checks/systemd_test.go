@@ -223,7 +223,8 @@ func (m *manager) status(t *testing.T) map[string]string {
 // address families, with AF_XDP on a veth. It starts, is restarted when it hangs, and stops.
 func TestUnitRuns(t *testing.T) {
 	needRoot(t)
-	config := "sources: [239.9.9.9:7148]\ninterface: [sx-b]\nmode: native\nheap-size: 64KiB\nconcurrent-heaps: 2\nframes: 1024\nhugepages: off\n"
+	const first, second = "239.9.9.9:7148", "239.9.9.10:7148"
+	config := "sources: [" + first + "]\ninterface: [sx-b]\nmode: native\nheap-size: 64KiB\nconcurrent-heaps: 2\nframes: 1024\nhugepages: off\nspare-streams: 1\n"
 	// So small that the limit of locked memory of a machine in CI suffices, which systemd
 	// may not be able to raise there.
 	m := boot(t, config, "[Service]\nStandardOutput=append:/run/messages\nStandardError=append:/run/messages\nWatchdogSec=2s\n")
@@ -247,16 +248,33 @@ func TestUnitRuns(t *testing.T) {
 	if s["Seccomp"] != "2" || s["NoNewPrivs"] != "1" {
 		t.Errorf("Seccomp %s, NoNewPrivs %s", s["Seccomp"], s["NoNewPrivs"])
 	}
-	send := func() {
+	send := func(to string) {
 		t.Helper()
-		at(t, &m.network.A, exec.Command(theProgram(t), "send", "-q", "-i", "sx-a", "--no-stop", "--heaps", "20", "--rate", "0.1", "-H", "64KiB", "239.9.9.9:7148"))
+		at(t, &m.network.A, exec.Command(theProgram(t), "send", "-q", "-i", "sx-a", "--no-stop", "--heaps", "20", "--rate", "0.1", "-H", "64KiB", to))
 	}
-	send()
+	send(first)
 	awaits(t, "20 heaps, no loss", func() (bool, string) {
 		text := m.property(t, "StatusText")
 		return strings.HasSuffix(text, "20 heaps, no loss"), text + "\n" + m.messages(t)
 	})
 	pid := m.property(t, "MainPID")
+	// A source that is new in the file is received after a reload, by the same process.
+	edit := m.command("sh", "-c", "cat >/etc/speadx/test.yaml")
+	edit.Stdin = strings.NewReader(strings.Replace(config, first, first+", "+second, 1))
+	output(t, edit)
+	output(t, m.command("systemctl", "reload", "speadx@test"))
+	awaits(t, "a member of the second group", func() (bool, string) {
+		groups, _ := output(t, m.command("cat", "/proc/net/igmp"))
+		return strings.Contains(groups, "0A0909EF"), groups + m.messages(t)
+	})
+	send(second)
+	awaits(t, "40 heaps, no loss", func() (bool, string) {
+		text := m.property(t, "StatusText")
+		return strings.HasSuffix(text, "40 heaps, no loss"), text + "\n" + m.messages(t)
+	})
+	if now := m.property(t, "MainPID"); now != pid {
+		t.Errorf("the reload made process %s of %s", now, pid)
+	}
 	// One that hangs is ended by the watchdog, and started again.
 	output(t, m.command("kill", "-STOP", pid))
 	awaits(t, "another process", func() (bool, string) {
@@ -266,7 +284,7 @@ func TestUnitRuns(t *testing.T) {
 	if n := m.property(t, "NRestarts"); n != "1" {
 		t.Errorf("%s restarts", n)
 	}
-	send()
+	send(first)
 	awaits(t, "20 heaps, no loss", func() (bool, string) {
 		text := m.property(t, "StatusText")
 		return strings.HasSuffix(text, "20 heaps, no loss"), text + "\n" + m.messages(t)
