@@ -64,6 +64,10 @@ picture: ## take the picture of the status page that is in docs/, as root
 	SPEADX_PICTURES=$(CURDIR)/bin/pictures $(GO) test -C hack/ops -tags=ops -count=1 -run='^TestPageUnderTraffic$$' .
 	cp bin/pictures/status-page.png docs/
 
+.PHONY: recording
+recording: build ## record make demo as docs/demo.svg, as root
+	$(GO) run ./hack/cast -o docs/demo.svg -rows 26 -prompt 'make demo' bin/speadx demo
+
 # ARCHS are the architectures to make packages for.
 ARCHS ?= amd64,arm64
 .PHONY: dist
