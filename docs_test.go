@@ -53,3 +53,42 @@ func TestCompatibilityTests(t *testing.T) {
 		t.Errorf("%d tests hold spead2's behaviours: where are the others?", held)
 	}
 }
+
+// TestTwoHops: each file that the table of docs/architecture.md sends a reader to is
+// there, and defines what the table names.
+func TestTwoHops(t *testing.T) {
+	text, err := os.ReadFile("docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(text), "\n## Two hops\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	code := regexp.MustCompile("`([^`]+)`")
+	rows := 0
+	for line := range strings.Lines(section) {
+		cells := strings.Split(line, "|")
+		if len(cells) != 5 || !strings.Contains(cells[2], "`") {
+			continue
+		}
+		rows++
+		files, names := code.FindAllStringSubmatch(cells[2], -1), code.FindAllStringSubmatch(cells[3], -1)
+		if len(files) != len(names) {
+			t.Errorf("%d files and %d names: %s", len(files), len(names), line)
+			continue
+		}
+		for i := range files {
+			source, err := os.ReadFile(files[i][1])
+			if err != nil {
+				t.Error(err)
+				continue
+			}
+			defined := regexp.MustCompile(`(?m)^(?:func (?:\([^)]*\) )?|type )` + names[i][1] + `\b`)
+			if !defined.Match(source) {
+				t.Errorf("%s does not define %s", files[i][1], names[i][1])
+			}
+		}
+	}
+	if rows < 10 {
+		t.Errorf("the table has %d rows", rows)
+	}
+}
