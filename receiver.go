@@ -258,7 +258,6 @@ func (r *Receiver) shutdown(alive int, threadDone <-chan *thread, failed error) 
 	for !r.drained() && time.Now().Before(deadline) {
 		time.Sleep(time.Millisecond) // packets are in a softirq on some CPU: nothing tells when
 	}
-	r.listenQuiet(time.Now(), true)
 	for _, t := range r.threads {
 		t.stop()
 	}
@@ -267,7 +266,8 @@ func (r *Receiver) shutdown(alive int, threadDone <-chan *thread, failed error) 
 			failed = fmt.Errorf("speadx: %w", t.err) // which names the source
 		}
 	}
-	r.log.checkFrames(r.devices) // while the queues are open, and their threads have ended
+	r.listenQuiet(time.Now(), true) // when the threads have published all that they counted
+	r.log.checkFrames(r.devices)    // while the queues are open, and their threads have ended
 	for _, t := range r.threads {
 		errs = append(errs, t.src.Close())
 	}
