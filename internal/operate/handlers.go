@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -148,7 +149,17 @@ func (s *Server) livez(w http.ResponseWriter, _ *http.Request) {
 
 // readyz reports whether everything is bound and joined and, if asked, whether data comes.
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
-	health(w, s.missing(r.URL.Query().Get("data") == "1"))
+	query := r.URL.Query()
+	data := false
+	if query.Has("data") {
+		var err error
+		if data, err = strconv.ParseBool(query.Get("data")); err != nil {
+			// A probe that is spelled wrongly must not pass.
+			http.Error(w, fmt.Sprintf("data=%.20q is neither 1 nor 0", query.Get("data")), http.StatusBadRequest)
+			return
+		}
+	}
+	health(w, s.missing(data))
 }
 
 // missing is what reception lacks.

@@ -187,6 +187,11 @@ func TestLife(t *testing.T) {
 	}
 	s.want("/readyz?data=1", 503, "stream lo has had no packet yet")
 	s.want("/-/ready?data=1", 503, "stream lo has had no packet yet")
+	s.want("/readyz?data=true", 503, "stream lo has had no packet yet")
+	s.want("/readyz?data=0", 200, "ok")
+	for _, wrong := range []string{"", "yes", "2"} { // none of them passes for ready
+		s.want("/readyz?data="+wrong, 400, "is neither 1 nor 0")
+	}
 	s.want("/metrics", 200, "\nspeadx_receiving 1\n")
 	s.want("/metrics", 200, "\nprocess_open_fds ")
 	s.send(1, 5)
