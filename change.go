@@ -282,6 +282,7 @@ func (r *Receiver) Add(ctx context.Context, stream, text string) error {
 		}
 	}
 	s.live = append(s.live, list...)
+	s.noteSince()
 	r.peers.publish(r.receivesNow())
 	return nil
 }
@@ -334,6 +335,7 @@ func (r *Receiver) Remove(ctx context.Context, stream, text string) error {
 			k := s.index(gone[i].addr)
 			s.live = slices.Delete(s.live, k, k+1)
 		}
+		s.noteSince()
 		err := r.leave(ctx, s, pointers(gone)...)
 		r.peers.publish(r.receivesNow())
 		if err != nil {
@@ -626,7 +628,7 @@ func (r *Receiver) checkEnded() {
 		case <-s.assembler.Done():
 			any = true
 		default:
-			if len(s.live)+len(s.plan.files)+len(s.plan.tcp) > 0 {
+			if s.receives() {
 				return
 			}
 		}

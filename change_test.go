@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/speadx/speadx"
 	"github.com/speadx/speadx/internal/send"
@@ -136,7 +137,7 @@ func TestChangeEndpoints(t *testing.T) {
 			c := collect(t, r)
 			stopA := flow(t, n, groupA)
 			var want []uint64
-			count := uint64(0)
+			count, since := uint64(0), time.Time{}
 			for range 4 {
 				if !member(t, n, groupB.Addr()) {
 					t.Error("the group was not joined")
@@ -146,12 +147,20 @@ func TestChangeEndpoints(t *testing.T) {
 					count++
 					want = append(want, count)
 				}
+				if b := r.Times()[1]; b.Since.IsZero() || b.Since.Before(since) {
+					t.Errorf("received since %v", b.Since)
+				}
 				// What was sent while it is in is worked off before it is out, even if
 				// Remove comes at once.
 				change(t, n, r.Remove, "B", groupB.String())
 				if member(t, n, groupB.Addr()) {
 					t.Error("the group was not left")
 				}
+				b := r.Times()[1]
+				if _, expected := b.Silent(time.Now()); expected || !b.Since.IsZero() {
+					t.Errorf("data is expected, and received since %v", b.Since)
+				}
+				since = time.Now()
 				burst(t, n, groupB, count, 5)
 				count += 5
 				change(t, n, r.Add, "B", groupB.String())

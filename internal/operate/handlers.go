@@ -182,8 +182,9 @@ func (s *Server) missing(data bool) (wrong []string) {
 		return wrong
 	}
 	for _, t := range run.r.Times() {
-		switch age := time.Since(t.LastData); {
-		case t.Ended:
+		age, expected := t.Silent(time.Now())
+		switch {
+		case !expected:
 		case t.LastData.IsZero():
 			wrong = append(wrong, fmt.Sprintf("stream %s has had no packet yet", t.Name))
 		case age > s.recent:
