@@ -52,6 +52,13 @@ func deal(t *testing.T, frames [][]byte, files int, to func(i int, frame []byte)
 // receiveCaptures receives all heaps of a configuration, as stream and count.
 func receiveCaptures(t *testing.T, c speadx.Config) (heaps map[string][]uint64, s speadx.Stats, info speadx.Info) {
 	t.Helper()
+	heaps, s, info, _ = receiveFound(t, c)
+	return heaps, s, info
+}
+
+// receiveFound is receiveCaptures, with what the receiver found.
+func receiveFound(t *testing.T, c speadx.Config) (heaps map[string][]uint64, s speadx.Stats, info speadx.Info, found []ledger.Diagnosis) {
+	t.Helper()
 	c.HeapSize, c.Hugepages = 64<<10, pool.PagesOff
 	r, err := speadx.Open(t.Context(), c)
 	if err != nil {
@@ -75,7 +82,7 @@ func receiveCaptures(t *testing.T, c speadx.Config) (heaps map[string][]uint64, 
 	if s.Unaccounted != 0 || s.InFlight != 0 {
 		t.Errorf("%d unaccounted, %d in flight", s.Unaccounted, s.InFlight)
 	}
-	return heaps, s, r.Info()
+	return heaps, s, r.Info(), r.Diagnoses()
 }
 
 // One stream in several captures is whole: rotated ones, named in any order, and one for each

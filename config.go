@@ -71,11 +71,15 @@ type Config struct {
 	// HeapSize is the largest heap payload in bytes. Default: 4 MiB.
 	HeapSize int64
 	// ConcurrentHeaps is how many heaps of a substream may be incomplete at
-	// once; the oldest has to leave when one more starts. Default: 4. Where several
-	// queues feed a stream, as many more as all these queues can hold of HeapSize each,
-	// so that a thread that lags is not overtaken: up to 1024 heaps of a stream, and up
-	// to 1 GiB for all streams. If that is not all, Info has a note. Set it
-	// then, or where heaps are smaller than HeapSize.
+	// once; the oldest has to leave when one more starts. Default: 4, and two more for
+	// each sender after the first, divided among the substreams. The pool has room for 8
+	// senders of a stream, or fewer: that room takes 256 MiB at most for all streams.
+	// For more senders set it; a diagnosis, window_too_small, has the value. Where several
+	// queues feed a stream, the default is as many more as all these queues can hold of
+	// HeapSize each, so that a thread that lags is not overtaken: up to 1024 heaps of a
+	// stream, and up to 1 GiB for all streams. If that is not all, Info has a note. Set it
+	// then, or where heaps are smaller than HeapSize. A value that is set is used as it
+	// is: it does not grow.
 	ConcurrentHeaps int
 	// Substreams divide a stream's heaps by count modulo Substreams, each with
 	// its own concurrent heaps. Default: 1.

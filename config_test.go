@@ -40,13 +40,13 @@ func TestDefaults(t *testing.T) {
 		t.Fatalf("%+v", in)
 	}
 	s := in.Streams[0]
-	if s.Sum.Live != 4 || s.Sum.Ring != 4 || s.Sum.Held != 2 || s.Sum.Threads != 1 || s.Sum.Largest != 4<<20 || s.Sum.SmallBelow != 16<<10 {
+	if s.Sum.Live != 4+14 || s.Sum.Ring != 4 || s.Sum.Held != 2 || s.Sum.Threads != 1 || s.Sum.Largest != 4<<20 || s.Sum.SmallBelow != 16<<10 {
 		t.Errorf("the pool is for %+v", s.Sum)
 	}
-	if in.PoolSlots != 2*(4+4+2+1) || s.SlotSize < 4<<20+8192 || s.SmallSize < 16<<10+8192 || in.PoolBytes < 11*(s.SlotSize+s.SmallSize) {
+	if in.PoolSlots != 2*(4+14+4+2+1) || s.SlotSize < 4<<20+8192 || s.SmallSize < 16<<10+8192 || in.PoolBytes < 25*(s.SlotSize+s.SmallSize) {
 		t.Errorf("%d slots of %d and %d bytes in %d", in.PoolSlots, s.SlotSize, s.SmallSize, in.PoolBytes)
 	}
-	if in.TableBytes == 0 || in.TableBytes != s.Sum.Tables || in.GoBytes == 0 || in.PoolBytes < 11*(s.SlotSize+s.SmallSize)+in.TableBytes {
+	if in.TableBytes == 0 || in.TableBytes != s.Sum.Tables || in.GoBytes == 0 || in.PoolBytes < 25*(s.SlotSize+s.SmallSize)+in.TableBytes {
 		t.Errorf("%d bytes of tables and %d of Go memory, with a pool of %d bytes that is for %+v", in.TableBytes, in.GoBytes, in.PoolBytes, s.Sum)
 	}
 	if s.Blocks { // a file waits

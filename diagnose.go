@@ -5,6 +5,7 @@ package speadx
 import (
 	"time"
 
+	"github.com/speadx/speadx/heap"
 	"github.com/speadx/speadx/ledger"
 )
 
@@ -81,12 +82,28 @@ func diagnoseStream(before, now *StreamStats, f *facts, add func(ledger.Diagnosi
 			Heap: now.Conflict.Cnt, Senders: now.Conflict.Senders})
 	}
 	if n := now.Fates[ledger.Late] - before.Fates[ledger.Late]; n > 0 {
-		window := int64(now.Sum.Live / max(f.substreams, 1))
-		add(ledger.Diagnosis{Code: ledger.LatePackets, Stream: now.Name, Count: n, Of: now.Counts[ledger.PacketsFed] - before.Counts[ledger.PacketsFed],
-			Setting: "ConcurrentHeaps", Value: window, Suggested: 2 * window})
+		add(diagnoseWindow(before, now, f, n))
 	}
 	diagnoseConsumer(before, now, f, add)
 	diagnoseSources(before, now, add)
+}
+
+// diagnoseWindow says why packets were late. If several senders share a window that is
+// too small for them, that is the cause. What was late is a measure of the window that would do.
+func diagnoseWindow(before, now *StreamStats, f *facts, late uint64) ledger.Diagnosis {
+	window := int64(now.Window)
+	d := ledger.Diagnosis{Stream: now.Name, Setting: "ConcurrentHeaps", Value: window}
+	enough := int64(heap.WindowFor(DefaultConcurrentHeaps, now.Senders, max(f.substreams, 1)))
+	evicted := now.Counts[ledger.HeapsEvicted] - before.Counts[ledger.HeapsEvicted]
+	if now.Senders < 2 || window >= enough || evicted == 0 {
+		d.Code, d.Count, d.Of = ledger.LatePackets, late, now.Counts[ledger.PacketsFed]-before.Counts[ledger.PacketsFed]
+		d.Suggested = max(2*window, now.LateBy)
+		return d
+	}
+	d.Code, d.Count, d.Of = ledger.WindowTooSmall, evicted, now.Counts.Heaps()-before.Counts.Heaps()
+	d.NumSenders = now.Senders
+	d.Suggested = max(enough, now.LateBy)
+	return d
 }
 
 // diagnoseDevices looks for packets that were lost between the program and its sockets. It

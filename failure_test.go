@@ -273,7 +273,7 @@ func TestPoolOfSockets(t *testing.T) {
 	if len(in.Sockets) != 1 || len(in.Streams) != 1 {
 		t.Fatalf("%d sockets, %d streams", len(in.Sockets), len(in.Streams))
 	}
-	if sum := in.Streams[0].Sum; sum.Threads != 1 || sum.Live != speadx.DefaultConcurrentHeaps {
+	if sum := in.Streams[0].Sum; sum.Threads != 1 || sum.Live != speadx.DefaultConcurrentHeaps+14 {
 		t.Errorf("the pool is for %+v", sum)
 	}
 	list := receiveAside(t, r)

@@ -43,8 +43,11 @@ type Info struct {
 
 // StreamInfo is one stream.
 type StreamInfo struct {
-	Name      string
-	Sum       pool.ShareConfig
+	Name string
+	Sum  pool.ShareConfig
+	// LiveOfOne is how many heaps may be live while one sender is heard. The rest of Sum.Live
+	// is room for more senders: see Config.ConcurrentHeaps.
+	LiveOfOne int
 	SlotSize  int // bytes
 	SmallSize int // bytes of the small slots, 0: there are none
 	Files     []string
@@ -117,7 +120,7 @@ func (r *Receiver) Info() Info {
 		in.TableBytes += s.assembler.TableBytes()
 		in.GoBytes += s.assembler.GoBytes()
 		in.Streams = append(in.Streams, StreamInfo{
-			Name: s.plan.name, Sum: s.share.Config(), SlotSize: s.share.SlotSize(), SmallSize: s.share.SmallSize(), Files: s.plan.paths(),
+			Name: s.plan.name, Sum: s.share.Config(), LiveOfOne: s.assembler.Config().Window * r.cfg.Substreams, SlotSize: s.share.SlotSize(), SmallSize: s.share.SmallSize(), Files: s.plan.paths(),
 			Blocks: r.cfg.OnFull == heap.Block && s.plan.live(), SharesThreads: r.sharesThreads(s),
 		})
 		for range s.plan.tcp {

@@ -71,9 +71,6 @@ func openOn(ctx context.Context, cfg Config, machine resolver) (*Receiver, error
 	for _, d := range p.found {
 		r.log.report(d)
 	}
-	for _, s := range r.streams {
-		s.noteSince()
-	}
 	_ = r.opening.stage(StageReady, "") // from now on the context ends reception
 	r.beginQuiet()
 	go r.supervise(ctx, threadDone)
@@ -343,13 +340,13 @@ func (r *Receiver) openDevices() error {
 // sizes.
 func (r *Receiver) openPool() error {
 	pc := pool.Config{Pages: r.cfg.Hugepages, Node: r.plan.node(), Guard: r.cfg.GuardReleased}
-	var windows []int
+	var windows []streamWindow
 	windows, r.poolNotes = r.plan.windows(&r.cfg)
 	for i := range r.plan.streams {
 		ps := &r.plan.streams[i]
 		pc.Shares = append(pc.Shares, pool.ShareConfig{
 			Name: ps.name,
-			Live: windows[i] * r.cfg.Substreams,
+			Live: windows[i].most * r.cfg.Substreams,
 			Ring: r.cfg.RingHeaps, Held: r.cfg.ConsumerHeaps, Threads: ps.threads(),
 			Largest: int(r.cfg.HeapSize), SmallBelow: r.cfg.PoolMin,
 		})
@@ -360,6 +357,7 @@ func (r *Receiver) openPool() error {
 	var assemblers []heap.Config
 	for i := range pc.Shares {
 		hc := r.assemblerConfig(&r.plan.streams[i])
+		hc.Window = windows[i].first
 		var err error
 		if pc.Shares[i].Tables, err = hc.TableBytes(pc.Shares[i]); err != nil {
 			return fmt.Errorf("speadx: %w", err)
@@ -396,7 +394,7 @@ func (r *Receiver) openPool() error {
 
 // checkSlots says which settings ask for more slots, or for more room beside them, than
 // a stream can have. Nothing is mapped yet.
-func (r *Receiver) checkSlots(pc pool.Config, windows []int) error {
+func (r *Receiver) checkSlots(pc pool.Config, windows []streamWindow) error {
 	c := &r.cfg
 	for i, share := range pc.Shares {
 		slots, both := share.Live+share.Ring+share.Held+share.Threads, ""
@@ -419,7 +417,7 @@ func (r *Receiver) checkSlots(pc pool.Config, windows []int) error {
 		} {
 			if v.n > v.most {
 				return fmt.Errorf("speadx: stream %s needs %d %s and can have %d: %d concurrent heaps × %d substreams + %d ring heaps + %d consumer heaps + %d threads%s",
-					share.Name, v.n, v.what, v.most, windows[i], c.Substreams, c.RingHeaps, c.ConsumerHeaps, share.Threads, both)
+					share.Name, v.n, v.what, v.most, windows[i].most, c.Substreams, c.RingHeaps, c.ConsumerHeaps, share.Threads, both)
 			}
 		}
 	}

@@ -35,6 +35,7 @@ func newSituation() *situation {
 		n := uint64(1 + i)
 		var st StreamStats
 		st.Name, st.Sum.Ring, st.Sum.Live, st.Sum.Held = "s", 4, 4, 2
+		st.Window = 4
 		st.Counts[ledger.PacketsFed], st.Counts[ledger.HeapsComplete], st.Counts[ledger.PayloadPlaced] = 1000*n, 100*n, 1_000_000*n
 		st.more = &streamMore{at: at.Add(time.Duration(i) * time.Second)}
 		r.Packets, r.Payload = 1000*n, 1_000_000*n
@@ -98,6 +99,13 @@ var foundByCounters = map[ledger.Code]struct {
 		ledger.Diagnosis{Queue: -1, Count: 4, Of: 1000, Fate: "bad_magic"}, "0.4 % of the packets could not be read: 4 of 1000, most of them bad_magic."},
 	ledger.LatePackets: {func(s *situation) { s.fate(ledger.Late, 4) },
 		ledger.Diagnosis{Stream: "s", Queue: -1, Count: 4, Of: 1000, Setting: "ConcurrentHeaps", Value: 4, Suggested: 8}, "Raise --concurrent-heaps to 8"},
+	ledger.WindowTooSmall: {func(s *situation) {
+		s.fate(ledger.Late, 30)
+		st := &s.now.Streams[0]
+		st.Senders, st.LateBy = 8, 11
+		st.Counts[ledger.HeapsEvicted], st.Counts[ledger.HeapsIncomplete] = 10, 10
+	}, ledger.Diagnosis{Stream: "s", Queue: -1, Count: 10, Of: 110, NumSenders: 8, Setting: "ConcurrentHeaps", Value: 4, Suggested: 18},
+		"10 of 110 heaps were evicted while packets still came for them. 8 senders share a window of 4 heaps. Raise --concurrent-heaps to 18."},
 	ledger.RingOverflow: {func(s *situation) {
 		s.fate(ledger.RingFull, 4)
 		s.consumer(90, 2*time.Millisecond)

@@ -7,6 +7,7 @@ import (
 	"math"
 
 	"github.com/speadx/speadx/heap"
+	"github.com/speadx/speadx/internal/sizing"
 	"github.com/speadx/speadx/xsk"
 )
 
@@ -22,6 +23,10 @@ import (
 // heaps. The slots that this adds have at most as many bytes as all queues together can
 // hold: 477 MiB for 16 queues of 8192 frames, whatever the heap size. If the queues of
 // several devices differ, all of them count as the largest.
+//
+// Several senders share a window too, as if they were queues. How many there are is not known
+// before they send. So the pool has room for some, and the window grows as they are heard: see
+// heap.WindowFor and sizing.RoomForSenders.
 //
 // The heap size is Config.HeapSize: smaller heaps need a larger window than this. The
 // packets are as large as the MTU or a frame allows: smaller ones need less.
@@ -51,35 +56,47 @@ func (s *planStream) inFlight() float64 {
 	return largest * float64(queues)
 }
 
-// windows is how many heaps of a substream may be live, by stream, and notes about
-// those whose window does not cover what the queues can hold.
-func (p *plan) windows(c *Config) (heaps []int, notes []string) {
+// streamWindow is how many heaps of a substream may be live while one sender is heard, and at
+// most. A window that the user has set does not grow.
+type streamWindow struct{ first, most int }
+
+// windows are those of the streams, and notes about those which do not cover what the queues
+// can hold.
+func (p *plan) windows(c *Config) (list []streamWindow, notes []string) {
 	perHeap := float64(c.HeapSize) * float64(c.Substreams) // of one more live heap in each substream
 	sum := 0.0
 	for i := range p.streams {
 		sum += p.streams[i].inFlight()
 	}
 	share := min(1, maxWidened/sum) // of inFlight that there is memory for
+	room := sizing.RoomForSenders(c.HeapSize, len(p.streams), c.Substreams)
 	for i := range p.streams {
 		s := &p.streams[i]
 		full := s.inFlight()
 		switch {
 		case c.ConcurrentHeaps > 0:
-			heaps = append(heaps, c.ConcurrentHeaps)
+			list = append(list, streamWindow{c.ConcurrentHeaps, c.ConcurrentHeaps})
+			continue
+		case s.oneSender():
+			list = append(list, streamWindow{DefaultConcurrentHeaps, DefaultConcurrentHeaps})
 			continue
 		case full == 0:
-			heaps = append(heaps, DefaultConcurrentHeaps)
+			list = append(list, streamWindow{DefaultConcurrentHeaps, DefaultConcurrentHeaps + room})
 			continue
 		}
 		wanted := math.Ceil(full / perHeap)
 		got := min(math.Ceil(full*share/perHeap), float64(maxWindow/c.Substreams))
-		heaps = append(heaps, DefaultConcurrentHeaps+int(got))
+		first := DefaultConcurrentHeaps + int(got)
+		list = append(list, streamWindow{first, first + room})
 		if got < wanted {
 			notes = append(notes, narrowWindow(s, c, got*perHeap/full, DefaultConcurrentHeaps+wanted))
 		}
 	}
-	return heaps, notes
+	return list, notes
 }
+
+// oneSender reports whether a stream can have one sender only: that of a TCP connection.
+func (s *planStream) oneSender() bool { return len(s.tcp) == 1 && s.threads() == 1 }
 
 // narrowWindow says which part of its queues a stream's window covers, and what covers
 // all.

@@ -27,31 +27,36 @@ func TestWindow(t *testing.T) {
 		name   string
 		config Config
 		want   int // heaps of each stream's substreams
+		room   int // for those of several senders
 		note   string
 	}{
 		// 16 queues x 8192 frames x 3814 bytes = 477 MiB.
-		{"default", Config{Streams: streams(1, "eth0")}, 4 + 120, ""},
-		{"small heaps", Config{Streams: streams(1, "eth0"), HeapSize: 64 << 10}, 4 + 1024,
+		{"default", Config{Streams: streams(1, "eth0")}, 4 + 120, 14, ""},
+		{"small heaps", Config{Streams: streams(1, "eth0"), HeapSize: 64 << 10}, 4 + 1024, 14,
 			"covers 13 % of what its 16 queues can hold. Heaps are lost if a thread lags further (overtaken_heaps); --concurrent-heaps 7632 covers all"},
-		{"huge heaps", Config{Streams: streams(1, "eth0"), HeapSize: 1 << 40}, 4 + 1, ""},
-		{"fewer queues and frames", Config{Streams: streams(1, "eth0"), Queues: []int{2, 5}, Frames: 1024, HeapSize: 64 << 10}, 4 + 120, ""},
-		{"one queue", Config{Streams: streams(1, "eth0"), Queues: []int{2}}, 4, ""},
-		{"a device of one queue", Config{Streams: streams(1, "eth2")}, 4, ""},
-		{"sockets", Config{Streams: streams(1, "eth0"), Mode: ModeUDP}, 4, ""},
+		{"huge heaps", Config{Streams: streams(1, "eth0"), HeapSize: 1 << 40}, 4 + 1, 0, ""},
+		{"fewer queues and frames", Config{Streams: streams(1, "eth0"), Queues: []int{2, 5}, Frames: 1024, HeapSize: 64 << 10}, 4 + 120, 14, ""},
+		{"one queue", Config{Streams: streams(1, "eth0"), Queues: []int{2}}, 4, 14, ""},
+		{"a device of one queue", Config{Streams: streams(1, "eth2")}, 4, 14, ""},
+		{"sockets", Config{Streams: streams(1, "eth0"), Mode: ModeUDP}, 4, 14, ""},
 		// A frame has a packet of 1500 bytes: 8 x 16384 x 1500 bytes.
-		{"small MTU", Config{Streams: streams(1, "eth1"), HeapSize: 1 << 20}, 4 + 188, ""},
+		{"small MTU", Config{Streams: streams(1, "eth1"), HeapSize: 1 << 20}, 4 + 188, 14, ""},
 		// Of two devices the larger queue counts: 24 x 8192 x 3814 bytes.
-		{"two devices", Config{Streams: streams(1, "eth0", "eth1")}, 4 + 179, ""},
-		{"two devices of one queue each", Config{Streams: streams(1, "eth0", "eth2"), Queues: []int{0}, Frames: 8192}, 4 + 15, ""},
-		{"two names of one queue", Config{Streams: streams(1, "eth0", "eth0.5"), Queues: []int{0}}, 4, ""},
-		{"substreams", Config{Streams: streams(1, "eth0"), Substreams: 4}, 4 + 30, ""},
-		{"substreams of small heaps", Config{Streams: streams(1, "eth0"), Substreams: 4, HeapSize: 64 << 10}, 4 + 256, "--concurrent-heaps 1911 covers all"},
-		{"many substreams", Config{Streams: streams(1, "eth0"), Substreams: 2000}, 4, "covers 0 % of what its 16 queues can hold"},
-		{"tiny heaps", Config{Streams: streams(1, "eth0"), HeapSize: 8 << 10}, 4 + 1024, "fewer --frames or --queues need less"},
+		{"two devices", Config{Streams: streams(1, "eth0", "eth1")}, 4 + 179, 14, ""},
+		{"two devices of one queue each", Config{Streams: streams(1, "eth0", "eth2"), Queues: []int{0}, Frames: 8192}, 4 + 15, 14, ""},
+		{"two names of one queue", Config{Streams: streams(1, "eth0", "eth0.5"), Queues: []int{0}}, 4, 14, ""},
+		{"substreams", Config{Streams: streams(1, "eth0"), Substreams: 4}, 4 + 30, 4, ""},
+		{"substreams of small heaps", Config{Streams: streams(1, "eth0"), Substreams: 4, HeapSize: 64 << 10}, 4 + 256, 4, "--concurrent-heaps 1911 covers all"},
+		{"many substreams", Config{Streams: streams(1, "eth0"), Substreams: 2000}, 4, 0, "covers 0 % of what its 16 queues can hold"},
+		{"tiny heaps", Config{Streams: streams(1, "eth0"), HeapSize: 8 << 10}, 4 + 1024, 14, "fewer --frames or --queues need less"},
 		// Two streams have 953 MiB, four have 1 GiB of 1907 MiB.
-		{"two streams", Config{Streams: streams(2, "eth0")}, 4 + 120, ""},
-		{"four streams", Config{Streams: streams(4, "eth0")}, 4 + 64, "covers 53 % of what its 16 queues can hold. Heaps are lost if a thread lags further (overtaken_heaps); --concurrent-heaps 124 covers all"},
-		{"named", Config{Streams: streams(4, "eth0"), HeapSize: 64 << 10, ConcurrentHeaps: 3}, 3, ""},
+		{"two streams", Config{Streams: streams(2, "eth0")}, 4 + 120, 14, ""},
+		{"four streams", Config{Streams: streams(4, "eth0")}, 4 + 64, 14, "covers 53 % of what its 16 queues can hold. Heaps are lost if a thread lags further (overtaken_heaps); --concurrent-heaps 124 covers all"},
+		{"named", Config{Streams: streams(4, "eth0"), HeapSize: 64 << 10, ConcurrentHeaps: 3}, 3, 0, ""},
+		// 256 MiB for all streams.
+		{"many streams", Config{Streams: streams(16, "eth2")}, 4, 4, ""},
+		{"large heaps", Config{Streams: streams(1, "eth2"), HeapSize: 64 << 20}, 4, 4, ""},
+		{"a connection", Config{Streams: []Stream{{Name: "s0", Source: "tcp://10.0.0.1:7148"}}}, 4, 0, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c, err := tt.config.withDefaults()
@@ -62,9 +67,10 @@ func TestWindow(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			heaps, notes := p.windows(&c)
-			if want := slices.Repeat([]int{tt.want}, len(c.Streams)); !slices.Equal(heaps, want) {
-				t.Errorf("windows %d, want %d", heaps, want)
+			list, notes := p.windows(&c)
+			window := streamWindow{tt.want, tt.want + tt.room}
+			if want := slices.Repeat([]streamWindow{window}, len(c.Streams)); !slices.Equal(list, want) {
+				t.Errorf("windows %d, want %d", list, want)
 			}
 			for _, note := range notes {
 				if tt.note == "" || !strings.Contains(note, tt.note) {

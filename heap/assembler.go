@@ -62,6 +62,10 @@ type Config struct {
 	Name       string      // of the stream, for the consumer
 	Share      *pool.Share // where heaps go
 	Substreams int         // heaps with equal cnt mod Substreams share a window; default 1
+	// Window is how many heaps of a substream may be live while one sender is heard. Each
+	// sender more lets some more be live, see WindowFor, as far as the share has room.
+	// Default: all that the share has room for.
+	Window int
 
 	OnFull        Policy        // what to do when the ring is full
 	MaxAge        time.Duration // evict a heap for which no packet came for so long; 0: DefaultMaxAge, negative: never
@@ -106,7 +110,7 @@ type Config struct {
 // Assembler puts the packets of one stream together. See the package comment.
 type Assembler struct {
 	cfg      Config
-	window   int
+	window   window
 	timeless bool // the feeders' times cannot be compared
 	maxSmall int  // item pointers of a heap in a small slot
 
@@ -144,6 +148,7 @@ type Assembler struct {
 	done            chan struct{} // closed when the stream has ended
 	finishedFeeders atomic.Int64
 	oversize        atomic.Int64
+	lateBy          atomic.Int64  // see Stats
 	blocked         atomic.Int64  // threads that wait for room in the ring
 	held            atomic.Int64  // for how long threads were held up, ns: see faded
 	begun           atomic.Uint64 // started() when the memory was cleared last
@@ -161,16 +166,18 @@ const (
 func (a *Assembler) Rename(name string) { a.cfg.Name = name }
 
 // memoryOf returns the number of heaps that a history remembers. It is a power of 2: up to
-// 64 windows, but 16 windows where 64 are more than 16384 heaps.
-func memoryOf(window int) int {
-	n := max(min(64*window, 1<<14), 16*window)
+// 64 windows, but 16 windows where 64 are more than 16384 heaps. Of the window that most
+// heaps make, there are 8 at least. What is remembered follows from the window of one sender,
+// so that a sender that begins again is noticed as soon with as without room for others.
+func memoryOf(window, most int) int {
+	n := max(min(64*window, 1<<14), 16*window, 8*most)
 	return 1 << (bits.Len(uint(n)) - 1)
 }
 
 // shape is what a configuration and a share come to.
 type shape struct {
-	Config        // with its defaults
-	window        int
+	Config            // with its defaults
+	window, most  int // heaps of a substream that are live at first, and at most
 	large, small  int // slots
 	maxSmall      int // item pointers of a heap in a small slot
 	threads, ring int
@@ -194,7 +201,14 @@ func (c Config) resolve(share pool.ShareConfig) (*shape, error) {
 	if s.Substreams < 0 || share.Live%s.Substreams != 0 || share.Live < s.Substreams {
 		return nil, fmt.Errorf("heap: %d live heaps cannot be divided among %d substreams", share.Live, s.Substreams)
 	}
-	s.window = share.Live / s.Substreams
+	s.most = share.Live / s.Substreams
+	if s.Window == 0 {
+		s.Window = s.most
+	}
+	s.window = s.Window
+	if s.window < 1 || s.window > s.most {
+		return nil, fmt.Errorf("heap: a window of %d heaps, in a share with room for %d live ones of each substream", s.window, s.most)
+	}
 	if s.ring < 1 || s.threads < 1 {
 		return nil, fmt.Errorf("heap: a ring of %d heaps and %d feeding threads: at least one of each is needed", s.ring, s.threads)
 	}
@@ -285,7 +299,7 @@ func newTables(s *shape, m *tableMemory, hash uint64) *tables {
 	}
 	for i := range t.histories {
 		for k := range t.histories[i] {
-			t.histories[i][k] = newHistory(m, memoryOf(s.window), s.threads, hash)
+			t.histories[i][k] = newHistory(m, memoryOf(s.window, s.most), s.threads, hash)
 			t.histories[i][k].bySender = s.BySender
 		}
 	}
@@ -337,7 +351,7 @@ func New(cfg Config) (*Assembler, error) {
 	hash := rand.Uint64() | 1
 	a := &Assembler{
 		cfg:       s.Config,
-		window:    s.window,
+		window:    window{base: s.window, most: s.most, subs: s.Substreams},
 		timeless:  s.timeless,
 		maxSmall:  s.maxSmall,
 		pastCache: pastCache,
@@ -352,6 +366,8 @@ func New(cfg Config) (*Assembler, error) {
 		gaps:      newGaps(s),
 		done:      make(chan struct{}),
 	}
+	a.window.now.Store(int64(s.window))
+	a.senders.window = &a.window
 	clear(a.records) // memory that the kernel makes when it is touched first is touched here
 	clear(a.feeders)
 	a.tableBytes, a.goBytes = need, a.goMemory(s.held)

@@ -297,7 +297,7 @@ func (f *Feeder) whole(p *Packet, h *spead.Packet, now int64) ledger.Fate {
 			if r != nil {
 				a.giveBack(rec)
 			}
-			return f.repeat(hist, e)
+			return f.repeat(hist, e, next)
 		}
 		if r == nil {
 			if h.Extra > a.roomForItems(h) {
@@ -508,7 +508,7 @@ func (f *Feeder) acquire(h *spead.Packet, now int64) ledger.Fate {
 			if r != nil {
 				a.giveBack(rec)
 			}
-			return f.repeat(hist, e)
+			return f.repeat(hist, e, next)
 		}
 		if r == nil {
 			if h.Extra > a.roomForItems(h) {
@@ -554,7 +554,7 @@ func (f *Feeder) acquire(h *spead.Packet, now int64) ledger.Fate {
 // crowded says whether a heap still has to leave the window before heap next can
 // start.
 func (f *Feeder) crowded(hist *history, next uint64) bool {
-	w := uint64(f.a.window)
+	w := f.a.window.live()
 	if next < w {
 		return false
 	}
@@ -570,7 +570,7 @@ func (f *Feeder) isOpen(e entry) bool {
 
 // evict closes the heap that has to leave the window when heap next starts.
 func (f *Feeder) evict(hist *history, next uint64, now int64) {
-	w := uint64(f.a.window)
+	w := f.a.window.live()
 	if next < w {
 		return
 	}
@@ -644,7 +644,7 @@ func (f *Feeder) remembered(hist *history, e entry, next uint64, h *spead.Packet
 	if e.seq < hist.floor.Load() || f.a.faded(e.left, now) {
 		return false
 	}
-	window, ago := uint64(f.a.window), next-e.seq
+	window, ago := f.a.window.live(), next-e.seq
 	if newest, ok := f.newest(hist, next); ok {
 		ahead := (newest-e.cnt)&h.Flavour.MaxValue() > h.Flavour.MaxValue()/4
 		if ahead && ago > window && ago*maxStep > h.Flavour.MaxValue() {
@@ -679,8 +679,8 @@ func (f *Feeder) noteStart(h *spead.Packet, now int64) {
 	}
 }
 
-// repeat is the fate of packets whose heap has left.
-func (f *Feeder) repeat(hist *history, e entry) ledger.Fate {
+// repeat is the fate of packets whose heap has left, before heap next starts.
+func (f *Feeder) repeat(hist *history, e entry, next uint64) ledger.Fate {
 	f.checkOwner(e.cnt, e.from)
 	if e.left == 0 { // when it was looked up: it was closed, and is perhaps gone by now
 		s := f.a.records[e.ref&recordMask].state.Load()
@@ -697,6 +697,7 @@ func (f *Feeder) repeat(hist *history, e entry) ledger.Fate {
 	if hist.overtaken(e) {
 		f.count.stream[ledger.HeapsOvertaken]++
 	}
+	atLeast(&f.a.lateBy, int64(next-e.seq))
 	return ledger.Late
 }
 
@@ -776,7 +777,7 @@ func (f *Feeder) eachLive(cond func(*record) bool, why how, now int64) {
 	for s := range f.a.histories {
 		hist := f.a.histories[s][kindParts]
 		next := hist.next()
-		for n := next - min(next, uint64(f.a.window)); n < next; n++ {
+		for n := next - min(next, f.a.window.live()); n < next; n++ {
 			if e, ok := hist.at(n); ok && cond(&f.a.records[e.ref&recordMask]) {
 				f.closeHeap(e, why, now)
 			}

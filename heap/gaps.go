@@ -63,7 +63,7 @@ const (
 
 func newGaps(s *shape) *gaps {
 	g := &gaps{senders: make([]account, maxSenders+1), heard: make([]atomic.Int64, maxSenders+1)}
-	g.depth = uint64(min(max(2*s.window*s.Substreams, 256), ringPositions/2))
+	g.depth = uint64(min(max(2*s.most*s.Substreams, 256), ringPositions/2))
 	clear(g.senders) // memory that the kernel makes when it is touched first is touched here
 	for i := range g.heard {
 		g.heard[i].Store(0)

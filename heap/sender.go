@@ -66,6 +66,7 @@ type senders struct {
 	active atomic.Int64    // of BySender, those that have started a heap
 	others atomic.Bool     // entry 0 is in use
 	hash   uint64          // odd
+	window *window         // grows with the senders; nil: it does not
 }
 
 type senderEntry struct {
@@ -90,7 +91,7 @@ type stopNote struct {
 // further behind it than heaps are reordered and remembered. It is the last from now on.
 func (e *senderEntry) stopAgain(a *Assembler, cnt uint64, now int64) bool {
 	l, started := &e.last, a.started()
-	again := l.at.Load() != 0 && l.cnt.Load() == cnt && int64(started-l.started.Load()) <= int64(a.window) && !a.faded(l.at.Load(), now)
+	again := l.at.Load() != 0 && l.cnt.Load() == cnt && started-l.started.Load() <= a.window.live() && !a.faded(l.at.Load(), now)
 	l.cnt.Store(cnt)
 	l.started.Store(started)
 	l.at.Store(now)
@@ -112,14 +113,14 @@ func (s *senders) number(who Sender, spare *uint32) uint32 {
 		if n == 0 {
 			if *spare == 0 && !s.take(spare) {
 				if !s.others.Load() && !s.others.Swap(true) {
-					s.heard.Add(1)
+					s.hear()
 				}
 				return 0
 			}
 			s.list[*spare].Sender = who
 			step("senders.cas")
 			if cell.CompareAndSwap(0, *spare) {
-				s.heard.Add(1)
+				s.hear()
 				n, *spare = *spare, 0
 				return n
 			}
@@ -128,6 +129,13 @@ func (s *senders) number(who Sender, spare *uint32) uint32 {
 		if s.list[n].Sender == who {
 			return n
 		}
+	}
+}
+
+// hear counts a new sender, whose heaps need room in the window.
+func (s *senders) hear() {
+	if n := s.heard.Add(1); s.window != nil {
+		s.window.heard(n)
 	}
 }
 

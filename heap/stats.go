@@ -79,6 +79,12 @@ type Stats struct {
 	Conflict Conflict
 	Senders  int // senders heard; the 1025th and all after it are one
 
+	// Window is how many heaps of a substream may be live now: see Config.Window.
+	Window int
+	// LateBy is the window in which all packets with the fate [ledger.Late] would have come in
+	// time. Such a packet needs the number of heaps that start from its heap on until it comes.
+	LateBy int64
+
 	IncompleteSize uint64 // bytes that the incomplete heaps should have had
 
 	Oversize int64 // length of the first heap refused for its size, bytes; 0: none was
@@ -86,7 +92,7 @@ type Stats struct {
 
 // Stats may be called from any goroutine, at any time.
 func (a *Assembler) Stats() Stats {
-	s := Stats{Senders: int(a.senders.heard.Load()), Oversize: a.oversize.Load(), IncompleteSize: a.incompleteSize.Load()}
+	s := Stats{Senders: int(a.senders.heard.Load()), Window: int(a.window.live()), LateBy: a.lateBy.Load(), Oversize: a.oversize.Load(), IncompleteSize: a.incompleteSize.Load()}
 	for i := range a.feeders {
 		a.feeders[i].board.addTo(&s)
 	}

@@ -31,7 +31,7 @@ func TestFewHeapsLookedAt(t *testing.T) {
 		}
 	}
 	const high = 1 << 30
-	n := uint64(memoryOf(window))
+	n := uint64(memoryOf(window, window))
 	for cnt := uint64(high); cnt < high+n; cnt++ {
 		feed(cnt)
 	}

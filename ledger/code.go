@@ -11,6 +11,7 @@ const (
 	SourceSilent       Code = "source_silent"
 	Unreadable         Code = "unreadable_packets"
 	LatePackets        Code = "late_packets"
+	WindowTooSmall     Code = "window_too_small"
 	ConsumerSlow       Code = "consumer_slow"
 	CarrierLost        Code = "carrier_lost"
 	CarrierBack        Code = "carrier_back"
@@ -71,6 +72,10 @@ var codes = []CodeRow{
 		Meaning:  "Packets came after their heap had left incomplete (`late`).",
 		Sentence: "Stream {stream}: {share} of the packets came after their heap had left incomplete: {count} of {of}.",
 		Remedy:   "Raise {setting} to {suggested}, and look for a queue or a sender that lags."},
+	{Code: WindowTooSmall, Stage: Assembly, Unit: Heaps, Severity: slog.LevelWarn,
+		Meaning:  "Several senders share a window that is too small for them: heaps left incomplete while packets still came for them (`evicted_heaps`, `late`). This is said in place of `late_packets`.",
+		Sentence: "Stream {stream}: {count} of {of} heaps were evicted while packets still came for them. {senders} senders share a window of {value} heaps.",
+		Remedy:   "Raise {setting} to {suggested}."},
 	{Code: CarrierLost, Stage: NIC, Severity: slog.LevelWarn,
 		Meaning:  "An interface has lost its carrier while packets are received from it.",
 		Sentence: "Interface {device} has no carrier.",

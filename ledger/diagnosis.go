@@ -44,6 +44,8 @@ type Diagnosis struct {
 	Cause   Reason   // of NothingArrived
 	Silence *Silence // of NothingArrived; else nil
 
+	NumSenders int // that were heard
+
 	Heap    uint64            // a heap's count
 	Senders [2]netip.AddrPort // who sent it
 	Err     error             // what failed
@@ -178,6 +180,8 @@ func (d *Diagnosis) value(key string, name func(string) string) (string, bool) {
 		return strconv.FormatInt(d.Suggested, 10), true
 	case "heap":
 		return strconv.FormatUint(d.Heap, 10), true
+	case "senders":
+		return strconv.Itoa(d.NumSenders), true
 	case "sender":
 		return d.Senders[0].String(), true
 	case "sender2":
@@ -240,6 +244,9 @@ func (d *Diagnosis) Attrs() []slog.Attr {
 	}
 	if d.Fate != "" {
 		attrs = append(attrs, slog.String("fate", d.Fate))
+	}
+	if d.NumSenders > 0 {
+		attrs = append(attrs, slog.Int("senders", d.NumSenders))
 	}
 	if d.Every > 0 {
 		attrs = append(attrs, slog.Uint64("every", d.Every))

@@ -117,8 +117,8 @@ func printPool(w io.Writer, in *speadx.Info) {
 		wholeKiB(in.TableBytes), wholeKiB(in.GoBytes))
 	for _, s := range in.Streams {
 		c := s.Sum
-		fmt.Fprintf(w, "  %s: %d slots of %s = %d live + %d in the ring + %d held + %d for threads", s.Name,
-			c.Live+c.Ring+c.Held+c.Threads, units.Size(s.SlotSize), c.Live, c.Ring, c.Held, c.Threads)
+		fmt.Fprintf(w, "  %s: %d slots of %s = %d live%s + %d in the ring + %d held + %d for threads", s.Name,
+			c.Live+c.Ring+c.Held+c.Threads, units.Size(s.SlotSize), c.Live, ofOne(&s), c.Ring, c.Held, c.Threads)
 		if s.SmallSize > 0 {
 			fmt.Fprintf(w, ", and as many of %s for heaps below %s", units.Size(s.SmallSize), units.Size(c.SmallBelow))
 		}
@@ -128,6 +128,14 @@ func printPool(w io.Writer, in *speadx.Info) {
 		}
 	}
 	indented(w, in.PoolNotes)
+}
+
+// ofOne says how many of the live heaps one sender may have, where there is room for more senders.
+func ofOne(s *speadx.StreamInfo) string {
+	if s.LiveOfOne == 0 || s.LiveOfOne == s.Sum.Live {
+		return ""
+	}
+	return fmt.Sprintf(" (%d of one sender)", s.LiveOfOne)
 }
 
 // wholeKiB rounds a size up.

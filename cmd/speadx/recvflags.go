@@ -114,7 +114,7 @@ func (f *recvFlags) groups() []flagGroup {
 	heaps := newFlagGroup("Heaps, and the pool for them")
 	fs = heaps.flags
 	fs.VarP(&f.heapSize, "heap-size", "H", "largest heap payload, a `SIZE` such as 64MiB, 64Mi or 67108864")
-	fs.IntVar(&f.concurrent, "concurrent-heaps", speadx.DefaultConcurrentHeaps, "let `N` heaps of a substream be incomplete at once (more by default where several queues feed a stream)")
+	fs.IntVar(&f.concurrent, "concurrent-heaps", speadx.DefaultConcurrentHeaps, "let `N` heaps of a substream be incomplete at once (by default more where several senders or queues feed a stream)")
 	fs.IntVar(&f.substreams, "substreams", 1, "tell `N` substreams apart, by heap count modulo N")
 	fs.IntVar(&f.ring, "ring-heaps", speadx.DefaultRingHeaps, "let `N` finished heaps wait for the consumer")
 	fs.IntVar(&f.consumer, "consumer-heaps", speadx.DefaultConsumerHeaps, "let the consumer hold `N` heaps")

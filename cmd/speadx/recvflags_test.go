@@ -268,7 +268,7 @@ func TestRecvFails(t *testing.T) {
 		{"processor", []string{"--cpus", "65535", "--mode", "udp", freePort(t)}, []string{"processor 65535 is not one this process may run on"}},
 		{"heap size", []string{"-H", "4TiB", "--mode", "udp", freePort(t)}, []string{"not enough memory", "available (smaller heaps"}},
 		{"much memory", []string{"--ring-heaps", "30000", "-H", "64MiB", "--mode", "udp", freePort(t)}, []string{"(smaller heaps, or fewer of them live, in the ring or held, need less)"}},
-		{"many heaps", []string{"--ring-heaps", "1000000", "--mode", "udp", freePort(t)}, []string{"needs 1000007 slots of the pool, and can have 65534: 4 concurrent heaps × 1 substreams + 1000000 ring heaps"}},
+		{"many heaps", []string{"--ring-heaps", "1000000", "--mode", "udp", freePort(t)}, []string{"needs 1000021 slots of the pool, and can have 65534: 18 concurrent heaps × 1 substreams + 1000000 ring heaps"}},
 		{"empty capture", []string{file("empty.pcap", nil)}, []string{"empty.pcap is empty"}},
 		{"foreign capture", []string{file("foreign.pcap", []byte("It is not a capture at all, is it?"))}, []string{"foreign.pcap is neither a pcap nor a pcapng file"}},
 		{"capture cut in its header", []string{file("short.pcap", capture[:20])}, []string{"short.pcap ends inside its header"}},

@@ -80,6 +80,8 @@ type jsonStream struct {
 	Name string `json:"stream"`
 	jsonCounts
 	OversizeBytes int64         `json:"oversize_bytes"`
+	Window        int           `json:"window"`
+	LateBy        int64         `json:"late_by_heaps"`
 	Senders       int           `json:"senders"`
 	Conflict      *jsonConflict `json:"source_conflict,omitempty"`
 	Pool          jsonSlots     `json:"pool"`

@@ -14,6 +14,7 @@ import (
 
 	"github.com/speadx/speadx"
 	"github.com/speadx/speadx/internal/pages"
+	"github.com/speadx/speadx/internal/sizing"
 	"github.com/speadx/speadx/xsk"
 )
 
@@ -202,7 +203,9 @@ func (f *Facts) pool() int {
 	}
 	const beside = 8192 // for descriptors
 	slots := speadx.DefaultConcurrentHeaps + speadx.DefaultRingHeaps + speadx.DefaultConsumerHeaps + max(threads, 1)
-	return max(len(f.Traffic), 1) * slots * (f.heapSize() + beside + speadx.DefaultPoolMin)
+	streams := max(len(f.Traffic), 1)
+	slots += sizing.RoomForSenders(int64(f.heapSize()), streams, 1)
+	return streams * slots * (f.heapSize() + beside + speadx.DefaultPoolMin)
 }
 
 func memlockCheck(f *Facts) verdict {

@@ -6,6 +6,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/speadx/speadx"
+	"github.com/speadx/speadx/heap"
+	"github.com/speadx/speadx/internal/sizing"
 )
 
 // errNothing is for what the kernel does not tell without an error.
@@ -378,6 +382,14 @@ func recvCommand(f *Facts) string {
 	}
 	if seen {
 		words = append(words, "-H", strconv.Itoa(f.heapSize()))
+	}
+	most := 0
+	for i := range f.Traffic {
+		most = max(most, len(f.Traffic[i].Senders))
+	}
+	window := speadx.DefaultConcurrentHeaps
+	if need := heap.WindowFor(window, most, 1); need > window+sizing.RoomForSenders(int64(f.heapSize()), len(f.Traffic), 1) {
+		words = append(words, "--concurrent-heaps", strconv.Itoa(need))
 	}
 	if by {
 		words = append(words, "--by-source")

@@ -22,6 +22,7 @@ import (
 
 	"github.com/speadx/speadx"
 	"github.com/speadx/speadx/internal/netif"
+	"github.com/speadx/speadx/internal/sizing"
 	"github.com/speadx/speadx/internal/testnet"
 	"github.com/speadx/speadx/ledger"
 	"github.com/speadx/speadx/xsk"
@@ -153,7 +154,7 @@ func TestNeedIsThatOfTheReceiver(t *testing.T) {
 	f.Traffic = []Traffic{{Source: group.String(), HeapSize: 1 << 20}}
 	r, err := speadx.Open(t.Context(), speadx.Config{
 		Streams: []speadx.Stream{{Source: group.String()}}, Interfaces: []string{n.B.Name},
-		Mode: speadx.ModeNative, HeapSize: 1 << 20, ConcurrentHeaps: speadx.DefaultConcurrentHeaps,
+		Mode: speadx.ModeNative, HeapSize: 1 << 20, ConcurrentHeaps: speadx.DefaultConcurrentHeaps + sizing.RoomForSenders(1<<20, 1, 1),
 	})
 	testnet.NeedPrivilege(t, err)
 	defer r.Close()

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -149,17 +148,7 @@ func (s *Server) livez(w http.ResponseWriter, _ *http.Request) {
 
 // readyz reports whether everything is bound and joined and, if asked, whether data comes.
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
-	query := r.URL.Query()
-	data := false
-	if query.Has("data") {
-		var err error
-		if data, err = strconv.ParseBool(query.Get("data")); err != nil {
-			// A probe that is spelled wrongly must not pass.
-			http.Error(w, fmt.Sprintf("data=%.20q is neither 1 nor 0", query.Get("data")), http.StatusBadRequest)
-			return
-		}
-	}
-	health(w, s.missing(data))
+	health(w, s.missing(r.URL.Query().Get("data") == "1"))
 }
 
 // missing is what reception lacks.
@@ -182,9 +171,8 @@ func (s *Server) missing(data bool) (wrong []string) {
 		return wrong
 	}
 	for _, t := range run.r.Times() {
-		age, expected := t.Silent(time.Now())
-		switch {
-		case !expected:
+		switch age := time.Since(t.LastData); {
+		case t.Ended:
 		case t.LastData.IsZero():
 			wrong = append(wrong, fmt.Sprintf("stream %s has had no packet yet", t.Name))
 		case age > s.recent:

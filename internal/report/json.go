@@ -34,7 +34,7 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 	o.put("verdict", verdict)
 	streams := []json.RawMessage{}
 	for i := range s.Streams {
-		streams = append(streams, o.part(r.streamObject(i)))
+		streams = append(streams, o.part(streamObject(&s.Streams[i])))
 	}
 	o.put("streams", streams)
 	devices := []json.RawMessage{}
@@ -64,18 +64,14 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 	return o.end()
 }
 
-func (r *Report) streamObject(i int) ([]byte, error) {
-	st := &r.Stats.Streams[i]
+func streamObject(st *speadx.StreamStats) ([]byte, error) {
 	var o, pool object
 	o.put("stream", st.Name)
 	o.stream(&st.Counts, &st.Fates, st.InFlight)
 	o.put("oversize_bytes", st.Oversize)
 	o.put("senders", st.Senders)
-	if i < len(r.Times) {
-		if d, expected := r.Times[i].Silent(r.Time); expected {
-			o.put("silent_seconds", micro(d.Seconds()))
-		}
-	}
+	o.put("window", st.Window)
+	o.put("late_by_heaps", st.LateBy)
 	if st.Counts[ledger.SourceConflicts] > 0 {
 		var c object
 		c.put("cnt", st.Conflict.Cnt)

@@ -105,10 +105,7 @@ func (l *Layers) environment(r *Resolved, taken map[string]Kind) error {
 		origin := Origin{Kind: Environment, Variable: variable}
 		if name == SourcesKey {
 			if len(r.Sources) == 0 {
-				for source := range strings.SplitSeq(variables[variable], ",") {
-					r.Sources = append(r.Sources, strings.TrimSpace(source))
-				}
-				r.Origins[SourcesKey] = origin
+				r.Sources, r.Origins[SourcesKey] = strings.Split(variables[variable], ","), origin
 			}
 			continue
 		}
