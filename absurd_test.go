@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -78,7 +79,7 @@ func TestAbsurdSettings(t *testing.T) {
 	}
 	add("Filter", "", func(c *Config) { c.Filter = "dst host 239.1.2.3 and vlan 7" })
 	add("Filter", `Config.Filter: "host x" is wrong from byte 5 on: `, func(c *Config) { c.Filter = "host x" })
-	add("Streams", "no stream to receive", func(c *Config) { c.Streams = []Stream{} })
+	add("Streams", "Config.Streams: [] is empty: there is no stream to receive", func(c *Config) { c.Streams = []Stream{} })
 	add("Streams", "source is empty", func(c *Config) { c.Streams = []Stream{{}} })
 	add("Interfaces", "", func(c *Config) { c.Interfaces = []string{} })
 	add("Interfaces", "no interface ", func(c *Config) { c.Interfaces = []string{""} })
@@ -149,5 +150,42 @@ func openMemory(c Config) error {
 func TestUnknownMode(t *testing.T) {
 	if got := Mode(9).String(); got != "mode 9" {
 		t.Error(got)
+	}
+}
+
+// TestValidateFindsAll: all faults come at once, each with its field, value and range.
+func TestValidateFindsAll(t *testing.T) {
+	c := Config{Mode: 9, Frames: 100, HeapSize: -1, Queues: []int{0, -1, -2}, ExpectItem: 7, Filter: "host x"}
+	type fault struct{ setting, value, allowed string }
+	want := []fault{
+		{"Streams", "[]", "1 or more"},
+		{"HeapSize", "-1", "1 to 140737488355328"},
+		{"Mode", "9", "0 to 4"},
+		{"Queues", "-1", "0 to 2147483647"},
+		{"Queues", "-2", "0 to 2147483647"},
+		{"ExpectItem", "7", "0 without ExpectStep"},
+		{"Filter", `"host x"`, "an expression as tcpdump has them"},
+		{"Frames", "100", "a power of two from 2 to 16777216"},
+	}
+	for name, err := range map[string]error{"Validate": c.Validate(), "Open": openMemory(c)} {
+		var got []fault
+		several, ok := err.(interface{ Unwrap() []error })
+		if !ok {
+			t.Fatalf("%s: %v", name, err)
+		}
+		for _, err := range several.Unwrap() {
+			var e *SettingError
+			if !errors.As(err, &e) {
+				t.Fatalf("%s: %v", name, err)
+			}
+			got = append(got, fault{e.Setting, fmt.Sprint(e.Value), e.Range})
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+	c = Config{Streams: []Stream{{Source: ":7148"}}}
+	if err := c.Validate(); err != nil {
+		t.Errorf("of the defaults: %v", err)
 	}
 }

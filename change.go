@@ -77,6 +77,9 @@ func (e *ChangeError) Error() string {
 // Unwrap returns the cause.
 func (e *ChangeError) Unwrap() error { return e.Err }
 
+// Is reports that the receiver is closed, or about to be, to errors.Is(err, [ErrClosed]).
+func (e *ChangeError) Is(target error) bool { return target == ErrClosed && e.Reason == ChangeEnding }
+
 // changes keeps the endpoints that are received, which may change while packets flow. The
 // receiving threads take no lock: they are given new tables.
 type changes struct {

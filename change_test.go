@@ -37,6 +37,9 @@ func collect(t *testing.T, r *speadx.Receiver) *collector {
 	go func() {
 		defer close(c.done)
 		for h, err := range r.Heaps(context.Background()) {
+			if errors.Is(err, speadx.ErrClosed) {
+				return
+			}
 			if err != nil {
 				t.Error(err)
 				return

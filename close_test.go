@@ -39,15 +39,17 @@ func TestCloseIsIdempotent(t *testing.T) {
 			if err := r.Close(); err != nil {
 				t.Error(err)
 			}
-			checkEnd(t, r)
+			checkNext(t, r, speadx.ErrClosed)
 		})
 	}
 	closing.Wait()
 	r.Stop()
 	<-r.Done()
-	checkEnd(t, r)
-	for range r.Heaps(t.Context()) {
-		t.Error("a heap after Close")
+	checkNext(t, r, speadx.ErrClosed)
+	for h, err := range r.Heaps(t.Context()) {
+		if h != nil || !errors.Is(err, speadx.ErrClosed) {
+			t.Errorf("after Close: %v, %v; want ErrClosed", h, err)
+		}
 	}
 	s := settle(t, r)
 	checkFates(t, &s, map[ledger.Fate]uint64{ledger.Shutdown: 5 * heapPackets})
@@ -212,7 +214,7 @@ func TestNextContexts(t *testing.T) {
 		t.Error(err)
 	}
 	for range waiters {
-		if res := next(); !errors.Is(res.err, io.EOF) {
+		if res := next(); !errors.Is(res.err, speadx.ErrClosed) {
 			t.Errorf("Next while it is closed: %v", res.err)
 		}
 	}
@@ -237,7 +239,7 @@ func TestNextWhileClosing(t *testing.T) {
 					switch {
 					case err == nil:
 						h.Release()
-					case !errors.Is(err, io.EOF):
+					case !errors.Is(err, io.EOF) && !errors.Is(err, speadx.ErrClosed):
 						t.Error(err)
 					}
 				}

@@ -217,11 +217,12 @@ const (
 	DefaultCarrierWait     = 10 * time.Second
 )
 
-// SettingError is the error of [Config.Check] and [Open] for a field of Config that is
-// out of range on every machine.
+// SettingError is one fault that [Config.Validate] finds: a field of Config that is out of
+// range on every machine.
 type SettingError struct {
 	Setting string // the field's name
 	Value   any    // of the field, or of its wrong element
+	Range   string // what is allowed, such as "1 to 1024" or "a power of two from 2 to 16777216"
 	Reason  string // such as "is too small (the least is 1)"
 }
 
@@ -236,72 +237,73 @@ const maxSpareStreams = 1024
 // most is how many there may be of anything that takes memory for each.
 const most = 1 << 20
 
-// Check reports the first setting that is out of range on every machine, as a
-// [*SettingError]. It does not read the sources of the streams. Open calls it first.
-func (c *Config) Check() error {
+// Validate finds every setting that is out of range on every machine. The error joins them,
+// each as a [*SettingError]; it is nil if there is none. It does not read the sources of the
+// streams. Open calls it first.
+func (c *Config) Validate() error {
+	var faults []error
+	fault := func(setting string, value any, allowed, reason string) {
+		faults = append(faults, &SettingError{Setting: setting, Value: value, Range: allowed, Reason: reason})
+	}
 	if len(c.Streams) == 0 {
-		return errors.New("speadx: no stream to receive")
+		fault("Streams", "[]", "1 or more", "is empty: there is no stream to receive")
 	}
-	type number struct {
-		setting        string
-		n, least, most int64
-	}
-	numbers := []number{
-		{"HeapSize", c.HeapSize, 1, 1 << 47},
-		{"ConcurrentHeaps", int64(c.ConcurrentHeaps), 1, most},
-		{"Substreams", int64(c.Substreams), 1, most},
-		{"RingHeaps", int64(c.RingHeaps), 1, most},
-		{"ConsumerHeaps", int64(c.ConsumerHeaps), 1, most},
-		{"Stops", int64(c.Stops), 1, most},
-		{"SpareStreams", int64(c.SpareStreams), 1, maxSpareStreams},
-		{"MaxItems", int64(c.MaxItems), 1, most},
-		{"MaxRanges", int64(c.MaxRanges), 2, most},
-		{"ExpectStep", c.ExpectStep, 1, 1 << 55},
-		{"SocketBuffer", int64(c.SocketBuffer), 1, math.MaxInt32},
-		{"Mode", int64(c.Mode), 0, int64(ModeUDP)},
-		{"Wait", int64(c.Wait), 0, int64(WaitBusy)},
-		{"OnFull", int64(c.OnFull), 0, int64(heap.DropOldest)},
-		{"Hugepages", int64(c.Hugepages), 0, int64(pool.PagesOff)},
-	}
-	for _, q := range c.Queues {
-		numbers = append(numbers, number{"Queues", int64(q), 0, math.MaxInt32})
-	}
-	for _, cpu := range c.CPUs {
-		numbers = append(numbers, number{"CPUs", int64(cpu), 0, math.MaxInt32})
-	}
-	for _, v := range numbers {
+	// number is about a setting of which 0 is the default.
+	number := func(setting string, n, least, most int64) {
+		allowed := fmt.Sprintf("%d to %d", least, most)
 		switch {
-		case v.n == 0: // the default
-		case v.n < v.least:
-			return &SettingError{v.setting, v.n, fmt.Sprintf("is too small (the least is %d)", v.least)}
-		case v.n > v.most:
-			return &SettingError{v.setting, v.n, fmt.Sprintf("is too large (the most is %d)", v.most)}
+		case n == 0:
+		case n < least:
+			fault(setting, n, allowed, fmt.Sprintf("is too small (the least is %d)", least))
+		case n > most:
+			fault(setting, n, allowed, fmt.Sprintf("is too large (the most is %d)", most))
 		}
 	}
+	number("HeapSize", c.HeapSize, 1, 1<<47)
+	number("ConcurrentHeaps", int64(c.ConcurrentHeaps), 1, most)
+	number("Substreams", int64(c.Substreams), 1, most)
+	number("RingHeaps", int64(c.RingHeaps), 1, most)
+	number("ConsumerHeaps", int64(c.ConsumerHeaps), 1, most)
+	number("Stops", int64(c.Stops), 1, most)
+	number("SpareStreams", int64(c.SpareStreams), 1, maxSpareStreams)
+	number("MaxItems", int64(c.MaxItems), 1, most)
+	number("MaxRanges", int64(c.MaxRanges), 2, most)
+	number("ExpectStep", c.ExpectStep, 1, 1<<55)
+	number("SocketBuffer", int64(c.SocketBuffer), 1, math.MaxInt32)
+	number("Mode", int64(c.Mode), 0, int64(ModeUDP))
+	number("Wait", int64(c.Wait), 0, int64(WaitBusy))
+	number("OnFull", int64(c.OnFull), 0, int64(heap.DropOldest))
+	number("Hugepages", int64(c.Hugepages), 0, int64(pool.PagesOff))
+	for _, q := range c.Queues {
+		number("Queues", int64(q), 0, math.MaxInt32)
+	}
+	for _, cpu := range c.CPUs {
+		number("CPUs", int64(cpu), 0, math.MaxInt32)
+	}
 	if c.ExpectItem != 0 && c.ExpectStep == 0 {
-		return &SettingError{"ExpectItem", c.ExpectItem, "needs ExpectStep, the step of its values"}
+		fault("ExpectItem", c.ExpectItem, "0 without ExpectStep", "needs ExpectStep, the step of its values")
 	}
 	if c.Filter != "" {
 		var wrong *filter.Error
 		if _, err := filter.Parse(c.Filter); errors.As(err, &wrong) {
-			return &SettingError{"Filter", strconv.Quote(c.Filter), fmt.Sprintf("is wrong from byte %d on: %s", wrong.Position, wrong.Reason)}
+			fault("Filter", strconv.Quote(c.Filter), "an expression as tcpdump has them", fmt.Sprintf("is wrong from byte %d on: %s", wrong.Position, wrong.Reason))
 		}
 	}
-	n := c.Frames
-	if n == 0 || n >= xsk.MinFrames && n <= xsk.MaxFrames && bits.OnesCount(uint(n)) == 1 {
-		return nil
+	if n := c.Frames; n != 0 && (n < xsk.MinFrames || n > xsk.MaxFrames || bits.OnesCount(uint(n)) != 1) {
+		allowed := fmt.Sprintf("a power of two from %d to %d", xsk.MinFrames, xsk.MaxFrames)
+		reason := "is not " + allowed
+		if n > xsk.MinFrames && n < xsk.MaxFrames {
+			reason += fmt.Sprintf(" (the next is %d)", 1<<bits.Len(uint(n)))
+		}
+		fault("Frames", n, allowed, reason)
 	}
-	reason := fmt.Sprintf("is not a power of two from %d to %d", xsk.MinFrames, xsk.MaxFrames)
-	if n > xsk.MinFrames && n < xsk.MaxFrames {
-		reason += fmt.Sprintf(" (the next is %d)", 1<<bits.Len(uint(n)))
-	}
-	return &SettingError{"Frames", n, reason}
+	return errors.Join(faults...)
 }
 
 // withDefaults checks the settings and fills in the defaults that depend on
 // nothing else.
 func (c Config) withDefaults() (Config, error) {
-	if err := c.Check(); err != nil {
+	if err := c.Validate(); err != nil {
 		return c, err
 	}
 	if c.HeapSize == 0 {

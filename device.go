@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -231,7 +232,10 @@ func (s *steer) join() error {
 		return err
 	}
 	if p.AllVLANs() != s.plan.allVLANs {
-		different := &SettingError{"AllVLANs", s.plan.allVLANs, fmt.Sprintf("differs from that of another receiver on interface %s, whose program is shared", s.plan.facts.Name)}
+		different := &SettingError{
+			Setting: "AllVLANs", Value: s.plan.allVLANs, Range: strconv.FormatBool(!s.plan.allVLANs),
+			Reason: fmt.Sprintf("differs from that of another receiver on interface %s, whose program is shared", s.plan.facts.Name),
+		}
 		return errors.Join(different, p.Close())
 	}
 	s.program, s.shared = p, true

@@ -5,7 +5,6 @@ package speadx_test
 import (
 	"context"
 	"errors"
-	"io"
 	"os"
 	"runtime"
 	"slices"
@@ -40,7 +39,7 @@ func TestManyNext(t *testing.T) {
 			case err == nil:
 				counts = append(counts, h.Cnt())
 				h.Release()
-			case errors.Is(err, io.EOF):
+			case errors.Is(err, speadx.ErrClosed):
 				ended++
 			default:
 				t.Error(err)

@@ -19,9 +19,10 @@ import (
 )
 
 // Open starts to receive, in the network namespace of the calling thread. When it
-// returns, all memory is there and packets are being taken. When ctx is done
-// reception stops as by [Receiver.Stop]. If ctx is done before Open returns, Open gives
-// everything back, and its error wraps that of ctx.
+// returns, all memory is there and packets are being taken. If ctx is done before that,
+// Open gives everything back, and its error wraps that of ctx. Later ctx means nothing:
+// [Receiver.Stop] and [Receiver.Close] end reception. A program that wants it to end with a
+// context says context.AfterFunc(ctx, r.Stop).
 //
 // Nothing on the machine is changed but what ends with the receiver, or with the
 // process however it ends: the program on the interfaces, memberships in
@@ -71,9 +72,9 @@ func openOn(ctx context.Context, cfg Config, machine resolver) (*Receiver, error
 	for _, d := range p.found {
 		r.log.report(d)
 	}
-	_ = r.opening.stage(StageReady, "") // from now on the context ends reception
+	_ = r.opening.stage(StageReady, "") // from now on the context means nothing
 	r.beginQuiet()
-	go r.supervise(ctx, threadDone)
+	go r.supervise(threadDone)
 	return r, nil
 }
 

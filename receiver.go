@@ -22,7 +22,7 @@ import (
 	"github.com/speadx/speadx/xsk"
 )
 
-// Receiver receives streams until they have ended, its context is cancelled, or
+// Receiver receives streams until they have ended, [Receiver.Stop] is called, or
 // it is closed. Its methods may be called from any goroutine.
 type Receiver struct {
 	cfg       Config
@@ -71,6 +71,10 @@ type Receiver struct {
 // is gone.
 var ErrDown = xsk.ErrDown
 
+// ErrClosed is the error of [Receiver.Next] after Close. It is in that of [Receiver.Add] and
+// [Receiver.Remove] when reception has ended.
+var ErrClosed = errors.New("speadx: the receiver is closed")
+
 // stream is one stream and what it is assembled with.
 type stream struct {
 	plan      *planStream
@@ -95,9 +99,9 @@ func (s *stream) name() string {
 // stream come in the order in which they were finished. Any number of goroutines may
 // wait in Next: all of them together take one thread, and a heap wakes one of them.
 //
-// The error is [io.EOF] when all streams have ended and their last heaps been
-// taken, or after Close; the context's if that is done first; else it says why
-// nothing can be received any more.
+// The error is [io.EOF] when reception has ended, as all streams have or by Stop, and the last
+// heap has been taken. It is [ErrClosed] after Close, and the context's if that is done first.
+// Any other says why nothing can be received any more.
 func (r *Receiver) Next(ctx context.Context) (*heap.Heap, error) {
 	r.takers.RLock()
 	defer r.takers.RUnlock()
@@ -122,7 +126,7 @@ func (r *Receiver) Next(ctx context.Context) (*heap.Heap, error) {
 // was one of these.
 func (r *Receiver) tryNext() (h *heap.Heap, err error, ok bool) {
 	if r.closed.Load() {
-		return nil, io.EOF, true
+		return nil, ErrClosed, true
 	}
 	over := r.over.Load() // before looking: nothing is finished after it
 	n := len(r.streams)
@@ -144,7 +148,7 @@ func (r *Receiver) tryNext() (h *heap.Heap, err error, ok bool) {
 }
 
 // Heaps iterates over Next. It ends without an error when Next would return
-// io.EOF, and after any other error.
+// io.EOF, and after any other error, such as [ErrClosed].
 func (r *Receiver) Heaps(ctx context.Context) iter.Seq2[*heap.Heap, error] {
 	return func(yield func(*heap.Heap, error) bool) {
 		for {
@@ -167,7 +171,7 @@ func (r *Receiver) Stop() { r.stopOnce.Do(func() { close(r.stopping) }) }
 // Done is closed when nothing is received any more and the interfaces are free.
 func (r *Receiver) Done() <-chan struct{} { return r.overCh }
 
-// Close ends everything at once: Next returns io.EOF, and finished heaps that
+// Close ends everything at once: Next returns [ErrClosed], and finished heaps that
 // nobody has taken are dropped. Heaps that are held stay valid until their
 // Release. It is idempotent and returns when everything is given back.
 func (r *Receiver) Close() error {
@@ -196,7 +200,7 @@ func (r *Receiver) Close() error {
 }
 
 // supervise waits for the end and shuts down.
-func (r *Receiver) supervise(ctx context.Context, threadDone <-chan *thread) {
+func (r *Receiver) supervise(threadDone <-chan *thread) {
 	alive := len(r.threads)
 	var failed error
 	housekeeping := time.NewTicker(time.Second)
@@ -211,8 +215,6 @@ func (r *Receiver) supervise(ctx context.Context, threadDone <-chan *thread) {
 wait:
 	for alive > 0 {
 		select {
-		case <-ctx.Done():
-			break wait
 		case <-r.stopping:
 			break wait
 		case <-ended:

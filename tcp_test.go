@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"strings"
@@ -174,12 +175,14 @@ func TestTCPSlowConsumer(t *testing.T) {
 }
 
 // TestTCPEnds: while nobody has connected, and while a sender sends nothing, all
-// ways to end it do.
+// ways to end it do. Open's context, once Open has returned, is none of them.
 func TestTCPEnds(t *testing.T) {
-	for name, end := range map[string]func(*speadx.Receiver, context.CancelFunc){
-		"Stop":    func(r *speadx.Receiver, _ context.CancelFunc) { r.Stop() },
-		"Close":   func(r *speadx.Receiver, _ context.CancelFunc) { r.Close() },
-		"context": func(_ *speadx.Receiver, cancel context.CancelFunc) { cancel() },
+	for name, way := range map[string]struct {
+		end  func(*speadx.Receiver)
+		want error
+	}{
+		"Stop":  {(*speadx.Receiver).Stop, io.EOF},
+		"Close": {func(r *speadx.Receiver) { r.Close() }, speadx.ErrClosed},
 	} {
 		for _, connected := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/connected %v", name, connected), func(t *testing.T) {
@@ -187,6 +190,7 @@ func TestTCPEnds(t *testing.T) {
 				defer cancel()
 				addr := freeTCPPort(t, "127.0.0.1")
 				r := openHere(t, ctx, overTCP(addr))
+				cancel()
 				want := map[ledger.Fate]uint64{}
 				if connected {
 					s, err := send.Open(send.Config{Engine: send.TCP, Destinations: []netip.AddrPort{addr}, HeapSize: 1000, Heaps: 1, NoStop: true, Verify: true, NoDescriptors: true})
@@ -204,8 +208,16 @@ func TestTCPEnds(t *testing.T) {
 					h.Release()
 					want[ledger.Delivered] = 1
 				}
-				end(r, cancel)
-				checkEnd(t, r)
+				select {
+				case <-r.Done():
+					t.Fatal("it ended with Open's context")
+				default:
+				}
+				way.end(r)
+				checkNext(t, r, way.want)
+				if err := r.Add(t.Context(), "more", "127.0.0.1:7149"); !errors.Is(err, speadx.ErrClosed) {
+					t.Errorf("Add after the end: %v", err)
+				}
 				s := settle(t, r)
 				checkFates(t, &s, want)
 			})

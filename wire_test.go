@@ -325,10 +325,16 @@ func account(s speadx.Stats) string {
 // checkEnd checks that Next says there is nothing more.
 func checkEnd(t testing.TB, r *speadx.Receiver) {
 	t.Helper()
+	checkNext(t, r, io.EOF)
+}
+
+// checkNext: Next gives an error and no heap.
+func checkNext(t testing.TB, r *speadx.Receiver, want error) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	if h, err := r.Next(ctx); h != nil || !errors.Is(err, io.EOF) {
-		t.Errorf("Next after the end: %v, %v; want io.EOF", h, err)
+	if h, err := r.Next(ctx); h != nil || !errors.Is(err, want) {
+		t.Errorf("Next after the end: %v, %v; want %v", h, err, want)
 	}
 }
 

@@ -114,6 +114,7 @@ func runRecv(ctx context.Context, cfg speadx.Config, f *recvFlags, show *progres
 		return explain(err)
 	}
 	defer r.Close()
+	defer context.AfterFunc(ctx, r.Stop)()
 	// A receiving thread that wakes up needs one of Go's processors at once, however
 	// busy the consumer is. More of them than that do harm: while garbage is collected,
 	// each that is idle has a thread that helps, and the receiving thread comes after

@@ -135,12 +135,12 @@ func (f *recvFlags) groups() []flagGroup {
 	return []flagGroup{what, until, out, heaps, machine, f.operate.group(), f.spead2.group()}
 }
 
-// config checks the flags and makes a configuration of them.
+// config checks the flags and makes a configuration of them. The error joins all that is
+// wrong.
 func (f *recvFlags) config(fs *pflag.FlagSet, sources []string) (c speadx.Config, err error) {
 	f.changed = fs.Changed
-	if err := f.spead2.apply(f, fs); err != nil {
-		return c, err
-	}
+	var wrong faults
+	wrong.add(f.spead2.apply(f, fs))
 	c = speadx.Config{
 		Interfaces:    f.interfaces,
 		Frames:        f.frames,
@@ -168,7 +168,7 @@ func (f *recvFlags) config(fs *pflag.FlagSet, sources []string) (c speadx.Config
 		c.IgnoreStop = true
 	case fs.Changed("stop-after-stops"):
 		if c.Stops, err = strconv.Atoi(f.stops); err != nil || c.Stops < 1 {
-			return c, wrongFlag("stop-after-stops", " %q is neither a number of stop heaps nor never", f.stops)
+			wrong.flag("stop-after-stops", " %q is neither a number of stop heaps nor never", f.stops)
 		}
 	}
 	if fs.Changed("concurrent-heaps") {
@@ -192,11 +192,11 @@ func (f *recvFlags) config(fs *pflag.FlagSet, sources []string) (c speadx.Config
 		{"carrier-wait", int64(f.carrier), 0},
 	} {
 		if v.n < v.least {
-			return c, wrongFlag(v.flag, " %v is too small (the least is %d)", fs.Lookup(v.flag).Value, v.least)
+			wrong.flag(v.flag, " %v is too small (the least is %d)", fs.Lookup(v.flag).Value, v.least)
 		}
 	}
 	if fs.Changed("frames") && f.frames == 0 {
-		return c, wrongFlag("frames", " 0 is not a power of two from %d to %d", xsk.MinFrames, xsk.MaxFrames)
+		wrong.flag("frames", " 0 is not a power of two from %d to %d", xsk.MinFrames, xsk.MaxFrames)
 	}
 	if c.PoolMin == 0 {
 		c.PoolMin = -1
@@ -208,55 +208,59 @@ func (f *recvFlags) config(fs *pflag.FlagSet, sources []string) (c speadx.Config
 		c.CarrierWait = -1
 	}
 	if c.Mode, err = speadx.ParseMode(f.mode); err != nil {
-		return c, wrongFlag("mode", " %q is none of auto, zerocopy, native, generic, udp", f.mode)
+		wrong.flag("mode", " %q is none of auto, zerocopy, native, generic, udp", f.mode)
 	}
 	if c.Wait, err = xsk.ParseWait(f.wait); err != nil {
-		return c, wrongFlag("wait", " %q is none of poll, spin, busy", f.wait)
+		wrong.flag("wait", " %q is none of poll, spin, busy", f.wait)
 	}
 	if c.OnFull, err = heap.ParsePolicy(f.onFull); err != nil {
-		return c, wrongFlag("on-full", ": %v", err)
+		wrong.flag("on-full", ": %v", err)
 	}
 	if c.Hugepages, err = pages.ParseChoice(f.hugepages); err != nil {
-		return c, wrongFlag("hugepages", ": %v", err)
+		wrong.flag("hugepages", ": %v", err)
 	}
 	if f.queues != "all" {
 		if c.Queues, err = netif.ParseCPUs(f.queues); err != nil {
-			return c, wrongFlag("queues", ": %v", err)
+			wrong.flag("queues", ": %v", err)
 		}
 	}
 	if f.cpus != "auto" {
 		if c.CPUs, err = netif.ParseCPUs(f.cpus); err != nil {
-			return c, wrongFlag("cpus", ": %v", err)
+			wrong.flag("cpus", ": %v", err)
 		}
 	}
-	if err := f.operate.monitor.check(); err != nil {
-		return c, err
-	}
+	wrong.add(f.operate.monitor.check())
 	if f.format != "text" && f.format != "json" {
-		return c, wrongFlag("format", " %q is neither text nor json", f.format)
+		wrong.flag("format", " %q is neither text nor json", f.format)
 	}
-	if err := checkProgress(f.progress); err != nil {
-		return c, err
-	}
+	wrong.add(checkProgress(f.progress))
 	if f.tcp {
 		sources = tcpSources(sources)
 	}
 	if err := f.checkSources(fs, c.Mode, sources); err != nil {
-		return c, &sourceError{err}
+		wrong.add(&sourceError{err})
 	}
-	if f.joint {
+	if f.joint && len(sources) > 0 {
 		c.Streams = []speadx.Stream{{Source: sources[0], Sources: sources[1:], Joint: true}}
 	} else {
 		for _, s := range sources {
 			c.Streams = append(c.Streams, speadx.Stream{Source: s})
 		}
 	}
-	return c, explain(c.Check())
+	wrong.add(explain(c.Validate()))
+	return c, wrong.err()
 }
 
 // explain names the flag in place of the setting that the library refuses, or that a
-// diagnosis advises to change.
+// diagnosis advises to change. It does so for each of several errors that are joined.
 func explain(err error) error {
+	if several, ok := err.(interface{ Unwrap() []error }); ok {
+		var list []error
+		for _, err := range several.Unwrap() {
+			list = append(list, explain(err))
+		}
+		return errors.Join(list...)
+	}
 	if d := (*speadx.DiagnosisError)(nil); errors.As(err, &d) {
 		return fmt.Errorf("%s [%s]", d.Diagnosis.Sentence(flagname.Name), d.Diagnosis.Code)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -243,6 +244,36 @@ func TestRecvUsage(t *testing.T) {
 		if r.check(t, exitUsage, tt.want); !usageLine.MatchString(r.stderr) || r.stdout != "" {
 			t.Errorf("recv %s prints %q and the messages\n%s", tt.args, r.stdout, r.stderr)
 		}
+	}
+}
+
+// TestAllWrongFlags: all that is wrong with a command line is said at once, each flag once.
+func TestAllWrongFlags(t *testing.T) {
+	args := []string{"--mode", "best", "-H", "0", "--frames", "100", "--ring-heaps", "-3", "--queues", "x", "--concurrent-heaps", "2000000", "--format", "xml", ":0"}
+	f := newRecvFlags()
+	cmd := newRecvCommand()
+	cmd.ResetFlags()
+	useFlagGroups(cmd, f.groups())
+	if err := cmd.ParseFlags(args); err != nil {
+		t.Fatal(err)
+	}
+	_, err := f.config(cmd.Flags(), cmd.Flags().Args())
+	var got []string
+	var sources int
+	for _, err := range err.(interface{ Unwrap() []error }).Unwrap() {
+		var value *flagValueError
+		switch {
+		case errors.As(err, &value):
+			got = append(got, value.flag)
+		case errors.As(err, new(*sourceError)):
+			sources++
+		default:
+			t.Errorf("an error that names neither a flag nor a source: %v", err)
+		}
+	}
+	slices.Sort(got)
+	if want := []string{"concurrent-heaps", "format", "frames", "heap-size", "mode", "queues", "ring-heaps"}; !slices.Equal(got, want) || sources != 1 {
+		t.Errorf("errors of %q and of %d sources, want %q and 1", got, sources, want)
 	}
 }
 

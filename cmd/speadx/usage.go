@@ -66,9 +66,52 @@ type sourceError struct{ error }
 
 func (e *sourceError) Unwrap() error { return e.error }
 
+// faults are all that is wrong with a command line.
+type faults struct {
+	list []error
+	said map[string]bool // flags that there is an error about
+}
+
+// add adds an error, or those that it joins. There is one error about a flag at most.
+func (f *faults) add(err error) {
+	if err == nil {
+		return
+	}
+	if several, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, err := range several.Unwrap() {
+			f.add(err)
+		}
+		return
+	}
+	var value *flagValueError
+	if errors.As(err, &value) {
+		if f.said[value.flag] {
+			return
+		}
+		if f.said == nil {
+			f.said = map[string]bool{}
+		}
+		f.said[value.flag] = true
+	}
+	f.list = append(f.list, err)
+}
+
+// flag adds an error in the value of a flag.
+func (f *faults) flag(flag, rest string, args ...any) { f.add(wrongFlag(flag, rest, args...)) }
+
+// err joins them; nil if there are none.
+func (f *faults) err() error { return errors.Join(f.list...) }
+
 // located names the place at which the value stands that an error is about, if that is
 // not the command line.
 func located(err error, origins map[string]settings.Origin) error {
+	if several, ok := err.(interface{ Unwrap() []error }); ok {
+		var list []error
+		for _, err := range several.Unwrap() {
+			list = append(list, located(err, origins))
+		}
+		return errors.Join(list...)
+	}
 	var value *flagValueError
 	var source *sourceError
 	key := ""

@@ -73,6 +73,7 @@ func receive(ctx context.Context, port int, heapSize int64, stdout, stderr io.Wr
 		return err
 	}
 	defer r.Close()
+	defer context.AfterFunc(ctx, r.Stop)() // Ctrl-C ends reception, and not the wait for what has been received
 	// The receiving thread needs one of Go's processors as soon as it wakes up.
 	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), r.Info().Threads+2))
 	// And we come right behind it, if we may: where all processors are busy, as with
@@ -83,7 +84,6 @@ func receive(ctx context.Context, port int, heapSize int64, stdout, stderr io.Wr
 	_ = syscall.Setpriority(syscall.PRIO_PROCESS, 0, -10)
 
 	var c consumer
-	// Ctrl-C ends reception, and not the wait for what has been received.
 	for h, err := range r.Heaps(context.Background()) {
 		if err != nil {
 			return err
