@@ -8,9 +8,12 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/speadx/speadx/bpf"
 	"github.com/speadx/speadx/internal/netif"
@@ -23,6 +26,7 @@ type ChangeReason string
 // The reasons.
 const (
 	ChangeBadSource      ChangeReason = "bad_source"       // it cannot be read
+	ChangeBadName        ChangeReason = "bad_name"         // the stream's name is too long, or has characters that are not printed
 	ChangeFixed          ChangeReason = "fixed"            // files and TCP connections cannot come or go
 	ChangeNoStream       ChangeReason = "no_stream"        // there is no such stream
 	ChangeNoSpareStream  ChangeReason = "no_spare_stream"  // a new stream needs memory, which is all in use
@@ -37,6 +41,7 @@ const (
 // changeTexts are predicates to the source, with the remedy.
 var changeTexts = map[ChangeReason]string{
 	ChangeBadSource:      "cannot be read",
+	ChangeBadName:        fmt.Sprintf("is for a stream whose name cannot be used (at most %d bytes that can be printed)", maxStreamName),
 	ChangeFixed:          "is a file or of TCP, or the stream is, and that cannot change (restart with other sources)",
 	ChangeNoStream:       "is of no stream of this receiver",
 	ChangeNoSpareStream:  "would be a new stream, and no spare stream is left (restart with this source, or with more spare streams)",
@@ -46,6 +51,15 @@ var changeTexts = map[ChangeReason]string{
 	ChangeOtherInterface: "comes in where no receiving thread of the stream is (restart with this source)",
 	ChangeEnding:         "comes too late: reception ends",
 	ChangeFailed:         "cannot be changed",
+}
+
+// maxStreamName bounds the name of a stream that Add makes. The name is in each log line,
+// each answer and each series about the stream.
+const maxStreamName = 255
+
+// goodName reports whether a stream can have the name.
+func goodName(name string) bool {
+	return len(name) <= maxStreamName && utf8.ValidString(name) && strings.IndexFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) < 0
 }
 
 // ChangeError is the error of [Receiver.Add] and [Receiver.Remove]. Nothing has changed
@@ -232,6 +246,9 @@ func (r *Receiver) Add(ctx context.Context, stream, text string) error {
 	}
 	i := r.find(name)
 	fresh := i < 0
+	if fresh && !goodName(name) {
+		return failed(ChangeBadName, "", nil)
+	}
 	if fresh {
 		if i = int(r.changes.used.Load()); i == len(r.streams) {
 			return failed(ChangeNoSpareStream, "", nil)
@@ -268,6 +285,7 @@ func (r *Receiver) Add(ctx context.Context, stream, text string) error {
 		}
 	}
 	s.live = append(s.live, list...)
+	s.noteSince()
 	r.peers.publish(r.receivesNow())
 	return nil
 }
@@ -320,6 +338,7 @@ func (r *Receiver) Remove(ctx context.Context, stream, text string) error {
 			k := s.index(gone[i].addr)
 			s.live = slices.Delete(s.live, k, k+1)
 		}
+		s.noteSince()
 		err := r.leave(ctx, s, pointers(gone)...)
 		r.peers.publish(r.receivesNow())
 		if err != nil {
@@ -612,7 +631,7 @@ func (r *Receiver) checkEnded() {
 		case <-s.assembler.Done():
 			any = true
 		default:
-			if len(s.live)+len(s.plan.files)+len(s.plan.tcp) > 0 {
+			if s.receives() {
 				return
 			}
 		}

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/speadx/speadx"
 	"github.com/speadx/speadx/internal/send"
@@ -139,7 +140,7 @@ func TestChangeEndpoints(t *testing.T) {
 			c := collect(t, r)
 			stopA := flow(t, n, groupA)
 			var want []uint64
-			count := uint64(0)
+			count, since := uint64(0), time.Time{}
 			for range 4 {
 				if !member(t, n, groupB.Addr()) {
 					t.Error("the group was not joined")
@@ -149,12 +150,20 @@ func TestChangeEndpoints(t *testing.T) {
 					count++
 					want = append(want, count)
 				}
+				if b := r.Times()[1]; b.Since.IsZero() || b.Since.Before(since) {
+					t.Errorf("received since %v", b.Since)
+				}
 				// What was sent while it is in is worked off before it is out, even if
 				// Remove comes at once.
 				change(t, n, r.Remove, "B", groupB.String())
 				if member(t, n, groupB.Addr()) {
 					t.Error("the group was not left")
 				}
+				b := r.Times()[1]
+				if _, expected := b.Silent(time.Now()); expected || !b.Since.IsZero() {
+					t.Errorf("data is expected, and received since %v", b.Since)
+				}
+				since = time.Now()
 				burst(t, n, groupB, count, 5)
 				count += 5
 				change(t, n, r.Add, "B", groupB.String())
@@ -296,6 +305,10 @@ func TestChangeErrors(t *testing.T) {
 		{"to a stream of TCP", r.Add, "T", groupB.String(), speadx.ChangeFixed},
 		{"new stream", r.Add, "B", groupB.String(), speadx.ChangeNoSpareStream},
 		{"new stream without a name", r.Add, "", groupB.String(), speadx.ChangeNoSpareStream},
+		{"a name of two lines", r.Add, "B\nerror: forged", groupB.String(), speadx.ChangeBadName},
+		{"a name for terminals", r.Add, "B\x1b[2J", groupB.String(), speadx.ChangeBadName},
+		{"a name that is not UTF-8", r.Add, "B\xff", groupB.String(), speadx.ChangeBadName},
+		{"a name that is too long", r.Add, strings.Repeat("B", 256), groupB.String(), speadx.ChangeBadName},
 		{"twice", r.Add, "A", groupA.String(), speadx.ChangeReceived},
 		{"twice, among others", r.Add, "A", "239.1.2.1+4:7148", speadx.ChangeReceived},
 		{"lo", r.Add, "A", "127.0.0.1:7149", speadx.ChangeOtherInterface},

@@ -24,7 +24,23 @@ type StreamTimes struct {
 	// LastData is when the last packet came, and LastLoss when the last one was lost in the
 	// assembly or after it. Both are exact to a second; zero is never.
 	LastData, LastLoss time.Time
-	Ended              bool // by its stop item, its file or its connection
+	// Since is when the stream began to be received. It is zero while the stream has no
+	// endpoint, as after [Receiver.Remove]: no data is expected then.
+	Since time.Time
+	Ended bool // by its stop item, its file or its connection
+}
+
+// Silent is for how long no packet has come at a time, exact to a second. It is false if
+// none is expected: the stream has ended, or has no endpoint.
+func (t *StreamTimes) Silent(now time.Time) (d time.Duration, expected bool) {
+	if t.Ended || t.Since.IsZero() {
+		return 0, false
+	}
+	last := t.LastData
+	if last.Before(t.Since) {
+		last = t.Since
+	}
+	return max(0, now.Sub(last)), true
 }
 
 // seen is when something happened last.
@@ -61,6 +77,9 @@ func (r *Receiver) Times() []StreamTimes {
 	var out []StreamTimes
 	for _, s := range r.streams[:r.changes.used.Load()] {
 		t := StreamTimes{Name: s.name(), Times: s.assembler.Times()}
+		if ns := s.since.Load(); ns != 0 {
+			t.Since = time.Unix(0, ns)
+		}
 		select {
 		case <-s.assembler.Done():
 			t.Ended = true

@@ -29,6 +29,9 @@ func TestMonitor(t *testing.T) {
 		t.Errorf("frames %+v", frames)
 	}
 	for _, s := range r.Times() {
+		if d, expected := s.Silent(time.Now()); !expected || d > time.Since(began) {
+			t.Errorf("silent for %v, expected %v", d, expected)
+		}
 		if !s.LastData.IsZero() || !s.LastLoss.IsZero() || s.Ended || s.Waiting.Count != 0 {
 			t.Errorf("before the first packet: %+v", s.LastData)
 		}

@@ -72,6 +72,9 @@ func openOn(ctx context.Context, cfg Config, machine resolver) (*Receiver, error
 	for _, d := range p.found {
 		r.log.report(d)
 	}
+	for _, s := range r.streams {
+		s.noteSince()
+	}
 	_ = r.opening.stage(StageReady, "") // from now on the context means nothing
 	r.beginQuiet()
 	go r.supervise(threadDone)

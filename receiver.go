@@ -84,6 +84,22 @@ type stream struct {
 	udp       *source.UDP            // nil: none of its packets come from UDP sockets
 	renamed   atomic.Pointer[string] // what a spare stream is called once it is used
 	live      []liveEndpoint         // that are received now; under changes
+	since     atomic.Int64           // when it began to be received, in ns since 1970; 0: it is not
+}
+
+// receives reports whether anything can come for the stream. The caller holds changes.mu, or
+// nothing changes yet.
+func (s *stream) receives() bool { return len(s.live)+len(s.plan.files)+len(s.plan.tcp) > 0 }
+
+// noteSince notes that the stream begins to be received, or that it is not any more. The
+// caller holds changes.mu, or nothing changes yet.
+func (s *stream) noteSince() {
+	switch {
+	case !s.receives():
+		s.since.Store(0)
+	case s.since.Load() == 0:
+		s.since.Store(time.Now().UnixNano())
+	}
 }
 
 // name is what the stream is called.

@@ -184,6 +184,7 @@ func (c *Collector) stream(e *emitter, now *reading, i int, name string) {
 	if i < len(now.times) {
 		t := &now.times[i]
 		e.put(&f.lastData, seconds(t.LastData), name)
+		e.put(&f.since, seconds(t.Since), name)
 		e.put(&f.streamLastLoss, seconds(t.LastLoss), name)
 		e.put(&f.ended, bit(t.Ended), name)
 		e.spans(&f.assembly, &t.Assembly, name)

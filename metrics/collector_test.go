@@ -121,6 +121,19 @@ func value(t testing.TB, all map[string]*dto.MetricFamily, name string, want map
 	return math.NaN()
 }
 
+// A stream whose endpoints were removed is not received: an alert of silence does not count it.
+func TestReceivingSince(t *testing.T) {
+	info, now := made(2, 1)
+	now.times[0].Since = time.Unix(1500, 0)
+	all := gather(t, fixed(info, now, Options{}))
+	for i, want := range []float64{1500, 0} {
+		stream := map[string]string{"stream": now.times[i].Name}
+		if got := value(t, all, "speadx_input_receiving_since_timestamp_seconds", stream); got != want {
+			t.Errorf("stream %d: received since %v, want %v", i, got, want)
+		}
+	}
+}
+
 func TestLint(t *testing.T) {
 	for _, namespace := range []string{"", "xbgpu"} {
 		reg := prometheus.NewPedanticRegistry()

@@ -66,9 +66,9 @@ type families struct {
 
 	receiving, packets, fates, missing, inFlight, unaccounted, skipped, superFrames, lastLoss, diagnosis, build family
 
-	heaps, streamFates, streamInFlight, senders, lastData, streamLastLoss, ended family
-	assembly, waiting, consumer                                                  family
-	slots, highSlots, leastFree, plannedSlots, ring, ringCapacity                family
+	heaps, streamFates, streamInFlight, senders, lastData, since, streamLastLoss, ended family
+	assembly, waiting, consumer                                                         family
+	slots, highSlots, leastFree, plannedSlots, ring, ringCapacity                       family
 
 	queueInfo, frames, socketInfo, joined family
 
@@ -127,6 +127,8 @@ func newFamilies() *families {
 		lastData: family{name: "input_last_data_timestamp_seconds", kind: gauge, labels: perStream,
 			help:   "When the last packet of the stream came, exact to a second; 0 is never.",
 			remedy: "If it stands still, see whether the sender sends, and whether the packets reach this machine."},
+		since: family{name: "input_receiving_since_timestamp_seconds", kind: gauge, labels: perStream,
+			help: "When the stream began to be received; 0 while it has no endpoint, as after they were removed."},
 		streamLastLoss: family{name: "input_last_loss_timestamp_seconds", kind: gauge, labels: perStream,
 			help:   "When the last packet of the stream was lost in the assembler or after it, exact to a second; 0 is never.",
 			remedy: "See input_fate_packets_total for where it was lost."},
@@ -229,7 +231,7 @@ func (f *families) all() []section {
 	return []section{
 		{"The receiver", []*family{&f.receiving, &f.packets, &f.fates, &f.missing, &f.inFlight, &f.unaccounted, &f.skipped, &f.superFrames, &f.lastLoss, &f.diagnosis, &f.build}},
 		{"Each stream", append([]*family{&f.heaps}, append(pointers(f.stream[:]),
-			&f.streamFates, &f.streamInFlight, &f.senders, &f.lastData, &f.streamLastLoss, &f.ended, &f.assembly, &f.waiting, &f.consumer)...)},
+			&f.streamFates, &f.streamInFlight, &f.senders, &f.lastData, &f.since, &f.streamLastLoss, &f.ended, &f.assembly, &f.waiting, &f.consumer)...)},
 		{"The pool and the ring of each stream", []*family{&f.slots, &f.highSlots, &f.leastFree, &f.plannedSlots, &f.ring, &f.ringCapacity}},
 		{"Each device and queue", append(append([]*family{&f.queueInfo, &f.frames, &f.socketInfo, &f.joined}, pointers(f.device[:])...), pointers(f.queue[:])...)},
 		{"Each receiving thread", []*family{&f.busy, &f.idle, &f.blocked, &f.turns, &f.turnAge}},

@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strconv"
+	"strings"
 	"sync"
+	"unicode"
 
 	"github.com/speadx/speadx/internal/flagname"
 	"github.com/speadx/speadx/ledger"
@@ -33,11 +36,19 @@ func (n *notices) Handle(_ context.Context, r slog.Record) error {
 			text = fmt.Sprintf("%s [%s]", d.Sentence(flagname.Name), d.Code)
 			return true
 		}
-		text += fmt.Sprintf(" (%s %v)", a.Key, a.Value)
+		text += fmt.Sprintf(" (%s %s)", a.Key, inLine(a.Value.String()))
 		return true
 	})
 	_, err := fmt.Fprintf(n.w, "%s: %s\n", map[slog.Level]string{slog.LevelInfo: "note", slog.LevelWarn: "warning", slog.LevelError: "error"}[r.Level], text)
 	return err
+}
+
+// inLine quotes what would change the line, or the terminal.
+func inLine(s string) string {
+	if strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) < 0 {
+		return s
+	}
+	return strconv.Quote(s)
 }
 
 // WithAttrs implements [slog.Handler]; the receiver does not use it.

@@ -248,7 +248,7 @@ func (c *reception) report() *report.Report {
 	}
 	return &report.Report{
 		Stats: c.r.Stats(), Delivered: delivered, Diagnoses: c.r.Diagnoses(), Threads: c.r.Threads(), Groups: c.r.Groups(),
-		Devices: c.r.Info().Devices, Time: time.Now(), Setting: flagname.Name,
+		Times: c.r.Times(), Devices: c.r.Info().Devices, Time: time.Now(), Setting: flagname.Name,
 	}
 }
 

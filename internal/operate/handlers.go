@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -148,7 +149,17 @@ func (s *Server) livez(w http.ResponseWriter, _ *http.Request) {
 
 // readyz reports whether everything is bound and joined and, if asked, whether data comes.
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
-	health(w, s.missing(r.URL.Query().Get("data") == "1"))
+	query := r.URL.Query()
+	data := false
+	if query.Has("data") {
+		var err error
+		if data, err = strconv.ParseBool(query.Get("data")); err != nil {
+			// A probe that is spelled wrongly must not pass.
+			http.Error(w, fmt.Sprintf("data=%.20q is neither 1 nor 0", query.Get("data")), http.StatusBadRequest)
+			return
+		}
+	}
+	health(w, s.missing(data))
 }
 
 // missing is what reception lacks.
@@ -171,8 +182,9 @@ func (s *Server) missing(data bool) (wrong []string) {
 		return wrong
 	}
 	for _, t := range run.r.Times() {
-		switch age := time.Since(t.LastData); {
-		case t.Ended:
+		age, expected := t.Silent(time.Now())
+		switch {
+		case !expected:
 		case t.LastData.IsZero():
 			wrong = append(wrong, fmt.Sprintf("stream %s has had no packet yet", t.Name))
 		case age > s.recent:

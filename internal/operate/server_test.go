@@ -89,7 +89,9 @@ func newScene(t testing.TB, c Config) *scene {
 
 func (s *scene) attach() {
 	s.t.Helper()
-	err := s.Attach(s.r, func() *report.Report { return &report.Report{Stats: s.r.Stats(), Threads: s.r.Threads()} })
+	err := s.Attach(s.r, func() *report.Report {
+		return &report.Report{Stats: s.r.Stats(), Threads: s.r.Threads(), Times: s.r.Times(), Time: time.Now()}
+	})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -187,6 +189,11 @@ func TestLife(t *testing.T) {
 	}
 	s.want("/readyz?data=1", 503, "stream lo has had no packet yet")
 	s.want("/-/ready?data=1", 503, "stream lo has had no packet yet")
+	s.want("/readyz?data=true", 503, "stream lo has had no packet yet")
+	s.want("/readyz?data=0", 200, "ok")
+	for _, wrong := range []string{"", "yes", "2"} { // none of them passes for ready
+		s.want("/readyz?data="+wrong, 400, "is neither 1 nor 0")
+	}
 	s.want("/metrics", 200, "\nspeadx_receiving 1\n")
 	s.want("/metrics", 200, "\nprocess_open_fds ")
 	s.send(1, 5)
@@ -197,10 +204,15 @@ func TestLife(t *testing.T) {
 	var status struct {
 		Type      string
 		Delivered uint64 `json:"delivered_heaps"`
-		Streams   []struct{ Stream string }
+		Streams   []struct {
+			Stream string
+			Silent *float64 `json:"silent_seconds"`
+		}
 	}
 	if err := json.Unmarshal([]byte(body), &status); err != nil || status.Type != "summary" || status.Delivered != 5 || status.Streams[0].Stream != "lo" {
 		t.Errorf("%v: %+v in %s", err, status, body)
+	} else if d := status.Streams[0].Silent; d == nil || *d < 0 || *d > patience.Seconds() {
+		t.Errorf("silent for %v s", d)
 	}
 	if err := s.r.Close(); err != nil {
 		t.Fatal(err)

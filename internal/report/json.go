@@ -34,7 +34,7 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 	o.put("verdict", verdict)
 	streams := []json.RawMessage{}
 	for i := range s.Streams {
-		streams = append(streams, o.part(streamObject(&s.Streams[i])))
+		streams = append(streams, o.part(r.streamObject(i)))
 	}
 	o.put("streams", streams)
 	devices := []json.RawMessage{}
@@ -64,12 +64,18 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 	return o.end()
 }
 
-func streamObject(st *speadx.StreamStats) ([]byte, error) {
+func (r *Report) streamObject(i int) ([]byte, error) {
+	st := &r.Stats.Streams[i]
 	var o, pool object
 	o.put("stream", st.Name)
 	o.stream(&st.Counts, &st.Fates, st.InFlight)
 	o.put("oversize_bytes", st.Oversize)
 	o.put("senders", st.Senders)
+	if i < len(r.Times) {
+		if d, expected := r.Times[i].Silent(r.Time); expected {
+			o.put("silent_seconds", micro(d.Seconds()))
+		}
+	}
 	o.put("window", st.Window)
 	o.put("late_by_heaps", st.LateBy)
 	if st.Counts[ledger.SourceConflicts] > 0 {

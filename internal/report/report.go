@@ -15,6 +15,8 @@ type Report struct {
 	Diagnoses []ledger.Diagnosis
 	Threads   []speadx.ThreadStats
 	Groups    []speadx.GroupState
+	// Times are those of the streams of Stats, in the same order; there may be more.
+	Times []speadx.StreamTimes
 	// Devices are what the devices of Stats were opened with, in the same order.
 	Devices []speadx.DeviceInfo
 	// Time is when the counters were read.

@@ -105,7 +105,10 @@ func (l *Layers) environment(r *Resolved, taken map[string]Kind) error {
 		origin := Origin{Kind: Environment, Variable: variable}
 		if name == SourcesKey {
 			if len(r.Sources) == 0 {
-				r.Sources, r.Origins[SourcesKey] = strings.Split(variables[variable], ","), origin
+				for source := range strings.SplitSeq(variables[variable], ",") {
+					r.Sources = append(r.Sources, strings.TrimSpace(source))
+				}
+				r.Origins[SourcesKey] = origin
 			}
 			continue
 		}

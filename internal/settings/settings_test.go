@@ -102,6 +102,7 @@ func TestSources(t *testing.T) {
 	}{
 		{nil, nil, []string{"7148"}, InFile},
 		{nil, []string{"SPEADX_SOURCES=7149,7150"}, []string{"7149", "7150"}, Environment},
+		{nil, []string{"SPEADX_SOURCES= 7149, 7150\n"}, []string{"7149", "7150"}, Environment},
 		{[]string{"7151"}, []string{"SPEADX_SOURCES=7149"}, []string{"7151"}, Flag},
 	} {
 		l := layers(flags(), file, tt.environ...)
