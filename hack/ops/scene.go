@@ -19,6 +19,7 @@ type Scene struct {
 	Streams int
 	Queues  int
 	Silent  bool   // no packets come any more
+	Quiet   int    // so many of the last streams have had none for a minute
 	Lossy   bool   // some streams and queues lose packets
 	Name    string // of the first stream; default: an address
 }
@@ -58,6 +59,11 @@ func (s Scene) At(began time.Time, elapsed time.Duration) *report.Report {
 		c[ledger.HeapsComplete], c[ledger.HeapsDelivered] = heaps, heaps
 		stream.Fates[ledger.Delivered] = packets
 		stream.Senders = 1 + i%4
+		times := speadx.StreamTimes{Name: stream.Name, Since: began.Add(-time.Hour), LastData: r.Time}
+		if i >= s.Streams-s.Quiet {
+			times.LastData = r.Time.Add(-time.Minute)
+		}
+		r.Times = append(r.Times, times)
 		if s.Lossy && i%9 == 4 {
 			lost := heaps / 50
 			c[ledger.HeapsComplete], c[ledger.HeapsIncomplete], c[ledger.HeapsEvicted] = heaps-lost, lost, lost

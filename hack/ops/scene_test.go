@@ -106,6 +106,32 @@ func TestNotJoined(t *testing.T) {
 	}
 }
 
+// Streams without packets are no good state, however well the others are. They are named,
+// and come first.
+func TestSilentStreams(t *testing.T) {
+	server := httptest.NewServer(Scene{Queues: 2, Streams: 64, Quiet: 5}.handler())
+	defer server.Close()
+	b := newBrowser(t, server.URL)
+	b.view(1280, 900, "light")
+	b.open(server.URL)
+	b.wait(`document.querySelector("#verdict").classList.contains("warn")`)
+	if text := b.text("#verdict-word"); text != "No packets on 5 of 64 streams" {
+		t.Errorf("the state is %q", text)
+	}
+	if text, want := b.text("#verdict-detail"), "Silent: 239.10.3.12:7148 (60 s), "; !strings.HasPrefix(text, want) || !strings.Contains(text, " and 2 more. ") {
+		t.Errorf("the page says: %s", text)
+	}
+	rows := b.cells("streams")
+	for i := range 5 {
+		if want := fmt.Sprintf("239.10.3.%d:7148", 12+i); rows[i][0] != want {
+			t.Errorf("row %d is of %s, want %s", i, rows[i][0], want)
+		}
+	}
+	if eval[bool](b, `document.querySelector("#no-diagnoses").textContent.includes("nothing else is wrong")`) {
+		t.Error("the page says that nothing is wrong")
+	}
+}
+
 // A file may be called anything: its name is text in the page.
 func TestHostileName(t *testing.T) {
 	const name = `<script>document.title='owned'</script><img src=x onerror="document.title='owned'">.pcap`

@@ -197,6 +197,8 @@ func (v *View) verdict() line {
 		return line{{bad, "✕ Losing packets: " + percent(lostNow, v.rose(packets)) + " "}, {plain, "in the last seconds." + v.where()}}
 	case heapsNow > 0:
 		return line{{bad, "✕ Heaps are not whole: " + grouped(heapsNow) + " "}, {plain, "in the last seconds. No packet was lost here: they were lost before this machine, or not sent."}}
+	case len(s.silent()) > 0:
+		return line{{notice, fmt.Sprintf("◌ No packets on %d of %s. ", len(s.silent()), plural(uint64(len(s.Streams)), "stream"))}, {plain, silentText(s)}}
 	case s.LostPackets+badHeaps(s) > 0:
 		return line{{notice, "! No loss now, but earlier. "}, {plain, totals(s)}}
 	}
@@ -215,6 +217,21 @@ func (v *View) where() string {
 		return ""
 	}
 	return " Lost at: " + strings.Join(parts, ", ") + "."
+}
+
+// silentText names the first silent streams.
+func silentText(s *Snapshot) string {
+	const named = 3
+	var names []string
+	list := s.silent()
+	for _, st := range list[:min(named, len(list))] {
+		names = append(names, clean(st.Name)+" ("+span(*st.Silent)+")")
+	}
+	text := "Silent: " + strings.Join(names, ", ")
+	if more := len(list) - len(names); more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text + ". " + totals(s)
 }
 
 func totals(s *Snapshot) string {
@@ -409,10 +426,14 @@ func (v *View) streams() []line {
 			now = minus(s.trouble(), past.trouble())
 		}
 		rank, st := rankOf(now, s.trouble())
+		rates := plain
+		if s.isSilent() {
+			rank, rates = max(rank, 1), notice
+		}
 		p := &s.Pool
 		rows = append(rows, ranked{rank, line{
 			{bold, named(s.Name)},
-			{plain, fmt.Sprintf(" %7s %8s ", digits(v.rate(s.PayloadBytes, before.PayloadBytes)*8/1e9), short(v.rate(s.Heaps, before.Heaps)))},
+			{rates, fmt.Sprintf(" %7s %8s ", digits(v.rate(s.PayloadBytes, before.PayloadBytes)*8/1e9), short(v.rate(s.Heaps, before.Heaps)))},
 			{st, fmt.Sprintf("%9s %12s", grouped(s.IncompleteHeaps+s.MissingHeaps), grouped(lost(s.Fates)))},
 			{plain, fmt.Sprintf(" %9s %9s %9s %8d", slots(p.NowRing, p.HighRing, p.Ring), slots(p.NowLive, p.HighLive, p.Live), slots(p.NowHeld, p.HighHeld, p.Held), s.Senders)},
 		}})

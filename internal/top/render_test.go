@@ -65,6 +65,16 @@ func TestVerdict(t *testing.T) {
 		{"◌", notice, func() *View { v := view(t, 2, false); v.Silent = 3; return v }},
 		{"◌", notice, func() *View { v := view(t, 1, false); v.Now = &Snapshot{}; return v }},
 		{"✕", bad, func() *View { v := view(t, 1, false); v.Err, v.Age = errors.New("gone"), 9; return v }},
+		{"◌", notice, func() *View { // the other stream is well
+			v := view(t, 2, false)
+			*v.Now.Streams[1].Silent = 5
+			return v
+		}},
+		{"✓", good, func() *View { // it has ended
+			v := view(t, 2, false)
+			v.Now.Streams[1].Silent = nil
+			return v
+		}},
 		{"✕", bad, func() *View { // incomplete heaps without a lost packet
 			v := view(t, 1, false)
 			v.Now.IncompleteHeaps = 2
@@ -91,6 +101,27 @@ func TestNotJoined(t *testing.T) {
 		v.Now.Packets = packets
 		if text := v.verdict()[1].text; !strings.HasSuffix(text, " Not joined: 239.1.2.3 on eth1.") {
 			t.Errorf("with %d packets: %q", packets, text)
+		}
+	}
+}
+
+// Silent streams are named, and come before those that are well.
+func TestSilentStreams(t *testing.T) {
+	v := view(t, 64, false)
+	for _, i := range []int{7, 20, 21, 40} {
+		*v.Now.Streams[i].Silent = 90
+	}
+	l := v.verdict()
+	if want := "◌ No packets on 4 of 64 streams. "; l[0].text != want {
+		t.Errorf("got %q, want %q", l[0].text, want)
+	}
+	if want := "Silent: 239.1.0.8:7148 (90 s), 239.1.0.21:7148 (90 s), 239.1.0.22:7148 (90 s) and 1 more. "; !strings.HasPrefix(l[1].text, want) {
+		t.Errorf("got %q, want %q", l[1].text, want)
+	}
+	rows := v.streams()
+	for i, want := range []string{"239.1.0.8:", "239.1.0.21:", "239.1.0.22:", "239.1.0.41:", "239.1.0.1:"} {
+		if got := rows[1+i][0].text; !strings.HasPrefix(got, want) {
+			t.Errorf("row %d is of %s, want %s", i, got, want)
 		}
 	}
 }

@@ -42,6 +42,7 @@ func scene(t testing.TB, streams int, seconds float64, lossy bool) []byte {
 		st.Payload += s.Counts[ledger.PayloadPlaced]
 		st.Fates.Add(&s.Fates)
 		st.Streams = append(st.Streams, s)
+		r.Times = append(r.Times, speadx.StreamTimes{Name: s.Name, Since: began, LastData: r.Time})
 	}
 	if lossy {
 		st.Missing = ledger.Causes{ledger.Network: uint64(2e6 * seconds), ledger.Assembly: uint64(9e4 * seconds)}

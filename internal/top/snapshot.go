@@ -59,8 +59,25 @@ type Stream struct {
 	IncompleteHeaps uint64            `json:"incomplete_heaps"`
 	MissingHeaps    uint64            `json:"missing_heaps"`
 	Senders         int               `json:"senders"`
+	Silent          *float64          `json:"silent_seconds"` // nil: no packet is expected
 	Fates           map[string]uint64 `json:"fates"`
 	Pool            Pool              `json:"pool"`
+}
+
+// isSilent reports whether no packet has come for longer than gaps between heaps last.
+func (s *Stream) isSilent() bool {
+	const least = 5 // seconds
+	return s.Silent != nil && *s.Silent >= least
+}
+
+// silent are the silent streams.
+func (s *Snapshot) silent() (list []*Stream) {
+	for i := range s.Streams {
+		if s.Streams[i].isSilent() {
+			list = append(list, &s.Streams[i])
+		}
+	}
+	return list
 }
 
 // Pool is a stream's part of the pool.

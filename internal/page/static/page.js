@@ -9,6 +9,7 @@ const POLL_MOST = 8 * SECOND;    // while the receiver does not answer
 const TIMEOUT = 5 * SECOND;      // for one answer
 const MINUTE = 60;               // seconds of history
 const RECENT = 10;               // seconds that a loss counts as happening now
+const SILENT = 5;                // seconds without a packet that are no pause between heaps
 const ROWS = 12;                 // of a table, until the reader wants all
 
 const $ = (id) => document.getElementById(id);
@@ -293,6 +294,14 @@ function verdict() {
       detail: "This machine lost no packet meanwhile. Packets were lost in the network, or were not sent.",
     };
   }
+  const quiet = s.streams.filter(isSilent);
+  if (quiet.length > 0) {
+    const names = quiet.slice(0, 3).map((st) => st.stream + " (" + span(st.silent_seconds) + ")");
+    return {
+      kind: "warn", sign: "◌", word: "No packets on " + quiet.length + " of " + plural(s.streams.length, "stream"),
+      detail: "Silent: " + names.join(", ") + (quiet.length > 3 ? " and " + (quiet.length - 3) + " more" : "") + ". " + total,
+    };
+  }
   if (s.lost_packets + s.incomplete_heaps + (s.missing_heaps || 0) > 0) {
     const calm = history[0].lost === s.lost_packets && history[0].incomplete === s.incomplete_heaps;
     const known = span(Math.max(RECENT, s.time - history[0].time));
@@ -304,6 +313,10 @@ function verdict() {
     detail: "Every packet that came was delivered, or is on its way." + (warnings > 0 ? " There is a warning: see the diagnoses." : ""),
   };
 }
+
+// isSilent reports whether a stream has been without packets for longer than gaps between
+// heaps last. Those that have ended or have no endpoint have no such time.
+const isSilent = (st) => st.silent_seconds >= SILENT;
 
 // notJoined names the groups that are not joined: no packets come of them.
 function notJoined(s) {
@@ -382,7 +395,8 @@ function drawDiagnoses() {
     set(li.seen, seen(d));
   });
   $("no-diagnoses").hidden = list.length > 0;
-  set($("no-diagnoses"), last().lost === 0 && last().incomplete === 0 ? "No loss, and nothing else is wrong." : "The receiver names no cause.");
+  set($("no-diagnoses"), last().lost === 0 && last().incomplete === 0 && !last().status.streams.some(isSilent) ?
+    "No loss, and nothing else is wrong." : "The receiver names no cause.");
 }
 
 function seen(d) {
@@ -674,7 +688,7 @@ function streamRows() {
   return last().status.streams.map((st) => {
     const find = (s) => partIn(s, "streams", "stream", st.stream);
     return {
-      key: st.stream, st, rank: partRose(find, streamTrouble) > 0 ? 2 : streamTrouble(st) > 0 ? 1 : 0,
+      key: st.stream, st, rank: partRose(find, streamTrouble) > 0 ? 2 : streamTrouble(st) > 0 || isSilent(st) ? 1 : 0,
       gbps: partRate(find, (p) => p.payload_bytes) * 8e-9, heaps: partRate(find, (p) => p.heaps),
     };
   });
