@@ -258,6 +258,16 @@ func TestConfigurations(t *testing.T) {
 		}
 		files["Kubernetes: "+name] = path
 	}
+	// Lines that are off can be switched on as they are.
+	example, on := string(read(t, "../speadx.yaml")), filepath.Join(t.TempDir(), "on.yaml")
+	all := strings.ReplaceAll(example, "\n#metrics:", "\nmetrics:")
+	if all == example {
+		t.Error("the example does not say how metrics are served")
+	}
+	if err := os.WriteFile(on, []byte(all), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	files["the example with all on"] = on
 	for what, path := range files {
 		out, msg := output(t, exec.Command(theProgram(t), "config", "print", "--config", path))
 		if !strings.Contains(out, "239.1.2.3:7148") || msg != "" {
