@@ -18,6 +18,7 @@ import (
 	"github.com/speadx/speadx/bpf"
 	"github.com/speadx/speadx/internal/netif"
 	"github.com/speadx/speadx/internal/source"
+	"github.com/speadx/speadx/ledger"
 )
 
 // ChangeReason says why the endpoints of a receiver cannot change as was asked for.
@@ -63,7 +64,8 @@ func goodName(name string) bool {
 }
 
 // ChangeError is the error of [Receiver.Add] and [Receiver.Remove]. Nothing has changed
-// then.
+// then. With [ChangeFailed] there is one exception: packets may have come for a new stream
+// before it failed. It then remains, without endpoints, and its packets are counted.
 type ChangeError struct {
 	Stream string // as given, "" if it was not
 	Source string
@@ -102,7 +104,7 @@ type changes struct {
 	used  atomic.Int32  // how many of the receiver's streams are: spare ones come last
 	ended chan struct{} // closed when all streams have ended
 	once  sync.Once     // of ended
-	links sync.Mutex    // of the receiver's links
+	links sync.Mutex    // of the receiver's links and vitals
 }
 
 // end is called when the receiver shuts down. It waits for a change that is under way.
@@ -117,7 +119,7 @@ type liveEndpoint struct {
 	addr    netip.AddrPort
 	links   []liveLink     // AF_XDP: the interfaces that were named or found
 	sockets []planEndpoint // UDP sockets
-	watched map[int]string // interfaces that the latter depend on, if they were added
+	watched map[int]string // interfaces that the latter depend on
 }
 
 // liveLink is an endpoint on an interface, and the devices below that.
@@ -145,6 +147,7 @@ func (r *Receiver) beginChanges() error {
 		for _, ep := range s.plan.udp {
 			e := s.endpoint(ep.addr)
 			e.sockets = append(e.sockets, ep)
+			e.watched = s.plan.watched[ep.addr]
 		}
 	}
 	r.changes.used.Store(int32(used))
@@ -273,7 +276,6 @@ func (r *Receiver) Add(ctx context.Context, stream, text string) error {
 		list = append(list, e)
 	}
 	if fresh {
-		// From here on the stream has its name, also if what follows fails.
 		s.assembler.Rename(name)
 		s.renamed.Store(&name)
 		r.changes.used.Store(int32(i + 1))
@@ -281,6 +283,9 @@ func (r *Receiver) Add(ctx context.Context, stream, text string) error {
 	for k := range list {
 		if err := r.begin(i, &list[k]); err != nil {
 			_ = r.leave(ctx, s, pointers(list[:k+1])...)
+			if fresh {
+				r.spareAgain(i)
+			}
 			return failed(ChangeFailed, "", err)
 		}
 	}
@@ -288,6 +293,18 @@ func (r *Receiver) Add(ctx context.Context, stream, text string) error {
 	s.noteSince()
 	r.peers.publish(r.receivesNow())
 	return nil
+}
+
+// spareAgain makes stream i, the newest, a spare one again. It stays in use if packets have come
+// for it meanwhile: they are counted under its name. The caller holds changes.mu.
+func (r *Receiver) spareAgain(i int) {
+	s := r.streams[i]
+	if st := s.assembler.Stats(); st.Counts[ledger.PacketsFed] > 0 {
+		return
+	}
+	r.changes.used.Store(int32(i))
+	s.renamed.Store(nil)
+	s.assembler.Rename(s.plan.name)
 }
 
 // Remove receives a source no more. It may have been given to Open or to Add, or be some of
@@ -652,7 +669,13 @@ func (r *Receiver) watchLink(index int, name string) error {
 	if err != nil {
 		return err
 	}
+	v, err := newVital(index, name, "", nil)
+	if err != nil {
+		l.Close()
+		return err
+	}
 	r.links = append(r.links, l)
+	r.vitals.list = append(r.vitals.list, v)
 	return nil
 }
 
@@ -660,9 +683,6 @@ func (r *Receiver) watchLink(index int, name string) error {
 func (r *Receiver) forgetLinks(gone []*liveEndpoint) {
 	needed := map[int]bool{}
 	for _, s := range r.streams {
-		for index := range s.plan.links {
-			needed[index] = true
-		}
 		for i := range s.live {
 			for index := range s.live[i].watched {
 				needed[index] = true
@@ -678,6 +698,7 @@ func (r *Receiver) forgetLinks(gone []*liveEndpoint) {
 					return false
 				}
 				l.Close()
+				r.vitals.forget(index)
 				return true
 			})
 		}

@@ -372,6 +372,44 @@ func TestChangePortTaken(t *testing.T) {
 	}
 }
 
+// TestFailedAddGivesTheSpareBack: a new stream that cannot be received leaves nothing. Its
+// spare stream is there for the next.
+func TestFailedAddGivesTheSpareBack(t *testing.T) {
+	n := newWire(t, testnet.Options{})
+	cfg := one(n)
+	cfg.Mode, cfg.SpareStreams, cfg.HeapSize = speadx.ModeUDP, 1, 64<<10
+	cfg.Streams[0].Name = "A"
+	r := open(t, n, cfg)
+	c := collect(t, r)
+	before := fmt.Sprint(r.Endpoints())
+	other := open(t, n, speadx.Config{Streams: []speadx.Stream{{Source: "127.0.0.2:7149"}}, Mode: speadx.ModeUDP, HeapSize: 1000})
+	for _, name := range []string{"B", "", "B"} {
+		err := tryChange(t, n, r.Add, name, "127.0.0.1+1:7149")
+		var e *speadx.ChangeError
+		if !errors.As(err, &e) || e.Reason != speadx.ChangeFailed {
+			t.Errorf("got %v", err)
+		}
+		if now := fmt.Sprint(r.Endpoints()); now != before || r.SpareStreams() != 1 {
+			t.Errorf("endpoints %s, were %s; %d spare streams", now, before, r.SpareStreams())
+		}
+		if s := r.Stats(); len(s.Streams) != 1 {
+			t.Errorf("%d streams", len(s.Streams))
+		}
+	}
+	if err := other.Close(); err != nil {
+		t.Fatal(err)
+	}
+	change(t, n, r.Add, "C", groupB.String())
+	burst(t, n, groupB, 0, 3)
+	awaitStats(t, r, "heaps", func(s *speadx.Stats) bool { return heapsOf(s, "C") == 3 })
+	r.Stop()
+	<-c.done
+	settle(t, r)
+	if got := c.counts(t, "C"); !slices.Equal(got, []uint64{1, 2, 3}) {
+		t.Errorf("heaps %d", got)
+	}
+}
+
 // TestRemoveWhileStalled: the consumer takes nothing, and the thread waits for it. Remove
 // comes back within its time, and Close too.
 func TestRemoveWhileStalled(t *testing.T) {

@@ -100,7 +100,7 @@ type ListenerInfo struct {
 	Notes  []string
 }
 
-// Info does not change after Open: [Receiver.Endpoints] says what is received now.
+// Info does not change after Open: [Receiver.Endpoints] and [Receiver.Sockets] say what is received now.
 func (r *Receiver) Info() Info {
 	m := r.pool.Mapping()
 	in := Info{
@@ -128,15 +128,13 @@ func (r *Receiver) Info() Info {
 			tcp++
 			in.Listeners = append(in.Listeners, ListenerInfo{Stream: s.plan.name, Addr: l.Addr, Buffer: l.Buffer, Notes: l.Notes})
 		}
-		if len(s.plan.udp) == 0 {
-			continue
+		if len(s.plan.udp) > 0 {
+			si := s.socketInfo(s.plan.name)
+			for _, ep := range s.plan.udp {
+				si.Endpoints = append(si.Endpoints, ep.addr)
+			}
+			in.Sockets = append(in.Sockets, si)
 		}
-		u := s.udp.Info()
-		si := SocketInfo{Stream: s.plan.name, Buffer: u.Buffer, GRO: u.GRO, Notes: u.Notes}
-		for _, ep := range s.plan.udp {
-			si.Endpoints = append(si.Endpoints, ep.addr)
-		}
-		in.Sockets = append(in.Sockets, si)
 	}
 	for _, d := range r.devices {
 		f := d.plan.facts
@@ -150,6 +148,12 @@ func (r *Receiver) Info() Info {
 		in.Devices = append(in.Devices, di)
 	}
 	return in
+}
+
+// socketInfo describes the UDP sockets of a stream, without their endpoints.
+func (s *stream) socketInfo(name string) SocketInfo {
+	u := s.udp.Info()
+	return SocketInfo{Stream: name, Buffer: u.Buffer, GRO: u.GRO, Notes: u.Notes}
 }
 
 // sharesThreads says whether a thread that feeds the stream feeds others too.

@@ -131,30 +131,63 @@ type GroupState struct {
 // Groups are the multicast groups that are received now. Each is joined before its packets
 // are received, and left when reception ends.
 func (r *Receiver) Groups() []GroupState {
-	r.groupsSeen.mu.Lock()
-	defer r.groupsSeen.mu.Unlock()
-	// A change of the endpoints may take a second. Who asks meanwhile gets what was before it.
-	if r.changes.mu.TryLock() {
-		r.groupsSeen.list = r.listGroups()
-		r.changes.mu.Unlock()
-	}
+	r.received.mu.Lock()
+	defer r.received.mu.Unlock()
+	r.look()
 	joined := !r.over.Load()
 	select {
 	case <-r.stopping:
 		joined = false
 	default:
 	}
-	out := slices.Clone(r.groupsSeen.list)
+	out := slices.Clone(r.received.groups)
 	for i := range out {
 		out[i].Joined = joined
 	}
 	return out
 }
 
-// groupsSeen are the groups of the last look.
-type groupsSeen struct {
-	mu   sync.Mutex
-	list []GroupState
+// Sockets are the UDP sockets that are received on now, by stream. Spare streams have none
+// until they are used.
+func (r *Receiver) Sockets() []SocketInfo {
+	r.received.mu.Lock()
+	defer r.received.mu.Unlock()
+	r.look()
+	return slices.Clone(r.received.sockets)
+}
+
+// received is what was received at the last look.
+type received struct {
+	mu      sync.Mutex
+	groups  []GroupState
+	sockets []SocketInfo
+}
+
+// look lists what is received. A change of the endpoints may take a second. Who asks meanwhile
+// gets what was before it. The caller holds received.mu.
+func (r *Receiver) look() {
+	if r.changes.mu.TryLock() {
+		r.received.groups, r.received.sockets = r.listGroups(), r.listSockets()
+		r.changes.mu.Unlock()
+	}
+}
+
+// listSockets lists the streams with UDP sockets. The caller holds changes.mu.
+func (r *Receiver) listSockets() (out []SocketInfo) {
+	for _, s := range r.streams[:r.changes.used.Load()] {
+		var addrs []netip.AddrPort
+		for i := range s.live {
+			for _, ep := range s.live[i].sockets {
+				addrs = append(addrs, ep.addr)
+			}
+		}
+		if len(addrs) > 0 {
+			si := s.socketInfo(s.name())
+			si.Endpoints = addrs
+			out = append(out, si)
+		}
+	}
+	return out
 }
 
 // listGroups lists each group once for each interface. The caller holds changes.mu.

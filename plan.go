@@ -43,11 +43,12 @@ type planStream struct {
 	name    string
 	spare   bool // it has no sources yet
 	files   []planFile
-	tcp     []netip.AddrPort // listened on, for a connection each
-	udp     []planEndpoint   // received on UDP sockets
-	links   map[int]string   // interfaces that the latter come in on, by index
-	devices []*planDevice    // that carry the others
-	xdp     []planLink       // the others, on the interfaces that were named
+	tcp     []netip.AddrPort                  // listened on, for a connection each
+	udp     []planEndpoint                    // received on UDP sockets
+	links   map[int]string                    // interfaces that the latter come in on, by index
+	watched map[netip.AddrPort]map[int]string // those of each address
+	devices []*planDevice                     // that carry the others
+	xdp     []planLink                        // the others, on the interfaces that were named
 }
 
 // planFile is a capture, and what of it is wanted.
@@ -290,9 +291,13 @@ func inPacket(a netip.AddrPort) netip.AddrPort {
 // address that is no group on every interface.
 func (s *planStream) addUDP(link planLink) {
 	if s.links == nil {
-		s.links = map[int]string{}
+		s.links, s.watched = map[int]string{}, map[netip.AddrPort]map[int]string{}
 	}
 	s.links[link.ifindex] = link.name
+	if s.watched[link.addr] == nil {
+		s.watched[link.addr] = map[int]string{}
+	}
+	s.watched[link.addr][link.ifindex] = link.name
 	ep := link.planEndpoint
 	if a := ep.addr.Addr(); !a.IsMulticast() && !a.IsLinkLocalUnicast() {
 		ep.ifindex = 0

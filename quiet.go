@@ -229,11 +229,12 @@ func (r *Receiver) listenQuiet(now time.Time, end bool) {
 func (r *Receiver) quietCounts(s *Stats) *quietCounts {
 	c := &quietCounts{fates: s.Fates, softnet: r.vitals.softnet}
 	c.protocols, _ = r.quiet.protocols.Read()
+	r.changes.links.Lock()
+	c.devices = r.vitals.gone
 	for _, v := range r.vitals.list {
-		if now, err := v.Read(); err == nil {
-			c.devices += now.Packets
-		}
+		c.devices += v.packets()
 	}
+	r.changes.links.Unlock()
 	for i := range s.Devices {
 		c.noSocket += s.Devices[i].Counts[ledger.DeviceNoSocket]
 		c.passed += s.Devices[i].Counts[ledger.DevicePassed]
@@ -257,12 +258,14 @@ func (c *quietCounts) sub(last *quietCounts) quietCounts {
 func (r *Receiver) places() ledger.Places {
 	names := map[int]string{}
 	up := map[string]bool{}
+	r.changes.links.Lock()
 	for _, v := range r.vitals.list {
 		names[v.index] = v.Name()
 		if now, err := v.Read(); err == nil {
 			up[v.Name()] = now.Up && now.Carrier
 		}
 	}
+	r.changes.links.Unlock()
 	var list ledger.Places
 	add := func(p ledger.Place, addr string, group bool) {
 		i := slices.IndexFunc(list, func(o ledger.Place) bool { return o.Device == p.Device && o.Mode == p.Mode })

@@ -50,8 +50,8 @@ type Receiver struct {
 	settled   atomic.Bool   // no packet comes any more, and all counters are read
 	peers     *peers        // the other receivers on this machine
 
-	accept     filter.Filter // of datagrams in capture files; nil: all
-	groupsSeen groupsSeen    // by Groups
+	accept   filter.Filter // of datagrams in capture files; nil: all
+	received received      // by Groups and Sockets
 
 	turn     atomic.Uint32 // of the stream that Next looks at first
 	leftover atomic.Uint64 // packets that shutting down did not wait for

@@ -28,6 +28,7 @@ var (
 // vitals watch the interfaces of a receiver.
 type vitals struct {
 	list    []*vital
+	gone    uint64 // packets that came on interfaces that are watched no more
 	softnet uint64 // drops at the last look
 	known   bool   // softnet is
 }
@@ -37,37 +38,66 @@ type vital struct {
 	*netif.Monitor
 	index  int
 	device *device // nil: UDP sockets receive on it
+	first  uint64  // packets that had come on it when the watch began
 	last   netif.Vitals
 	seen   bool // last is of this interface
 	down   bool // it has been reported
 	queues int  // on which it was reported to receive, more than are served
 }
 
-// openVitals begins to watch, in the network namespace of the calling thread.
+// newVital begins to watch an interface, in the network namespace of the calling thread.
+func newVital(index int, name, driver string, d *device) (*vital, error) {
+	m, err := netif.NewMonitor(index, name, driver)
+	if err != nil {
+		return nil, err
+	}
+	v := &vital{Monitor: m, index: index, device: d}
+	if now, err := m.Read(); err == nil {
+		v.first = now.Packets
+	}
+	return v, nil
+}
+
+// packets is how many have come since the watch began.
+func (v *vital) packets() uint64 {
+	now, err := v.Read()
+	if err != nil {
+		return 0
+	}
+	return more(now.Packets, v.first)
+}
+
+// forget ends the watch of an interface of sockets.
+func (w *vitals) forget(index int) {
+	w.list = slices.DeleteFunc(w.list, func(v *vital) bool {
+		if v.device != nil || v.index != index {
+			return false
+		}
+		w.gone += v.packets()
+		v.Close()
+		return true
+	})
+}
+
+// openVitals begins to watch the devices, in the network namespace of the calling thread. The
+// interfaces of sockets are watched from watchLink on.
 func (r *Receiver) openVitals() error {
-	add := func(index int, name, driver string, d *device) error {
-		m, err := netif.NewMonitor(index, name, driver)
+	r.changes.links.Lock()
+	defer r.changes.links.Unlock()
+	for _, d := range r.devices {
+		f := d.plan.facts
+		v, err := newVital(f.Index, f.Name, f.Driver, d)
 		if err != nil {
 			return fmt.Errorf("speadx: %w", err)
 		}
-		r.vitals.list = append(r.vitals.list, &vital{Monitor: m, index: index, device: d})
-		return nil
-	}
-	for _, d := range r.devices {
-		f := d.plan.facts
-		if err := add(f.Index, f.Name, f.Driver, d); err != nil {
-			return err
-		}
-	}
-	for _, l := range r.links {
-		if err := add(l.Index(), l.Name(), "", nil); err != nil {
-			return err
-		}
+		r.vitals.list = append(r.vitals.list, v)
 	}
 	return nil
 }
 
 func (r *Receiver) closeVitals() {
+	r.changes.links.Lock()
+	defer r.changes.links.Unlock()
 	for _, v := range r.vitals.list {
 		v.Close()
 	}
@@ -76,16 +106,9 @@ func (r *Receiver) closeVitals() {
 // checkInterfaces looks at all interfaces. The error says why nothing can be received any
 // more: all of them are down, and no file or connection is left.
 func (r *Receiver) checkInterfaces() error {
-	var list []ledger.Diagnosis
-	for _, v := range r.vitals.list {
-		now, err := v.Read()
-		if err != nil {
-			return err
-		}
-		list = append(list, v.judge(now)...)
-		if v.device != nil && now.Up {
-			r.log.carrier(v.Name(), now.Carrier)
-		}
+	list, err := r.checkVitals()
+	if err != nil {
+		return err
 	}
 	if n, err := netif.SoftnetDrops(); err == nil {
 		if r.vitals.known && n > r.vitals.softnet {
@@ -104,6 +127,23 @@ func (r *Receiver) checkInterfaces() error {
 		}
 	}
 	return err
+}
+
+// checkVitals looks at each interface that is watched.
+func (r *Receiver) checkVitals() (list []ledger.Diagnosis, err error) {
+	r.changes.links.Lock()
+	defer r.changes.links.Unlock()
+	for _, v := range r.vitals.list {
+		now, err := v.Read()
+		if err != nil {
+			return list, err
+		}
+		list = append(list, v.judge(now)...)
+		if v.device != nil && now.Up {
+			r.log.carrier(v.Name(), now.Carrier)
+		}
+	}
+	return list, nil
 }
 
 // judge compares an interface with what it was at the last look.
@@ -222,6 +262,8 @@ func (r *Receiver) deaf(downLink string) error {
 
 // deviceDown is why the device of a queue's thread cannot be received from; nil if it can.
 func (r *Receiver) deviceDown(t *thread) error {
+	r.changes.links.Lock()
+	defer r.changes.links.Unlock()
 	for _, v := range r.vitals.list {
 		if v.device == nil || !v.down || !slices.ContainsFunc(v.device.sources, t.reads) {
 			continue
@@ -235,7 +277,9 @@ func (r *Receiver) deviceDown(t *thread) error {
 func (r *Receiver) ofSockets(t *thread) bool {
 	for _, s := range r.streams {
 		if s.udp != nil && t.src == source.Source(s.udp) {
-			return len(s.plan.links) > 0
+			r.changes.mu.Lock()
+			defer r.changes.mu.Unlock()
+			return slices.ContainsFunc(s.live, func(e liveEndpoint) bool { return len(e.watched) > 0 })
 		}
 	}
 	return false

@@ -257,8 +257,8 @@ func (c *Collector) sockets(e *emitter, now *reading) {
 			e.put(&c.f.socketInfo, 1, k.stream, k.transport, k.gro)
 		}
 	}
-	for i := range c.info.Sockets {
-		s := &c.info.Sockets[i]
+	for i := range now.sockets {
+		s := &now.sockets[i]
 		put(key{label(s.Stream), "udp", strconv.FormatBool(s.GRO)})
 	}
 	for i := range c.info.Listeners {

@@ -56,7 +56,7 @@ func made(streams, queues int) (speadx.Info, *reading) {
 		t.Assembly, t.Waiting, t.Consumer = assembly.Snapshot(), waiting.Snapshot(), waiting.Snapshot()
 		now.times = append(now.times, t)
 		now.groups = append(now.groups, speadx.GroupState{Interface: "eth1", Group: netip.AddrFrom4([4]byte{239, 1, 2, byte(i)}), Joined: true})
-		info.Sockets = append(info.Sockets, speadx.SocketInfo{Stream: st.Name})
+		now.sockets = append(now.sockets, speadx.SocketInfo{Stream: st.Name})
 	}
 	d, di := speadx.DeviceStats{Name: "eth1"}, speadx.DeviceInfo{Name: "eth1", Driver: "mlx5_core"}
 	for k := range d.Counts {
@@ -389,8 +389,8 @@ func TestNames(t *testing.T) {
 	for i := range 2 {
 		now.stats.Streams[i].Name, now.threads[i].Name = "a\xff\"\n", "same"
 	}
-	info := speadx.Info{Sockets: []speadx.SocketInfo{{Stream: "a\xff"}, {Stream: "a\xff"}}}
-	all := gather(t, fixed(info, now, Options{}))
+	now.sockets = []speadx.SocketInfo{{Stream: "a\xff"}, {Stream: "a\xff"}}
+	all := gather(t, fixed(speadx.Info{}, now, Options{}))
 	for i, name := range []string{"a\uFFFD\"\n", "a\uFFFD\"\n (2)"} {
 		if got := value(t, all, "speadx_input_packets_total", map[string]string{"stream": name}); got != float64(now.stats.Streams[i].Counts[ledger.PacketsFed]) {
 			t.Errorf("%q: %v", name, got)

@@ -19,6 +19,7 @@ type reading struct {
 	threads   []speadx.ThreadStats
 	frames    []speadx.QueueFrames
 	groups    []speadx.GroupState
+	sockets   []speadx.SocketInfo
 	diagnoses []ledger.Diagnosis
 	lastLoss  time.Time
 }
@@ -26,7 +27,7 @@ type reading struct {
 func read(r *speadx.Receiver) *reading {
 	now := &reading{
 		stats: r.Stats(), times: r.Times(), threads: r.Threads(), frames: r.Frames(),
-		groups: r.Groups(), diagnoses: r.Diagnoses(), lastLoss: r.LastLoss(), receiving: true,
+		groups: r.Groups(), sockets: r.Sockets(), diagnoses: r.Diagnoses(), lastLoss: r.LastLoss(), receiving: true,
 	}
 	select {
 	case <-r.Done():

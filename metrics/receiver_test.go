@@ -236,7 +236,7 @@ func TestScrapesWhileReceiving(t *testing.T) {
 
 // TestSocketsAndGroups: how a stream is received, and the state of its groups.
 func TestSocketsAndGroups(t *testing.T) {
-	r := open(t, speadx.Config{Mode: speadx.ModeUDP, Interfaces: []string{"lo"}, NoGRO: true, Streams: []speadx.Stream{{Name: "g", Source: "239.255.77.1+1:17148"}}})
+	r := open(t, speadx.Config{Mode: speadx.ModeUDP, Interfaces: []string{"lo"}, NoGRO: true, SpareStreams: 1, Streams: []speadx.Stream{{Name: "g", Source: "239.255.77.1+1:17148"}}})
 	c := NewCollector(r, Options{})
 	group := map[string]string{"device": "lo", "group": "239.255.77.2"}
 	all := gather(t, c)
@@ -244,6 +244,19 @@ func TestSocketsAndGroups(t *testing.T) {
 		t.Error("not joined")
 	}
 	value(t, all, "speadx_socket_info", map[string]string{"stream": "g", "transport": "udp", "gro": "false"})
+	// They follow what is added and removed.
+	if err := r.Add(t.Context(), "h", "239.255.77.9:17148"); err != nil {
+		t.Fatal(err)
+	}
+	all = gather(t, c)
+	value(t, all, "speadx_socket_info", map[string]string{"stream": "h", "transport": "udp", "gro": "false"})
+	value(t, all, "speadx_multicast_joined", map[string]string{"device": "lo", "group": "239.255.77.9"})
+	if err := r.Remove(t.Context(), "h", "239.255.77.9:17148"); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(gather(t, c)["speadx_socket_info"].Metric); n != 1 {
+		t.Errorf("%d series of socket_info after Remove", n)
+	}
 	if err := r.Close(); err != nil {
 		t.Fatal(err)
 	}
