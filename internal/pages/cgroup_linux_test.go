@@ -142,17 +142,51 @@ const (
 	hideSys  = "PAGES_TEST_HIDE"   // whether it mounts another /sys, as ip netns exec does
 )
 
-// TestMemoryLimit maps more than a real control group may have. A child is in the group; it
-// must say what is needed and left, and not be killed.
+// TestMemoryLimit maps more than a control group may have, according to its files. What is
+// needed and left is said before the memory is touched. Less than the limit is mapped.
 func TestMemoryLimit(t *testing.T) {
+	const limit = 96 << 20
+	for _, tt := range []struct {
+		name, group, mount, file, used string
+	}{
+		{"version 1", "3:memory:/a\n0::/\n", "cgroup cgroup rw,memory", "memory.limit_in_bytes", "memory.usage_in_bytes"},
+		{"version 2", "0::/a\n", "cgroup2 none rw", "memory.max", "memory.current"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			files := map[string]string{
+				"/proc/self/cgroup": tt.group, "/proc/self/mountinfo": "35 31 0:32 / /limits rw - " + tt.mount + "\n",
+				"/limits/a/" + tt.file: fmt.Sprintln(limit), "/limits/a/" + tt.used: fmt.Sprintln(1 << 20),
+			}
+			before := machine.readFile
+			t.Cleanup(func() { machine.readFile = before })
+			machine.readFile = func(name string) ([]byte, error) {
+				if text, ok := files[name]; ok {
+					return []byte(text), nil
+				}
+				return before(name)
+			}
+			if e := mapBeyond(t); e.Needed != 256<<20 || e.Limit != limit || e.Left != limit-1<<20 || e.File != "/limits/a/"+tt.file {
+				t.Errorf("%+v", e)
+			}
+		})
+	}
+}
+
+// TestRealMemoryLimit is TestMemoryLimit with a real control group, where the machine takes
+// one. A child is in the group; it must not be killed.
+func TestRealMemoryLimit(t *testing.T) {
 	if dir := os.Getenv(inCgroup); dir != "" {
 		beLimited(t, dir)
 		return
 	}
 	const limit = 96 << 20
-	dir, file := newCgroup(t, limit)
+	dir, file, ok := newCgroup(t, limit)
+	if !ok {
+		t.Log("no control group of this machine takes a memory limit: TestMemoryLimit has one of files")
+		return
+	}
 	for _, hidden := range []bool{false, true} {
-		c := exec.Command(os.Args[0], "-test.run=^TestMemoryLimit$", "-test.v")
+		c := exec.Command(os.Args[0], "-test.run=^TestRealMemoryLimit$", "-test.v")
 		c.Env = append(os.Environ(), inCgroup+"="+dir, fmt.Sprintf("%s=%t", hideSys, hidden))
 		if hidden {
 			c.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS}
@@ -165,12 +199,13 @@ func TestMemoryLimit(t *testing.T) {
 	}
 }
 
-// newCgroup makes a control group with a memory limit, below that of the test.
-func newCgroup(t *testing.T, limit int) (dir, file string) {
+// newCgroup makes a control group with a memory limit, below that of the test. Not ok: the
+// machine has none, or lets nobody limit it.
+func newCgroup(t *testing.T, limit int) (dir, file string, ok bool) {
 	t.Helper()
 	text, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
-		t.Skip(err)
+		t.Fatal(err)
 	}
 	for line := range strings.Lines(string(text)) {
 		part := strings.SplitN(strings.TrimSpace(line), ":", 3)
@@ -189,12 +224,11 @@ func newCgroup(t *testing.T, limit int) (dir, file string) {
 			}
 			t.Cleanup(func() { _ = os.Remove(dir) })
 			if os.WriteFile(filepath.Join(dir, name), fmt.Append(nil, limit), 0o600) == nil {
-				return dir, name
+				return dir, name, true
 			}
 		}
 	}
-	t.Skip("no control group of this machine takes a memory limit")
-	return "", ""
+	return "", "", false
 }
 
 func beLimited(t *testing.T, dir string) {
@@ -208,6 +242,13 @@ func beLimited(t *testing.T, dir string) {
 			t.Fatal(err)
 		}
 	}
+	e := mapBeyond(t)
+	fmt.Printf("refused %d of %d by %s\n", e.Needed, e.Limit, filepath.Base(e.File))
+}
+
+// mapBeyond maps 256 MiB, which must be refused, and then 16 MiB.
+func mapBeyond(t *testing.T) *LimitError {
+	t.Helper()
 	m, err := Map(256<<20, Options{Choice: Off, Node: -1, Name: "test"})
 	var e *LimitError
 	if !errors.As(err, &e) || !errors.Is(err, ErrMemory) {
@@ -216,7 +257,6 @@ func beLimited(t *testing.T, dir string) {
 	if e.Left <= 0 || e.Left > e.Limit {
 		t.Errorf("%d left of %d", e.Left, e.Limit)
 	}
-	fmt.Printf("refused %d of %d by %s\n", e.Needed, e.Limit, filepath.Base(e.File))
 	m, err = Map(16<<20, Options{Choice: Off, Node: -1, Name: "test"})
 	if err != nil {
 		t.Fatal(err)
@@ -224,4 +264,5 @@ func beLimited(t *testing.T, dir string) {
 	if err := m.Unmap(); err != nil {
 		t.Error(err)
 	}
+	return e
 }
