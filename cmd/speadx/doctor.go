@@ -113,6 +113,7 @@ func (f *doctorFlags) run(cmd *cobra.Command, sources []doctor.Source) error {
 	if f.format == "json" {
 		e := json.NewEncoder(cmd.OutOrStdout())
 		e.SetIndent("", "  ")
+		e.SetEscapeHTML(false) // commands contain > and &
 		err = e.Encode(report)
 	} else {
 		err = report.WriteText(cmd.OutOrStdout())

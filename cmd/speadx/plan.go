@@ -249,6 +249,8 @@ func number(l *sizing.Line) string {
 			unit = strings.TrimSpace(strings.TrimSuffix(word, "s") + " " + rest)
 		}
 		return strconv.FormatFloat(l.Value, 'f', 0, 64) + " " + unit
+	case l.Value >= 1e4:
+		return strconv.FormatFloat(l.Value, 'f', 0, 64) + " " + l.Unit
 	default:
 		return strconv.FormatFloat(l.Value, 'g', 4, 64) + " " + l.Unit
 	}

@@ -65,7 +65,7 @@ var Checks = []Check{
 		Code: "memlock", Area: areaMemory, Look: "RLIMIT_MEMLOCK, against the packet buffers of all queues",
 		Fail: "the limit is smaller, and CAP_IPC_LOCK is missing",
 		Cost: "the packet buffers are refused: AF_XDP does not start",
-		Fix:  "`ulimit -l unlimited`, or `LimitMEMLOCK=infinity` in the systemd unit", machine: memlockCheck,
+		Fix:  "`sudo prlimit --memlock=unlimited --pid $$` in the shell, or `LimitMEMLOCK=infinity` in the systemd unit", machine: memlockCheck,
 	},
 	{
 		Code: "hugepages", Area: areaMemory, Look: "free pages of 2 MiB and 1 GiB, and transparent huge pages, against the pool and the packet buffers",
@@ -236,7 +236,7 @@ var Checks = []Check{
 	{
 		Code: "traffic", Area: areaTraffic, Look: "packets of the source, by a packet socket",
 		Fail: "there are none", Cost: "nothing would be received",
-		Fix: "look at the sender, the switch port and IGMP snooping: `tcpdump -ni IFACE igmp or udp port N`", traffic: trafficCheck,
+		Fix: "look at the sender, the switch port and IGMP snooping: `tcpdump -ni IFACE 'igmp or udp port N'`", traffic: trafficCheck,
 	},
 	{
 		Code: "spead", Area: areaTraffic, Look: "the SPEAD header of each packet",

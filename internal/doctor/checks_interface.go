@@ -31,6 +31,14 @@ func orNone(list ...string) string {
 	return "none"
 }
 
+// what names the driver of a device or its kind. Some have neither, such as lo.
+func (d *Device) what() string {
+	if d.Driver == "" && d.Kind == "device" {
+		return "it"
+	}
+	return orNone(d.Driver, d.Kind)
+}
+
 func count(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
@@ -214,7 +222,7 @@ func nativeCheck(_ *Facts, d *Device) verdict {
 	case d.Features.Basic:
 		return warn("speadx recv --mode generic …", "the driver runs XDP programs, and cannot pass their packets to sockets")
 	}
-	return warn("speadx recv --mode generic …", "%s has no native XDP", orNone(d.Driver, d.Kind))
+	return warn("speadx recv --mode generic …", "%s has no native XDP", d.what())
 }
 
 func lroCheck(_ *Facts, d *Device) verdict {
@@ -271,7 +279,7 @@ func zeroCopyCheck(_ *Facts, d *Device) verdict {
 	case d.Features == nil:
 		return unknown("whether the driver has zero-copy", fmt.Errorf("the kernel tells it since Linux 6.3"))
 	case !d.Features.ZeroCopy:
-		return ok("%s has no zero-copy: the kernel copies each packet once", orNone(d.Driver, d.Kind))
+		return ok("%s has no zero-copy: the kernel copies each packet once", d.what())
 	case xsk.ZeroCopyFault(d.Driver):
 		return ok("the zero-copy of %s has a fault that damages data, so mode auto takes native mode", d.Driver)
 	case d.MTU > xsk.OneFrameMTU && d.Features.ZCMaxSegs == 1:
@@ -366,7 +374,7 @@ func checksumCheck(_ *Facts, d *Device) verdict {
 	if !d.Bottom || d.Offloads.Err != nil {
 		return verdict{}
 	}
-	if on, there := d.Offloads.Value["rx-checksum"]; there && !on {
+	if on, there := d.Offloads.Value["rx-checksum"]; there && !on && !d.Fixed["rx-checksum"] {
 		return warn("ethtool -K "+d.Name+" rx on", "the card does not check sums")
 	}
 	return ok("the card checks sums, or has nothing to check")

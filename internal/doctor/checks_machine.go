@@ -67,6 +67,8 @@ func socketCheck(f *Facts) verdict {
 		return ok("an AF_XDP socket opens")
 	case errors.Is(f.Socket, unix.EAFNOSUPPORT):
 		return fail("zgrep CONFIG_XDP_SOCKETS /proc/config.gz /boot/config-$(uname -r)", "the kernel has no AF_XDP sockets: it was built without CONFIG_XDP_SOCKETS")
+	case f.UserNamespace.Value && errors.Is(f.Socket, os.ErrPermission):
+		return fail(hostUsers, "an AF_XDP socket is refused: %v (the capabilities of this user namespace do not count in this network namespace)", f.Socket)
 	case f.lacks(unix.CAP_NET_RAW):
 		return fail(f.setcap(), "an AF_XDP socket is refused: %v (CAP_NET_RAW is missing)", f.Socket)
 	}
@@ -75,6 +77,9 @@ func socketCheck(f *Facts) verdict {
 
 // unconfined is how a container has no seccomp filter.
 const unconfined = "podman run --security-opt seccomp=unconfined …"
+
+// hostUsers is how a container has no user namespace of its own.
+const hostUsers = "podman run --userns=host …"
 
 type capability struct {
 	name   string
@@ -99,6 +104,9 @@ func (f *Facts) lacks(bit uint) bool {
 	}
 	return bit != unix.CAP_BPF || c.Value&(1<<unix.CAP_SYS_ADMIN) == 0 // which contains it
 }
+
+// lacksHere is lacks for what the kernel allows in the first user namespace only.
+func (f *Facts) lacksHere(bit uint) bool { return f.UserNamespace.Value || f.lacks(bit) }
 
 func (f *Facts) setcap() string {
 	return "sudo setcap cap_net_raw,cap_net_admin,cap_bpf,cap_ipc_lock,cap_sys_nice+ep " + quote(f.Program)
@@ -158,7 +166,7 @@ func userNamespaceCheck(f *Facts) verdict {
 	case f.UserNamespace.Err != nil:
 		return unknown("the user namespace", f.UserNamespace.Err)
 	case f.UserNamespace.Value:
-		return fail("podman run --userns=host …", "the process is in a user namespace of its own")
+		return fail(hostUsers, "the process is in a user namespace of its own")
 	}
 	return ok("the first one, in which capabilities count")
 }
@@ -220,10 +228,10 @@ func memlockCheck(f *Facts) verdict {
 	switch {
 	case f.Capabilities.Err != nil && f.Memlock.Value < need:
 		return unknown("CAP_IPC_LOCK", f.Capabilities.Err)
-	case f.Capabilities.Err == nil && !f.lacks(unix.CAP_IPC_LOCK):
+	case f.Capabilities.Err == nil && !f.lacksHere(unix.CAP_IPC_LOCK):
 		return ok("%s, which does not bind: CAP_IPC_LOCK is there", limit)
 	case f.Memlock.Value < need:
-		return fail("ulimit -l unlimited", "%s, the packet buffers take %v and CAP_IPC_LOCK is missing", limit, pages.Human(int(need)))
+		return fail("sudo prlimit --memlock=unlimited --pid $$", "%s, the packet buffers take %v and CAP_IPC_LOCK is missing", limit, pages.Human(int(need)))
 	}
 	return ok("%s, the packet buffers take %v", limit, pages.Human(int(need)))
 }
@@ -297,8 +305,11 @@ func memoryLimitCheck(f *Facts) verdict {
 	least := -1
 	for _, l := range f.Memory.Value {
 		if l.Room < need {
-			return fail(fmt.Sprintf("echo %d > %s", l.Bytes+need-l.Room, l.File),
-				"%s: %v of %v are left, about %v are used", l.File, pages.Human(l.Room), pages.Human(l.Bytes), pages.Human(need))
+			fix := fmt.Sprintf("echo %d > %s", l.Bytes+need-l.Room, l.File)
+			if path.Base(l.File) == "memory.stat" { // it only tells the limit of a group that is hidden
+				fix = fmt.Sprintf("podman run --memory %d …", l.Bytes+need-l.Room)
+			}
+			return fail(fix, "%s: %v of %v are left, about %v are used", l.File, pages.Human(l.Room), pages.Human(l.Bytes), pages.Human(need))
 		}
 		if least < 0 || l.Room < least {
 			least = l.Room
@@ -408,7 +419,7 @@ func rmemCheck(f *Facts) verdict {
 		return unknown("net.core.rmem_max", f.RmemMax.Err)
 	case f.RmemMax.Value >= wantedRmem:
 		return ok("%v", pages.Human(f.RmemMax.Value))
-	case f.Capabilities.Err == nil && !f.lacks(unix.CAP_NET_ADMIN):
+	case f.Capabilities.Err == nil && !f.lacksHere(unix.CAP_NET_ADMIN):
 		return ok("%v, which does not bind: CAP_NET_ADMIN is there", pages.Human(f.RmemMax.Value))
 	}
 	return warn(fmt.Sprintf("sysctl -w net.core.rmem_max=%d", wantedRmem), "%v, UDP sockets ask for %v", pages.Human(f.RmemMax.Value), pages.Human(wantedRmem))

@@ -161,13 +161,9 @@ func trafficCheck(f *Facts, t *Traffic) verdict {
 	case t.Packets == 0 && t.Unseen == 0 && t.Fragments == 0 && t.Taken:
 		return unknown("packets", errors.New("a program on the interface takes packets before a packet socket sees them; the receiver's own totals tell"))
 	case t.Packets == 0 && t.Fragments == 0 && t.Unseen == 0:
-		filter := "igmp"
-		if len(t.Endpoints) > 0 {
-			filter = fmt.Sprintf("igmp or udp port %d", t.Endpoints[0].Port())
-		}
-		return fail(fmt.Sprintf("tcpdump -ni %s '%s'", t.Interface, filter), "no packet in %v", t.Duration)
+		return fail(fmt.Sprintf("tcpdump -ni %s '%s'", t.Interface, t.filter()), "no packet in %v", t.Duration)
 	}
-	text := fmt.Sprintf("%d packets in %v, %.4g Gb/s, of %d to %d bytes", t.Packets, t.Duration, t.rate()*8/1e9, t.MinPacket, t.MaxPacket)
+	text := fmt.Sprintf("%d packets in %v, %s, of %d to %d bytes", t.Packets, t.Duration, bits(t.rate()*8), t.MinPacket, t.MaxPacket)
 	if t.Unseen > 0 {
 		text += fmt.Sprintf("; the packet sockets had no room for %d more", t.Unseen)
 	}
@@ -175,6 +171,34 @@ func trafficCheck(f *Facts, t *Traffic) verdict {
 		text += ", VLAN " + vlans(t.VLANs)
 	}
 	return ok("%s", text)
+}
+
+// filter is that of tcpdump for the packets of a source, and for what brings a group here.
+func (t *Traffic) filter() string {
+	if len(t.Endpoints) == 0 {
+		return "udp"
+	}
+	ep := t.Endpoints[0]
+	filter := fmt.Sprintf("udp port %d", ep.Port())
+	switch a := ep.Addr().Unmap(); {
+	case a.IsMulticast() && a.Is4():
+		return "igmp or " + filter
+	case a.IsMulticast():
+		return "icmp6 or " + filter
+	}
+	return filter
+}
+
+// bits writes a rate: 12 b/s, 3.5 Mb/s, 8 Gb/s.
+func bits(rate float64) string {
+	unit := ""
+	for _, larger := range []string{"k", "M", "G"} {
+		if rate < 1000 {
+			break
+		}
+		rate, unit = rate/1000, larger
+	}
+	return strconv.FormatFloat(rate, 'g', 4, 64) + " " + unit + "b/s"
 }
 
 // rate is the payload in bytes per second.

@@ -127,8 +127,12 @@ func TestChecks(t *testing.T) {
 		{"seccomp", func(f *Facts) { f.Seccomp.Value, f.BPF = 2, unix.EPERM }, "seccomp", Fail, unconfined, nil},
 		{"harmless seccomp", func(f *Facts) { f.Seccomp.Value = 2 }, "seccomp", OK, "", nil},
 		{"BPF refused without capabilities", all(without(unix.CAP_NET_ADMIN), func(f *Facts) { f.BPF = unix.EPERM; f.RmemMax.Value = wantedRmem }), "seccomp", Unknown, "", []string{"capabilities"}},
-		{"user namespace", func(f *Facts) { f.UserNamespace.Value = true }, "user_namespace", Fail, "podman run --userns=host …", nil},
-		{"small memlock", without(unix.CAP_IPC_LOCK), "memlock", Fail, "ulimit -l unlimited", []string{"capabilities"}},
+		{"user namespace", func(f *Facts) { f.UserNamespace.Value = true }, "user_namespace", Fail, "podman run --userns=host …", []string{"memlock", "rmem_max"}},
+		{"socket in a user namespace", func(f *Facts) { f.UserNamespace.Value, f.Socket = true, unix.EPERM }, "xdp_socket", Fail, "podman run --userns=host …", []string{"memlock", "rmem_max", "user_namespace"}},
+		{"hidden memory limit", func(f *Facts) {
+			f.Memory.Value = []Limit{{"/sys/fs/cgroup/memory/memory.stat", 1 << 20, 0}}
+		}, "memory_limit", Fail, "podman run --memory 284508160 …", nil},
+		{"small memlock", without(unix.CAP_IPC_LOCK), "memlock", Fail, "sudo prlimit --memlock=unlimited --pid $$", []string{"capabilities"}},
 		{"unlimited memlock", all(without(unix.CAP_IPC_LOCK), func(f *Facts) { f.Memlock.Value = 1<<64 - 1 }), "memlock", OK, "", []string{"capabilities"}},
 		{"no huge pages", func(f *Facts) { f.Huge.Value = nil }, "hugepages", Warn, "echo 143 > /sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", nil},
 		{"huge pages on the far node", func(f *Facts) { f.Devices[0].Node = 0; f.Devices[0].IRQs.Value = nil }, "hugepages", Warn, "echo 143 > /sys/node0", nil},
@@ -218,6 +222,12 @@ func TestChecks(t *testing.T) {
 		{"no multicast", dev(func(d *Device) { d.Multicast = false }), "memberships", Fail, "ip link set dev eth1 multicast on", nil},
 		{"not joined by a receiver", all(ours, dev(func(d *Device) { d.Groups.Value = nil })), "memberships", Fail, "systemctl restart speadx, or start speadx recv -i eth1 again", nil},
 		{"silence", traffic(func(t *Traffic) { *t = Traffic{Source: t.Source, Interface: t.Interface, Endpoints: t.Endpoints} }), "traffic", Fail, "tcpdump -ni eth1 'igmp or udp port 7148'", nil},
+		{"silence of a group of IPv6", traffic(func(t *Traffic) {
+			*t = Traffic{Source: "[ff05::7]:7148", Interface: t.Interface, Endpoints: []netip.AddrPort{netip.MustParseAddrPort("[ff05::7]:7148")}}
+		}), "traffic", Fail, "tcpdump -ni eth1 'icmp6 or udp port 7148'", nil},
+		{"silence of an address", traffic(func(t *Traffic) {
+			*t = Traffic{Source: "10.0.0.1:7148", Interface: t.Interface, Endpoints: []netip.AddrPort{netip.MustParseAddrPort("10.0.0.1:7148")}}
+		}), "traffic", Fail, "tcpdump -ni eth1 'udp port 7148'", nil},
 		{"silence behind a program", all(ours, traffic(func(t *Traffic) {
 			*t = Traffic{Source: t.Source, Interface: t.Interface, Endpoints: t.Endpoints, Taken: true}
 		})), "traffic", Unknown, "", nil},
@@ -251,6 +261,30 @@ func TestChecks(t *testing.T) {
 				t.Errorf("found %v, want %v", got, want)
 			}
 		})
+	}
+}
+
+// TestFixedOffload: what nobody can switch has no remedy, and costs what it costs.
+func TestFixedOffload(t *testing.T) {
+	f := wellSetUp()
+	f.Devices[0].Offloads.Value["rx-checksum"] = false
+	if r := Diagnose(f); one(t, r, "checksum").Status != Warn {
+		t.Error("an offload that is off is not found")
+	}
+	f.Devices[0].Fixed = map[string]bool{"rx-checksum": true}
+	if r := Diagnose(f); one(t, r, "checksum").Status != OK {
+		t.Error("an offload that is fixed is found")
+	}
+}
+
+func TestBits(t *testing.T) {
+	for _, tt := range []struct {
+		rate float64
+		want string
+	}{{0, "0 b/s"}, {143.9, "143.9 b/s"}, {1500, "1.5 kb/s"}, {25.27e6, "25.27 Mb/s"}, {99.9e9, "99.9 Gb/s"}, {1.2e12, "1200 Gb/s"}} {
+		if got := bits(tt.rate); got != tt.want {
+			t.Errorf("%v is %q, want %q", tt.rate, got, tt.want)
+		}
 	}
 }
 

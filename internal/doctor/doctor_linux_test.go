@@ -323,7 +323,7 @@ func TestSmallMemlock(t *testing.T) {
 	withoutCapabilities(t, unix.CAP_IPC_LOCK)
 	f, r := examine(t, n.B.Name)
 	finds(t, r, "capabilities", "memlock")
-	if got := one(t, r, "memlock"); got.Status != Fail || f.Memlock.Value != 1<<20 || got.Fix != "ulimit -l unlimited" {
+	if got := one(t, r, "memlock"); got.Status != Fail || f.Memlock.Value != 1<<20 || got.Fix != "sudo prlimit --memlock=unlimited --pid $$" {
 		t.Errorf("%+v of a limit of %d", got, f.Memlock.Value)
 	}
 	if got := one(t, r, "capabilities"); got.Status != Warn {

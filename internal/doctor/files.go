@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/speadx/speadx/internal/netif"
+	"github.com/speadx/speadx/internal/pages"
 )
 
 // files are the files of a machine: /proc and /sys below the root. Its functions pass FS
@@ -209,68 +210,45 @@ func (m files) nodes() map[int][]int {
 	return out
 }
 
-// cgroups are the limits of this process's control groups and those above them, of both
-// versions. A group that the process cannot see, as in a container, ends the way up.
+// cgroups are the limits of this process's control groups and those above it, of both
+// versions. Of memory it is the one that leaves the least.
 func (m files) cgroups() (memory, hugetlb Fact[[]Limit], cpu Fact[[]Quota]) {
 	text, err := m.text("proc/self/cgroup")
 	if err != nil {
 		return Fact[[]Limit]{Err: err}, Fact[[]Limit]{Err: err}, Fact[[]Quota]{Err: err}
+	}
+	if file, limit, left, ok := pages.GroupLimit(m.absolute); ok {
+		memory.Value = []Limit{{File: file, Bytes: limit, Room: left}}
 	}
 	for line := range strings.Lines(text) {
 		part := strings.SplitN(strings.TrimSpace(line), ":", 3)
 		if len(part) != 3 {
 			continue
 		}
-		controllers := strings.Split(part[1], ",")
-		for _, dir := range m.above(part[1], part[2]) {
-			if part[1] == "" {
-				memory.Value = m.limit(memory.Value, dir+"/memory.max", dir+"/memory.current", dir+"/memory.stat", "inactive_file")
-				hugetlb.Value = m.limits(hugetlb.Value, dir+"/hugetlb.*.max", ".max", ".current")
-				cpu.Value = m.quota2(cpu.Value, dir+"/cpu.max")
+		for controller := range strings.SplitSeq(part[1], ",") {
+			if controller != "" && controller != "hugetlb" && controller != "cpu" {
 				continue
 			}
-			if slices.Contains(controllers, "memory") {
-				memory.Value = m.limit(memory.Value, dir+"/memory.limit_in_bytes", dir+"/memory.usage_in_bytes", dir+"/memory.stat", "total_inactive_file")
-			}
-			if slices.Contains(controllers, "hugetlb") {
-				hugetlb.Value = m.limits(hugetlb.Value, dir+"/hugetlb.*.limit_in_bytes", ".limit_in_bytes", ".usage_in_bytes")
-			}
-			if slices.Contains(controllers, "cpu") {
-				cpu.Value = m.quota1(cpu.Value, dir)
+			for _, dir := range pages.GroupDirs(m.absolute, part[2], controller) {
+				dir = strings.TrimPrefix(dir, "/")
+				switch controller {
+				case "":
+					hugetlb.Value = m.limits(hugetlb.Value, dir+"/hugetlb.*.max", ".max", ".current")
+					cpu.Value = m.quota2(cpu.Value, dir+"/cpu.max")
+				case "hugetlb":
+					hugetlb.Value = m.limits(hugetlb.Value, dir+"/hugetlb.*.limit_in_bytes", ".limit_in_bytes", ".usage_in_bytes")
+				case "cpu":
+					cpu.Value = m.quota1(cpu.Value, dir)
+				}
 			}
 		}
 	}
 	return memory, hugetlb, cpu
 }
 
-// above are the directories of a control group and those above it, as far as they are
-// there, where the distributions mount them.
-func (m files) above(controllers, group string) (dirs []string) {
-	bases := []string{"sys/fs/cgroup/" + controllers}
-	for name := range strings.SplitSeq(controllers, ",") {
-		bases = append(bases, "sys/fs/cgroup/"+name)
-	}
-	if controllers == "" {
-		bases = []string{"sys/fs/cgroup", "sys/fs/cgroup/unified"}
-		if _, err := fs.Stat(m.FS, "sys/fs/cgroup/unified/cgroup.procs"); err == nil {
-			bases = bases[1:]
-		}
-	}
-	for _, base := range bases {
-		if _, err := fs.Stat(m.FS, base); err != nil {
-			continue
-		}
-		for g := path.Join("/", group); ; g = path.Dir(g) {
-			dir := path.Join(base, g)
-			if _, err := fs.Stat(m.FS, dir); err == nil {
-				dirs = append(dirs, dir)
-			}
-			if g == "/" {
-				return dirs
-			}
-		}
-	}
-	return dirs
+// absolute reads a file by its absolute name.
+func (m files) absolute(name string) ([]byte, error) {
+	return fs.ReadFile(m.FS, strings.TrimPrefix(name, "/"))
 }
 
 // noLimit is above every limit that is one: version 1 writes the largest multiple of a
@@ -278,21 +256,12 @@ func (m files) above(controllers, group string) (dirs []string) {
 const noLimit = 1 << 60
 
 // limit adds the limit of a file, unless there is none.
-func (m files) limit(list []Limit, file, used, stat, cache string) []Limit {
+func (m files) limit(list []Limit, file, used string) []Limit {
 	n, err := m.number(file) // "max" is no number
 	if err != nil || n >= noLimit {
 		return list
 	}
 	have, _ := m.number(used)
-	if text, err := m.text(stat); err == nil {
-		for line := range strings.Lines(text) {
-			if rest, found := strings.CutPrefix(line, cache+" "); found {
-				// Page cache is given up before anything fails.
-				k, _ := strconv.Atoi(strings.TrimSpace(rest))
-				have -= k
-			}
-		}
-	}
 	return append(list, Limit{File: "/" + file, Bytes: n, Room: min(n, max(0, n-have))})
 }
 
@@ -304,7 +273,7 @@ func (m files) limits(list []Limit, pattern, end, usedEnd string) []Limit {
 	}
 	for _, name := range names {
 		if base := strings.TrimSuffix(name, end); !strings.HasSuffix(base, ".rsvd") {
-			list = m.limit(list, name, base+usedEnd, "", "")
+			list = m.limit(list, name, base+usedEnd)
 		}
 	}
 	return list

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"testing/fstest"
 
@@ -91,6 +92,7 @@ func TestReadGarbage(t *testing.T) {
 func TestCgroups(t *testing.T) {
 	v2 := fstest.MapFS{
 		"proc/self/cgroup":                     file("0::/a/b"),
+		"proc/self/mountinfo":                  file("41 31 0:38 / /sys/fs/cgroup rw - cgroup2 none rw"),
 		"sys/fs/cgroup/a/memory.max":           file("1000000"),
 		"sys/fs/cgroup/a/memory.current":       file("900000"),
 		"sys/fs/cgroup/a/memory.stat":          file("anon 1\ninactive_file 200000"),
@@ -106,6 +108,8 @@ func TestCgroups(t *testing.T) {
 	}
 	v1 := fstest.MapFS{
 		"proc/self/cgroup": file("9:hugetlb:/\n4:memory:/in/the/host\n2:cpu,cpuacct:/\n1:name=systemd:/\n0::/"),
+		"proc/self/mountinfo": file("1 2 0:3 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n" +
+			"4 2 0:5 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n6 2 0:7 / /sys/fs/cgroup/hugetlb rw - cgroup cgroup rw,hugetlb"),
 		// Inside a container the group's own path is not there.
 		"sys/fs/cgroup/memory/memory.limit_in_bytes":       file("1000000"),
 		"sys/fs/cgroup/memory/memory.usage_in_bytes":       file("900000"),
@@ -117,11 +121,24 @@ func TestCgroups(t *testing.T) {
 		"sys/fs/cgroup/hugetlb/hugetlb.1GB.limit_in_bytes": file("9223372036854771712"),
 		"sys/fs/cgroup/unified/cgroup.procs":               file(""),
 	}
+	// ip netns exec mounts another /sys, which has no control groups.
+	hidden := fstest.MapFS{"proc/self/status": file("Name:\tx\nPPid:\t77")}
+	for name, f := range v2 {
+		switch {
+		case strings.HasPrefix(name, "sys/"):
+			hidden["proc/77/root/"+name] = f
+		case name == "proc/self/mountinfo":
+			hidden["proc/77/mountinfo"] = f
+		default:
+			hidden[name] = f
+		}
+	}
 	for _, tt := range []struct {
 		name                   string
 		m                      fstest.MapFS
 		memory, hugetlb, quota string
 	}{
+		{"hidden by another /sys", hidden, "/proc/77/root/sys/fs/cgroup/a/memory.max", "/proc/77/root/sys/fs/cgroup/a/hugetlb.2MB.max", "/proc/77/root/sys/fs/cgroup/a/b/cpu.max"},
 		{"version 2", v2, "/sys/fs/cgroup/a/memory.max", "/sys/fs/cgroup/a/hugetlb.2MB.max", "/sys/fs/cgroup/a/b/cpu.max"},
 		{"version 1", v1, "/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/hugetlb/hugetlb.2MB.limit_in_bytes", "/sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us"},
 	} {

@@ -203,7 +203,13 @@ func (d *Device) readEthtool(fd int) {
 		return
 	}
 	defer e.Close()
-	d.Offloads = fact(e.Features(d.Name))
+	features, err := e.FeaturesWithState(d.Name)
+	d.Offloads = Fact[map[string]bool]{map[string]bool{}, err}
+	d.Fixed = map[string]bool{}
+	for name, state := range features {
+		d.Offloads.Value[name] = state.Active
+		d.Fixed[name] = state.NeverChanged || !state.Available
+	}
 	c, err := e.GetCoalesce(d.Name)
 	d.Coalesce = fact(Coalesce{int(c.RxCoalesceUsecs), c.UseAdaptiveRxCoalesce != 0}, unsupported(err))
 	p, err := e.GetPause(d.Name)

@@ -40,6 +40,20 @@ type memoryLimit struct {
 // a page for none.
 const noMemoryLimit = 1 << 60
 
+// GroupLimit returns the memory limit of control groups that leaves this process the least, in
+// bytes, and the file that sets it. Not ok: there is none. readFile reads a file of /proc or
+// /sys.
+func GroupLimit(readFile func(name string) ([]byte, error)) (file string, limit, left int, ok bool) {
+	room, ok := (&kernel{readFile: readFile}).cgroupRoom()
+	return room.file, room.limit, room.left, ok
+}
+
+// GroupDirs returns the directories of a control group and those above it, the nearest first.
+// controller is one of version 1, such as "memory"; "" is version 2.
+func GroupDirs(readFile func(name string) ([]byte, error), group, controller string) []string {
+	return (&kernel{readFile: readFile}).cgroupDirs(group, controller)
+}
+
 // cgroupRoom returns the memory limit that leaves us the least: of our control group and
 // those above it, of version 1 and 2. Not ok: there is none.
 func (k *kernel) cgroupRoom() (room memoryLimit, ok bool) {
@@ -61,7 +75,11 @@ func (k *kernel) cgroupRoom() (room memoryLimit, ok bool) {
 		if !v1 && part[1] != "" {
 			continue
 		}
-		dirs := k.cgroupDirs(part[2], v1)
+		controller := ""
+		if v1 {
+			controller = "memory"
+		}
+		dirs := k.cgroupDirs(part[2], controller)
 		least := noMemoryLimit
 		for _, dir := range dirs {
 			if !v1 {
@@ -115,15 +133,16 @@ func (k *kernel) hiddenLimit(dir string) (memoryLimit, error) {
 const maxAncestors = 64
 
 // cgroupDirs are the directories of a control group and those above it, the nearest first.
+// controller is that of version 1, and "" for version 2.
 //
 // ip netns exec, and whatever else mounts another /sys, hides the control groups from us.
 // The process that called it still has them, so they are looked for through our ancestors.
-func (k *kernel) cgroupDirs(group string, v1 bool) []string {
+func (k *kernel) cgroupDirs(group, controller string) []string {
 	process, root := "self", ""
 	for range maxAncestors {
 		text, err := k.readFile("/proc/" + process + "/mountinfo")
 		if err == nil {
-			if m, found := findCgroupMount(string(text), v1); found {
+			if m, found := findCgroupMount(string(text), controller); found {
 				return m.dirs(root, group)
 			}
 		}
@@ -137,16 +156,17 @@ func (k *kernel) cgroupDirs(group string, v1 bool) []string {
 	return nil
 }
 
-// cgroupMount is a mount of the control groups with the memory controller.
+// cgroupMount is a mount of the control groups.
 type cgroupMount struct {
 	root  string // the group at the mount point
 	point string
 }
 
-// findCgroupMount finds it in a /proc/PID/mountinfo: of version 1, or of version 2.
+// findCgroupMount finds that of a controller of version 1 in a /proc/PID/mountinfo, or with ""
+// that of version 2.
 //
 //	36 35 98:0 /group /mount/point rw,noatime shared:1 - cgroup2 source rw
-func findCgroupMount(mountinfo string, v1 bool) (m cgroupMount, found bool) {
+func findCgroupMount(mountinfo, controller string) (m cgroupMount, found bool) {
 	for line := range strings.Lines(mountinfo) {
 		mount, kind, ok := strings.Cut(strings.TrimSpace(line), " - ")
 		before, after := strings.Fields(mount), strings.Fields(kind)
@@ -154,8 +174,8 @@ func findCgroupMount(mountinfo string, v1 bool) (m cgroupMount, found bool) {
 			continue
 		}
 		right := after[0] == "cgroup2"
-		if v1 {
-			right = after[0] == "cgroup" && slices.Contains(strings.Split(after[2], ","), "memory")
+		if controller != "" {
+			right = after[0] == "cgroup" && slices.Contains(strings.Split(after[2], ","), controller)
 		}
 		if !right {
 			continue

@@ -99,10 +99,10 @@ func TestCgroupRoom(t *testing.T) {
 }
 
 func FuzzFindCgroupMount(f *testing.F) {
-	f.Add("35 31 0:32 /a\\040b /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n", "/a b/c", true)
-	f.Add("41 31 0:38 / /sys/fs/cgroup rw - cgroup2 none rw\n", "/../x", false)
-	f.Fuzz(func(t *testing.T, mountinfo, group string, v1 bool) {
-		m, found := findCgroupMount(mountinfo, v1)
+	f.Add("35 31 0:32 /a\\040b /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n", "/a b/c", "memory")
+	f.Add("41 31 0:38 / /sys/fs/cgroup rw - cgroup2 none rw\n", "/../x", "")
+	f.Fuzz(func(t *testing.T, mountinfo, group, controller string) {
+		m, found := findCgroupMount(mountinfo, controller)
 		if !found {
 			return
 		}
@@ -209,15 +209,14 @@ func newCgroup(t *testing.T, limit int) (dir, file string, ok bool) {
 	}
 	for line := range strings.Lines(string(text)) {
 		part := strings.SplitN(strings.TrimSpace(line), ":", 3)
-		v1 := part[1] == "memory"
-		if !v1 && part[1] != "" {
+		if part[1] != "memory" && part[1] != "" {
 			continue
 		}
 		name := "memory.max"
-		if v1 {
+		if part[1] == "memory" {
 			name = "memory.limit_in_bytes"
 		}
-		for _, base := range machine.cgroupDirs(part[2], v1) {
+		for _, base := range machine.cgroupDirs(part[2], part[1]) {
 			dir := filepath.Join(base, fmt.Sprintf("speadx-test-%d", os.Getpid()))
 			if os.Mkdir(dir, 0o700) != nil {
 				continue
