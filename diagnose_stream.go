@@ -88,13 +88,13 @@ func diagnoseConsumer(before, now *StreamStats, f *facts, add func(ledger.Diagno
 }
 
 // consumerTimes are the consumer's times between two readings, or of all time if there is none of
-// these, and the time between the readings.
+// these, and the time between the readings. The first reading has the time since the first packet.
 func consumerTimes(before, now *StreamStats) (histogram.Snapshot, time.Duration) {
 	if now.more == nil {
 		return histogram.Snapshot{}, 0
 	}
 	if before.more == nil {
-		return now.more.consumer, 0
+		return now.more.consumer, now.more.sinceFirst()
 	}
 	spans := now.more.consumer.Since(&before.more.consumer)
 	if spans.Count == 0 {
@@ -167,6 +167,20 @@ func (m *streamMore) latest() (t time.Time) {
 		}
 	}
 	return t
+}
+
+// sinceFirst is how long ago the first packet came; 0 if none has.
+func (m *streamMore) sinceFirst() time.Duration {
+	var first time.Time
+	for i := range m.sources {
+		if at := m.sources[i].First; first.IsZero() || at.Before(first) {
+			first = at
+		}
+	}
+	if first.IsZero() {
+		return 0
+	}
+	return max(m.at.Sub(first), 0)
 }
 
 // replaced says whether a sender has come back with another port.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -160,15 +161,32 @@ var foundByCounters = map[ledger.Code]struct {
 // provokes it.
 var reported = map[ledger.Code]func(*testing.T){
 	ledger.CarrierLost: TestCarrierDiagnosis, ledger.CarrierBack: TestCarrierDiagnosis,
-	ledger.FIFODrops: TestVitalsDiagnosis, ledger.PauseFrames: TestVitalsDiagnosis,
+	ledger.FIFODrops: TestVitalsDiagnosis, ledger.PauseFrames: TestVitalsDiagnosis, ledger.SoftnetDrops: TestSoftnetDiagnosis,
 	ledger.NothingArrived: TestNothingArrives, ledger.FramesNotConserved: TestFramesDiagnosis, ledger.NotEthernet: TestReach, ledger.InwardAddress: TestReach,
 	ledger.ForeignAddress: TestReach, ledger.AddressElsewhere: TestReach, ledger.GroupUnanswered: TestReach,
 	ledger.VLANTagsHidden: TestReceiveOneVLAN,
 }
 
 // elsewhere are the codes of interfaces, whose tests are of package speadx_test: vitals_test.go.
-// Nothing makes the kernel's softnet_drops rise in a test, which are of the whole machine.
-var elsewhere = []ledger.Code{ledger.InterfaceDown, ledger.InterfaceBack, ledger.QueuesAdded, ledger.SoftnetDrops}
+var elsewhere = []ledger.Code{ledger.InterfaceDown, ledger.InterfaceBack, ledger.QueuesAdded}
+
+// TestSoftnetDiagnosis: a test cannot make the kernel drop at its backlog, so the readings are
+// given. What was dropped before the first look is of no interest.
+func TestSoftnetDiagnosis(t *testing.T) {
+	var w vitals
+	var found []uint64
+	for _, drops := range []uint64{5, 5, 8, 2, 3} {
+		for _, d := range w.judgeSoftnet(drops) {
+			found = append(found, d.Count)
+			if d.Code != ledger.SoftnetDrops || d.Queue != -1 || !strings.Contains(d.Sentence(nil), strconv.FormatUint(d.Count, 10)) {
+				t.Errorf("%+v: %s", d, d.Sentence(nil))
+			}
+		}
+	}
+	if !slices.Equal(found, []uint64{3, 1}) {
+		t.Errorf("found %d", found)
+	}
+}
 
 // TestEachDiagnosis provokes each diagnosis, alone, and checks its values and its sentence. It fails
 // if there is a code that nothing provokes.

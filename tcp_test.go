@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -284,6 +285,9 @@ func TestTCPLostSync(t *testing.T) {
 		ledger.Delivered: 3 * each, ledger.DeliveredIncomplete: each - 1,
 		ledger.BadMagic: 1, ledger.BadFlavour: 1, ledger.MissingItems: 1, ledger.ChainTooLong: 1, ledger.PayloadOverflow: 1,
 	})
+	if !slices.ContainsFunc(r.Diagnoses(), func(d ledger.Diagnosis) bool { return d.Code == ledger.PacketTooLong && d.Count == 1 }) {
+		t.Errorf("found %+v", r.Diagnoses())
+	}
 	if want := uint64(800 + 88 + 16); s.SkippedBytes != want {
 		t.Errorf("%d bytes were skipped, want %d", s.SkippedBytes, want)
 	}

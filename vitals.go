@@ -111,10 +111,7 @@ func (r *Receiver) checkInterfaces() error {
 		return err
 	}
 	if n, err := netif.SoftnetDrops(); err == nil {
-		if r.vitals.known && n > r.vitals.softnet {
-			list = append(list, ledger.Diagnosis{Code: ledger.SoftnetDrops, Queue: -1, Count: n - r.vitals.softnet})
-		}
-		r.vitals.softnet, r.vitals.known = n, true
+		list = append(list, r.vitals.judgeSoftnet(n)...)
 	}
 	downLink, more, err := r.checkLinks()
 	if err != nil {
@@ -144,6 +141,15 @@ func (r *Receiver) checkVitals() (list []ledger.Diagnosis, err error) {
 		}
 	}
 	return list, nil
+}
+
+// judgeSoftnet compares the drops of the kernel's backlog with those of the last look.
+func (w *vitals) judgeSoftnet(drops uint64) (list []ledger.Diagnosis) {
+	if w.known && drops > w.softnet {
+		list = []ledger.Diagnosis{{Code: ledger.SoftnetDrops, Queue: -1, Count: drops - w.softnet}}
+	}
+	w.softnet, w.known = drops, true
+	return list
 }
 
 // judge compares an interface with what it was at the last look.
