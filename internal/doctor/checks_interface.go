@@ -92,7 +92,7 @@ func numaCheck(f *Facts, d *Device) verdict {
 	case len(near) == 0:
 		return unknown(fmt.Sprintf("the processors of NUMA node %d", d.Node), errNothing)
 	case !slices.ContainsFunc(near, func(cpu int) bool { return slices.Contains(f.CPUs.Value, cpu) }):
-		return warn(fmt.Sprintf("numactl --cpunodebind=%d speadx recv …", d.Node), "the card is on node %d (processors %s), and this process may run on %s", d.Node, cpuList(near), cpuList(f.CPUs.Value))
+		return warn(fmt.Sprintf("numactl --cpunodebind=%d speadx recv -i %s", d.Node, quote(d.Name))+f.sources(), "the card is on node %d (processors %s), and this process may run on %s", d.Node, cpuList(near), cpuList(f.CPUs.Value))
 	}
 	return ok("the card is on node %d (processors %s)", d.Node, cpuList(near))
 }
@@ -211,7 +211,8 @@ func onOff(on bool) string {
 	return "no"
 }
 
-func nativeCheck(_ *Facts, d *Device) verdict {
+func nativeCheck(f *Facts, d *Device) verdict {
+	fix := fmt.Sprintf("speadx recv --mode generic -i %s", quote(d.Name)) + f.sources()
 	switch {
 	case !d.Bottom:
 		return verdict{}
@@ -220,9 +221,9 @@ func nativeCheck(_ *Facts, d *Device) verdict {
 	case d.Features.Basic && d.Features.Redirect:
 		return ok("the driver runs XDP programs and passes packets to sockets")
 	case d.Features.Basic:
-		return warn("speadx recv --mode generic …", "the driver runs XDP programs, and cannot pass their packets to sockets")
+		return warn(fix, "the driver runs XDP programs, and cannot pass their packets to sockets")
 	}
-	return warn("speadx recv --mode generic …", "%s has no native XDP", d.what())
+	return warn(fix, "%s has no native XDP", d.what())
 }
 
 func lroCheck(_ *Facts, d *Device) verdict {

@@ -230,6 +230,8 @@ func memlockCheck(f *Facts) verdict {
 		return unknown("CAP_IPC_LOCK", f.Capabilities.Err)
 	case f.Capabilities.Err == nil && !f.lacksHere(unix.CAP_IPC_LOCK):
 		return ok("%s, which does not bind: CAP_IPC_LOCK is there", limit)
+	case f.Memlock.Value < need && f.UserNamespace.Value:
+		return fail(hostUsers, "%s, the packet buffers take %v, and CAP_IPC_LOCK of this user namespace does not count", limit, pages.Human(int(need)))
 	case f.Memlock.Value < need:
 		return fail("sudo prlimit --memlock=unlimited --pid $$", "%s, the packet buffers take %v and CAP_IPC_LOCK is missing", limit, pages.Human(int(need)))
 	}
@@ -363,7 +365,7 @@ func isolatedCheck(f *Facts) verdict {
 	case slices.ContainsFunc(f.Isolated.Value, func(cpu int) bool { return slices.Contains(f.CPUs.Value, cpu) }):
 		return ok("%s are isolated, and this process may run on %s", cpuList(f.Isolated.Value), cpuList(f.CPUs.Value))
 	}
-	return warn("speadx recv --cpus "+cpuList(f.Isolated.Value)+" …", "%s are isolated, and this process runs on %s by itself", cpuList(f.Isolated.Value), cpuList(f.CPUs.Value))
+	return warn("speadx recv --cpus "+cpuList(f.Isolated.Value)+f.interfaces()+f.sources(), "%s are isolated, and this process runs on %s by itself", cpuList(f.Isolated.Value), cpuList(f.CPUs.Value))
 }
 
 func processorsCheck(f *Facts) verdict {

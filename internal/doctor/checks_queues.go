@@ -39,7 +39,7 @@ func occupiedCheck(f *Facts, d *Device) verdict {
 	if p := d.Program; p != nil && p.Name.Err != nil && len(holders) == 0 {
 		return unknown("whose socket has "+text, p.Name.Err)
 	}
-	fix := fmt.Sprintf("speadx recv -i %s --queues %s …", d.Name, cpuList(d.without(d.bound())))
+	fix := fmt.Sprintf("speadx recv -i %s --queues %s", d.Name, cpuList(d.without(d.bound()))) + f.sources()
 	switch {
 	case len(holders) > 0:
 		fix = fmt.Sprintf("kill %d", holders[0].PID)
@@ -76,7 +76,7 @@ func (d *Device) without(list []int) (rest []int) {
 	return rest
 }
 
-func unservedCheck(_ *Facts, d *Device) verdict {
+func unservedCheck(f *Facts, d *Device) verdict {
 	switch {
 	case !d.Bottom || d.RxQueues == 1:
 		return verdict{}
@@ -93,7 +93,7 @@ func unservedCheck(_ *Facts, d *Device) verdict {
 	if len(idle) == 0 {
 		return ok("each queue that packets can arrive on is bound (%s)", cpuList(bound))
 	}
-	fix := fmt.Sprintf("speadx recv -i %s --queues all …", d.Name)
+	fix := fmt.Sprintf("speadx recv -i %s --queues all", d.Name) + f.sources()
 	if d.RSS.Err == nil && bound[len(bound)-1] == len(bound)-1 {
 		fix = fmt.Sprintf("ethtool -X %s equal %d", d.Name, len(bound))
 	}
@@ -162,6 +162,9 @@ func trafficCheck(f *Facts, t *Traffic) verdict {
 		return unknown("packets", errors.New("a program on the interface takes packets before a packet socket sees them; the receiver's own totals tell"))
 	case t.Packets == 0 && t.Fragments == 0 && t.Unseen == 0:
 		return fail(fmt.Sprintf("tcpdump -ni %s '%s'", t.Interface, t.filter()), "no packet in %v", t.Duration)
+	}
+	if t.Packets == 0 && t.Fragments > 0 {
+		return ok("no whole packet in %v", t.Duration)
 	}
 	text := fmt.Sprintf("%d packets in %v, %s, of %d to %d bytes", t.Packets, t.Duration, bits(t.rate()*8), t.MinPacket, t.MaxPacket)
 	if t.Unseen > 0 {
@@ -379,26 +382,50 @@ func (f *Facts) plan(t *Traffic) {
 	}
 }
 
+// sources are the sources that were looked at, as the end of a command: " …" if there are
+// none, since recv needs some.
+func (f *Facts) sources() string {
+	var b strings.Builder
+	var known []string
+	for i := range f.Traffic {
+		if s := f.Traffic[i].Source; !slices.Contains(known, s) {
+			known = append(known, s)
+			b.WriteString(" " + quote(s))
+		}
+	}
+	if len(known) == 0 {
+		return " …"
+	}
+	return b.String()
+}
+
+// interfaces are those that were looked at for sources, as a part of a command.
+func (f *Facts) interfaces() string {
+	var b strings.Builder
+	var known []string
+	for i := range f.Traffic {
+		if name := f.Traffic[i].Interface; name != "" && !slices.Contains(known, name) {
+			known = append(known, name)
+			b.WriteString(" -i " + quote(name))
+		}
+	}
+	return b.String()
+}
+
 // recvCommand is the command that receives the sources that were listened to.
 func recvCommand(f *Facts) string {
 	if len(f.Traffic) == 0 {
 		return ""
 	}
-	words := []string{"speadx", "recv"}
-	var interfaces, sources []string
-	by := false
+	words := []string{"speadx recv" + f.interfaces()}
+	by, fragments := false, false
 	for i := range f.Traffic {
 		t := &f.Traffic[i]
-		if t.Interface != "" && !slices.Contains(interfaces, t.Interface) {
-			interfaces = append(interfaces, t.Interface)
-		}
-		if !slices.Contains(sources, t.Source) {
-			sources = append(sources, t.Source)
-		}
 		by = by || t.Colliding
+		fragments = fragments || t.Fragments > 0
 	}
-	for _, name := range interfaces {
-		words = append(words, "-i", quote(name))
+	if fragments {
+		words = append(words, "--mode", "udp")
 	}
 	seen := false
 	for i := range f.Traffic {
@@ -418,8 +445,5 @@ func recvCommand(f *Facts) string {
 	if by {
 		words = append(words, "--by-source")
 	}
-	for _, s := range sources {
-		words = append(words, quote(s))
-	}
-	return strings.Join(words, " ")
+	return strings.Join(words, " ") + f.sources()
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"path"
@@ -129,9 +130,6 @@ func TestChecks(t *testing.T) {
 		{"BPF refused without capabilities", all(without(unix.CAP_NET_ADMIN), func(f *Facts) { f.BPF = unix.EPERM; f.RmemMax.Value = wantedRmem }), "seccomp", Unknown, "", []string{"capabilities"}},
 		{"user namespace", func(f *Facts) { f.UserNamespace.Value = true }, "user_namespace", Fail, "podman run --userns=host …", []string{"memlock", "rmem_max"}},
 		{"socket in a user namespace", func(f *Facts) { f.UserNamespace.Value, f.Socket = true, unix.EPERM }, "xdp_socket", Fail, "podman run --userns=host …", []string{"memlock", "rmem_max", "user_namespace"}},
-		{"hidden memory limit", func(f *Facts) {
-			f.Memory.Value = []Limit{{"/sys/fs/cgroup/memory/memory.stat", 1 << 20, 0}}
-		}, "memory_limit", Fail, "podman run --memory 284508160 …", nil},
 		{"small memlock", without(unix.CAP_IPC_LOCK), "memlock", Fail, "sudo prlimit --memlock=unlimited --pid $$", []string{"capabilities"}},
 		{"unlimited memlock", all(without(unix.CAP_IPC_LOCK), func(f *Facts) { f.Memlock.Value = 1<<64 - 1 }), "memlock", OK, "", []string{"capabilities"}},
 		{"no huge pages", func(f *Facts) { f.Huge.Value = nil }, "hugepages", Warn, "echo 143 > /sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", nil},
@@ -143,7 +141,7 @@ func TestChecks(t *testing.T) {
 		{"limit of huge pages", func(f *Facts) { f.HugeTLB.Value = []Limit{{"/cg/hugetlb.2MB.max", 0, 0}} }, "memory_limit", Warn, "echo 298483712 > /cg/hugetlb.2MB.max", nil},
 		{"quota", func(f *Facts) { f.CPUQuota.Value = []Quota{{"/cg/cpu.max", 1.5}} }, "cpu_quota", Warn, "echo max > /cg/cpu.max", nil},
 		{"quota of version 1", func(f *Facts) { f.CPUQuota.Value = []Quota{{"/cg/cpu.cfs_quota_us", 1.5}} }, "cpu_quota", Warn, "echo -1 > /cg/cpu.cfs_quota_us", nil},
-		{"isolated", func(f *Facts) { f.Isolated.Value = []int{8, 9, 10} }, "isolated_cpus", Warn, "speadx recv --cpus 8-10 …", nil},
+		{"isolated", func(f *Facts) { f.Isolated.Value = []int{8, 9, 10} }, "isolated_cpus", Warn, "speadx recv --cpus 8-10 -i eth1 239.1.2.3:7148", nil},
 		{"isolated and used", func(f *Facts) { f.Isolated.Value = []int{7, 8} }, "isolated_cpus", OK, "", nil},
 		{"few processors", func(f *Facts) { f.CPUs.Value = []int{4, 5} }, "processors", Warn, "ethtool -L eth1 combined 1", nil},
 		{"processors unseen", func(f *Facts) { f.CPUs.Err = errSecret }, "processors", Unknown, "", []string{"isolated_cpus", "numa"}},
@@ -154,7 +152,7 @@ func TestChecks(t *testing.T) {
 		{"bond", dev(func(d *Device) { d.Master, d.MasterKind = "bond0", "bond" }), "bridge_port", OK, "", nil},
 		{"driver older than its zero-copy", func(f *Facts) { f.Kernel.Value = "6.12.0"; f.Devices[0].Driver = "idpf" }, "driver", Warn, "apt-get install linux-image-amd64", nil},
 		{"unknown driver", dev(func(d *Device) { d.Driver = "new" }), "driver", OK, "", nil},
-		{"far processors", func(f *Facts) { f.CPUs.Value = []int{0, 1, 2, 3} }, "numa", Warn, "numactl --cpunodebind=1 speadx recv …", nil},
+		{"far processors", func(f *Facts) { f.CPUs.Value = []int{0, 1, 2, 3} }, "numa", Warn, "numactl --cpunodebind=1 speadx recv -i eth1 239.1.2.3:7148", nil},
 		{"far interrupts", dev(func(d *Device) { d.IRQs.Value[2].CPUs = []int{0} }), "irq_placement", Warn, "echo 4-7 > /proc/irq/42/smp_affinity_list", nil},
 		{"all interrupts at one processor", dev(func(d *Device) {
 			for i := range d.IRQs.Value {
@@ -166,8 +164,8 @@ func TestChecks(t *testing.T) {
 		{"coalescing", dev(func(d *Device) { d.Coalesce.Value.RxUsecs = 1000 }), "coalescing", Warn, "ethtool -C eth1 adaptive-rx off rx-usecs 167", nil},
 		{"adaptive coalescing", dev(func(d *Device) { d.Coalesce.Value = Coalesce{1000, true} }), "coalescing", OK, "", nil},
 		{"pause frames", dev(func(d *Device) { d.Pause.Value.Tx = true }), "flow_control", Warn, "ethtool -A eth1 autoneg off rx off tx off", nil},
-		{"no native XDP", dev(func(d *Device) { d.Features.Basic = false; d.Features.ZeroCopy = false }), "native_xdp", Warn, "speadx recv --mode generic …", nil},
-		{"no redirection", dev(func(d *Device) { d.Features.Redirect = false }), "native_xdp", Warn, "speadx recv --mode generic …", nil},
+		{"no native XDP", dev(func(d *Device) { d.Features.Basic = false; d.Features.ZeroCopy = false }), "native_xdp", Warn, "speadx recv --mode generic -i eth1 239.1.2.3:7148", nil},
+		{"no redirection", dev(func(d *Device) { d.Features.Redirect = false }), "native_xdp", Warn, "speadx recv --mode generic -i eth1 239.1.2.3:7148", nil},
 		{"features unseen", dev(func(d *Device) { d.Features = nil }), "native_xdp", Unknown, "", []string{"mtu_needs_frags", "zero_copy"}},
 		{"LRO", dev(func(d *Device) { d.Driver = "ixgbe"; d.Offloads.Value["rx-lro"] = true }), "lro", Warn, "ethtool -K eth1 lro off rx-gro-hw off", nil},
 		{"LRO that does not matter", dev(func(d *Device) { d.Offloads.Value["rx-gro-hw"] = true }), "lro", OK, "", nil},
@@ -264,7 +262,7 @@ func TestChecks(t *testing.T) {
 	}
 }
 
-// TestFixedOffload: what nobody can switch has no remedy, and costs what it costs.
+// TestFixedOffload: an offload that cannot be switched has no remedy.
 func TestFixedOffload(t *testing.T) {
 	f := wellSetUp()
 	f.Devices[0].Offloads.Value["rx-checksum"] = false
@@ -274,6 +272,30 @@ func TestFixedOffload(t *testing.T) {
 	f.Devices[0].Fixed = map[string]bool{"rx-checksum": true}
 	if r := Diagnose(f); one(t, r, "checksum").Status != OK {
 		t.Error("an offload that is fixed is found")
+	}
+}
+
+// TestHiddenMemoryLimit: memory.stat tells a limit of a group above, and cannot be written.
+func TestHiddenMemoryLimit(t *testing.T) {
+	f := wellSetUp()
+	f.Memory.Value = []Limit{{"/sys/fs/cgroup/memory/memory.stat", 1 << 20, 0}}
+	want := fmt.Sprintf("podman run --memory %d …", 1<<20+f.umem()+f.pool())
+	if got := one(t, Diagnose(f), "memory_limit"); got.Status != Fail || got.Fix != want {
+		t.Errorf("%+v, want the fix %q", got, want)
+	}
+}
+
+// TestCommandForFragments: the program leaves fragments to the kernel, and a socket gets them
+// whole.
+func TestCommandForFragments(t *testing.T) {
+	f := wellSetUp()
+	f.Devices[0].Name, f.Traffic[0].Interface, f.Traffic[0].Fragments = "e h", "e h", 8
+	if got, want := recvCommand(f), "speadx recv -i 'e h' --mode udp -H 1048576 239.1.2.3:7148"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	f.Traffic[0].Packets = 0
+	if got := one(t, Diagnose(f), "traffic"); got.Status != OK {
+		t.Errorf("%+v", got)
 	}
 }
 

@@ -85,7 +85,7 @@ type Device struct {
 
 	Speed    int // Mb/s; 0: unknown
 	Offloads Fact[map[string]bool]
-	Fixed    map[string]bool // offloads that nobody can switch
+	Fixed    map[string]bool // offloads that cannot be switched
 	Coalesce Fact[Coalesce]
 	Pause    Fact[Pause]
 	RSS      Fact[RSS]

@@ -200,7 +200,7 @@ func TestRealMemoryLimit(t *testing.T) {
 }
 
 // newCgroup makes a control group with a memory limit, below that of the test. Not ok: the
-// machine has none, or lets nobody limit it.
+// machine has none, or none can be made.
 func newCgroup(t *testing.T, limit int) (dir, file string, ok bool) {
 	t.Helper()
 	text, err := os.ReadFile("/proc/self/cgroup")
