@@ -35,9 +35,9 @@ type Info struct {
 	GoBytes    int
 	PoolPages  string   // size of the pages got: 1G, 2M, thp or 4K
 	PoolNode   int      // NUMA node it is bound to, -1: none
-	PoolNotes  []string // why not better pages, and the like
+	PoolNotes  []string // for people: why not better pages, and the like
 	Threads    int
-	Notes      []string // why something does not go the best way
+	Notes      []string // for people: why something does not go the best way. Refused and Rungs have the reasons as values
 	PinnedCPUs []int    // the processor each thread is pinned to, -1: none
 }
 
