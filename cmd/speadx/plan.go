@@ -102,7 +102,7 @@ type receiverPlan struct {
 	sources []string
 	command []string // of recv, without the program's name
 	cpus    []int    // near the interface
-	notes   []string
+	notes   []planNote
 }
 
 // planFields are the flags of what a scenario can be wrong in.
@@ -169,7 +169,7 @@ func (p *receiverPlan) lookAround() (m sizing.Machine) {
 	}
 	facts, err := netif.Lookup(p.iface)
 	if err != nil {
-		p.notes = append(p.notes, fmt.Sprintf("this machine has no interface %s, so the plan does not know its processors", p.iface))
+		p.notes = append(p.notes, planNote{"no_interface", fmt.Sprintf("this machine has no interface %s, so the plan does not know its processors", p.iface)})
 		return m
 	}
 	if near, err := netif.CPUs(facts.Node); err == nil && len(near) > 0 {
@@ -186,7 +186,7 @@ func (p *receiverPlan) exampleSources(streams int) {
 	for i := range streams {
 		p.sources = append(p.sources, netip.AddrPortFrom(group, uint16(examplePort+i)).String())
 	}
-	p.notes = append(p.notes, "the sources of the command are examples: put yours there")
+	p.notes = append(p.notes, planNote{"example_sources", "the sources of the command are examples: put yours there"})
 }
 
 // recvCommand is the command line that applies the plan.
@@ -276,11 +276,17 @@ func (p *receiverPlan) printText(w io.Writer) error {
 		fmt.Fprintf(&b, "warning: %s\n", v.Text)
 	}
 	for _, n := range p.notes {
-		fmt.Fprintf(&b, "note: %s\n", n)
+		fmt.Fprintf(&b, "note: %s\n", n.Text)
 	}
 	fmt.Fprintf(&b, "\nspeadx %s\n", shellJoin(p.command))
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// planNote says what a plan leaves open.
+type planNote struct {
+	Code string `json:"code"`
+	Text string `json:"text"`
 }
 
 // jsonPlan is the plan as docs/json.md explains it.
@@ -295,7 +301,7 @@ type jsonPlan struct {
 	ThreadStall float64          `json:"thread_stall_seconds"`
 	Lines       []jsonPlanLine   `json:"lines"`
 	Warnings    []sizing.Warning `json:"warnings"`
-	Notes       []string         `json:"notes"`
+	Notes       []planNote       `json:"notes"`
 	Command     []string         `json:"command"`
 }
 
@@ -310,7 +316,7 @@ func (p *receiverPlan) printJSON(w io.Writer) error {
 	j := jsonPlan{
 		HeapSize: s.HeapSize, Packet: s.Packet, Gbps: s.Rate / 1e9, Streams: s.Streams, InFlight: s.InFlight,
 		Stall: s.Stall.Seconds(), Consumer: s.Consumer.Seconds(), ThreadStall: s.ThreadStall.Seconds(),
-		Warnings: p.Warnings, Notes: append([]string{}, p.notes...), Command: append([]string{"speadx"}, p.command...),
+		Warnings: p.Warnings, Notes: append([]planNote{}, p.notes...), Command: append([]string{"speadx"}, p.command...),
 	}
 	for i := range p.Lines {
 		l := jsonPlanLine{Line: p.Lines[i], Command: p.shell(&p.Lines[i])}
@@ -385,7 +391,7 @@ func (p *receiverPlan) printUnit(w io.Writer) error {
 		data.Comments = append(data.Comments, "Warning: "+v.Text)
 	}
 	for _, n := range p.notes {
-		data.Comments = append(data.Comments, "Note: "+n)
+		data.Comments = append(data.Comments, "Note: "+n.Text)
 	}
 	const margin = 30 // seconds: a cold machine is slower, and queues take time to open
 	data.Timeout = int(math.Ceil(3*data.Start+speadx.DefaultCarrierWait.Seconds())) + margin

@@ -121,6 +121,27 @@ func TestPlanJSON(t *testing.T) {
 	}
 }
 
+// TestPlanNotes: what is left open has a code.
+func TestPlanNotes(t *testing.T) {
+	r := program("plan", "-H", "4MiB", "--packet", "8972", "--rate", "20", "--format", "json", "-i", "no-such-card")
+	r.check(t, 0)
+	var p struct{ Notes []planNote }
+	if err := json.Unmarshal([]byte(r.stdout), &p); err != nil {
+		t.Fatal(err)
+	}
+	var codes []string
+	for _, n := range p.Notes {
+		codes = append(codes, n.Code)
+		if n.Text == "" {
+			t.Errorf("%+v", n)
+		}
+	}
+	slices.Sort(codes)
+	if !slices.Equal(codes, []string{"example_sources", "no_interface"}) {
+		t.Errorf("notes %q", codes)
+	}
+}
+
 // TestPlanCommand: recv takes the printed command, whatever the sources are called. A shell
 // reads it as it was meant.
 func TestPlanCommand(t *testing.T) {
