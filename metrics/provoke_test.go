@@ -115,6 +115,7 @@ func TestEachDiagnosisOfPackets(t *testing.T) {
 		run     func(l *live)
 		counted func(s *speadx.Stats) uint64 // what the diagnosis counts
 		want    func(d *ledger.Diagnosis) bool
+		missing ledger.Causes // bytes
 		also    ledger.Code
 	}{
 		{
@@ -145,6 +146,8 @@ func TestEachDiagnosisOfPackets(t *testing.T) {
 			want: func(d *ledger.Diagnosis) bool {
 				return d.Count == 2 && d.Setting == "ConcurrentHeaps" && d.Value == 1 && d.Suggested == 2
 			},
+			// Two quarters came too late, one was discarded with its heap, and one never came.
+			missing: ledger.Causes{ledger.Assembly: 3 * quarter, ledger.Network: quarter},
 		},
 		{
 			code: ledger.RegularBytes,
@@ -159,6 +162,7 @@ func TestEachDiagnosisOfPackets(t *testing.T) {
 			},
 			counted: func(s *speadx.Stats) uint64 { return s.Streams[0].Counts[ledger.HeapsIncomplete] },
 			want:    func(d *ledger.Diagnosis) bool { return d.Count == 10 && d.Every == 4 },
+			missing: ledger.Causes{ledger.Assembly: 10 * 3 * quarter, ledger.Network: 10 * quarter}, // what came was discarded
 			also:    ledger.NetworkLoss,
 		},
 		{
@@ -174,6 +178,7 @@ func TestEachDiagnosisOfPackets(t *testing.T) {
 			},
 			counted: func(s *speadx.Stats) uint64 { return s.Streams[0].Counts[ledger.HeapsMissing] / 40 * 8 },
 			want:    func(d *ledger.Diagnosis) bool { return d.Every == 8 && d.Modulo == 8 && d.Heap == 3 },
+			missing: ledger.Causes{ledger.Network: 40 * 4 * quarter},
 			also:    ledger.HeapsGone,
 		},
 		{
@@ -237,6 +242,7 @@ func TestEachDiagnosisOfPackets(t *testing.T) {
 			want: func(d *ledger.Diagnosis) bool {
 				return d.Count == 4*4 && d.Setting == "RingHeaps" && d.Value == 2 && d.Suggested > 2
 			},
+			missing: ledger.Causes{ledger.Ring: 4 * 4 * quarter},
 		},
 		{
 			code:   ledger.RingBlocked,
@@ -289,6 +295,9 @@ func TestEachDiagnosisOfPackets(t *testing.T) {
 				t.Fatal(err)
 			}
 			checkDiagnosis(t, l.Receiver, c, tt.code, tt.counted, tt.want)
+			if s := l.Stats(); tt.missing.Sum() > 0 && s.Missing != tt.missing {
+				t.Errorf("missing bytes %v, want %v", s.Missing, tt.missing)
+			}
 			if tt.also != "" {
 				checkDiagnosis(t, l.Receiver, c, tt.also, nil, nil)
 			}
