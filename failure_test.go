@@ -83,7 +83,7 @@ func TestInterfaceFails(t *testing.T) {
 				if err := r.Close(); err != nil {
 					t.Errorf("close: %v", err)
 				}
-				checkEnd(t, r)
+				checkNext(t, r, speadx.ErrClosed)
 				if err := goleak.Find(goroutines); err != nil {
 					t.Error(err)
 				}

@@ -368,6 +368,7 @@ func TestEndsInFullFlow(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer r.Close()
+				defer context.AfterFunc(ctx, r.Stop)()
 
 				flow, stopFlow := context.WithCancel(t.Context())
 				s := openSender(t, n, send.Config{
@@ -412,7 +413,11 @@ func TestEndsInFullFlow(t *testing.T) {
 				<-watched
 				stopFlow()
 				flowing.Wait()
-				checkEnd(t, r)
+				if strings.HasPrefix(how, "Close") {
+					checkNext(t, r, speadx.ErrClosed)
+				} else {
+					checkEnd(t, r)
+				}
 				if late := r.Stats(); late.Packets != st.Packets || late.Fates != st.Fates {
 					t.Errorf("counted after the end: %s; before: %s", account(late), account(st))
 				}
@@ -450,7 +455,7 @@ func consume(t *testing.T, r *speadx.Receiver) error {
 	defer cancel()
 	for {
 		h, err := r.Next(ctx)
-		if errors.Is(err, io.EOF) {
+		if errors.Is(err, io.EOF) || errors.Is(err, speadx.ErrClosed) {
 			return nil
 		}
 		if err != nil {
