@@ -70,6 +70,7 @@ func runSharer(config string) int {
 		return 0
 	}
 	defer r.Close()
+	defer context.AfterFunc(ctx, r.Stop)()
 	_ = out.Encode(sharerStart{})
 	var end sharerEnd
 	for h, err := range r.Heaps(context.Background()) {
