@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -99,7 +97,7 @@ func runBench(cmd *cobra.Command, f *benchFlags, measure func(ctx context.Contex
 		return err
 	}
 	defer func() { err = errors.Join(err, report.close()) }()
-	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := untilSignal(cmd.Context(), true)
 	defer stop()
 
 	stdout, stderr := cmd.OutOrStdout(), cmd.ErrOrStderr()

@@ -87,7 +87,7 @@ func fields(text string) string {
 // TestEveryFlagInFile: each flag of recv can be set by a file and by a variable, with the
 // same outcome as on the command line.
 func TestEveryFlagInFile(t *testing.T) {
-	values := map[string]string{"bool": "true", "int": "64", "int64": "64", "duration": "3s", "size": "1MiB", "stringSlice": "eth9", "string": "auto", "step": "64"}
+	values := map[string]string{"bool": "true", "int": "64", "int64": "64", "duration": "3s", "size": "1MiB", "stringSlice": "eth9", "string": "auto", "step": "64", "count": "64"}
 	fs := pflag.NewFlagSet("all", pflag.ContinueOnError)
 	for _, g := range newRecvFlags().groups() {
 		fs.AddFlagSet(g.flags)

@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -57,7 +54,7 @@ func newDemoCommand() *cobra.Command {
 			if duration <= 0 {
 				return usageError{fmt.Errorf("--duration %v is too short", duration)}
 			}
-			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			ctx, stop := untilSignal(cmd.Context(), true)
 			defer stop()
 			return runDemo(ctx, duration, rate, cmd.OutOrStdout())
 		},
@@ -121,7 +118,7 @@ func runDemo(ctx context.Context, duration time.Duration, rate float64, w io.Wri
 	}()
 	f := newRecvFlags()
 	f.verify, f.quiet = true, true
-	c := &reception{r: r, f: f, out: newOutput(w, w, f, 1), stderr: w, began: time.Now()}
+	c := &reception{r: r, f: f, out: newOutput(w, w, f, 1), stdout: w, stderr: w, began: time.Now()}
 	defer c.live1s(c.stderr, printRates).stop()
 	// The stop heap ends reception; should it be lost, the time does.
 	defer time.AfterFunc(duration+5*time.Second, r.Stop).Stop()

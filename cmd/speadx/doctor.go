@@ -4,9 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os/signal"
 	"runtime"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -100,7 +98,7 @@ func (f *doctorFlags) sources(args []string) (sources []doctor.Source, err error
 }
 
 func (f *doctorFlags) run(cmd *cobra.Command, sources []doctor.Source) error {
-	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
+	ctx, stop := untilSignal(cmd.Context(), true)
 	defer stop()
 	// What is read is that of one thread: its capabilities and its network namespace.
 	runtime.LockOSThread()

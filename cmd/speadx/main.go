@@ -33,7 +33,7 @@ var ownProcess bool
 func run(args []string, stdout, stderr io.Writer) int {
 	// Who reads our output may go away first, as head does. A write then fails,
 	// and what is under way ends in good order, instead of the process at once.
-	signal.Ignore(syscall.SIGPIPE)
+	signal.Ignore(syscall.SIGPIPE, syscall.SIGXFSZ)
 	root := newRootCommand()
 	root.SetArgs(args)
 	root.SetOut(stdout)

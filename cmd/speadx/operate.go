@@ -19,16 +19,6 @@ import (
 	"github.com/speadx/speadx/ledger"
 )
 
-// endSignals end reception. SIGHUP is one of them, unless there is a configuration file to
-// read again, or the process was started to ignore it, as by nohup.
-func (o *operateFlags) endSignals() []os.Signal {
-	list := []os.Signal{os.Interrupt, syscall.SIGTERM}
-	if o.configFile == "" && !signal.Ignored(syscall.SIGHUP) {
-		list = append(list, syscall.SIGHUP)
-	}
-	return list
-}
-
 // operator changes what a receiver receives, by request and by reload.
 type operator struct {
 	r       *speadx.Receiver

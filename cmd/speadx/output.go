@@ -13,7 +13,7 @@ import (
 // at once, so that who reads a pipe sees a heap when it has come.
 type output interface {
 	heap(h *heap.Heap, at time.Duration) error
-	summary(r *report.Report) error
+	summary(w io.Writer, r *report.Report) error
 }
 
 func newOutput(stdout, stderr io.Writer, f *recvFlags, streams int) output {

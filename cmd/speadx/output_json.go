@@ -130,11 +130,11 @@ func appendString(b []byte, s string) []byte {
 	return append(append(append(b, '"'), s...), '"')
 }
 
-func (o *jsonOutput) summary(r *report.Report) error {
+func (o *jsonOutput) summary(w io.Writer, r *report.Report) error {
 	b, err := json.Marshal(r)
 	if err != nil {
 		return err
 	}
-	_, err = o.w.Write(append(b, '\n'))
+	_, err = w.Write(append(b, '\n'))
 	return err
 }

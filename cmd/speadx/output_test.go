@@ -117,7 +117,7 @@ func TestSummaryText(t *testing.T) {
 	}}}}
 	var b bytes.Buffer
 	r := &report.Report{Stats: s, Setting: flagname.Name, Delivered: report.Delivered{Heaps: 1, Bytes: 1e9, Flow: 2 * time.Second, Verify: true, Verified: 1}}
-	if err := newOutput(&b, &b, &recvFlags{}, 1).summary(r); err != nil {
+	if err := newOutput(&b, &b, &recvFlags{}, 1).summary(&b, r); err != nil {
 		t.Fatal(err)
 	}
 	want := `Received 1 heap, 1000000000 bytes in 2.000 seconds: 4.000 Gb/s
@@ -148,6 +148,7 @@ ledger: 10 packets
              3 in flight
              0 unaccounted
 pool of 7148: live 0 of 0, in the ring 0 of 0, held 0 of 0, least free 0 of 0
+verdict: 4 heaps lost or incomplete [heaps_lost]
 `
 	if b.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", b.String(), want)

@@ -104,4 +104,4 @@ func lengthText(h *heap.Heap) string {
 	return fmt.Sprint(h.Length())
 }
 
-func (o *textOutput) summary(r *report.Report) error { return r.WriteText(o.w) }
+func (o *textOutput) summary(w io.Writer, r *report.Report) error { return r.WriteText(w) }

@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"os/signal"
 	"runtime"
 	"sync"
 	"time"
@@ -89,10 +88,9 @@ var errAmiss = errors.New("the run is not as asked for")
 // runRecv receives and prints, until the streams end or a signal comes.
 func runRecv(ctx context.Context, cfg speadx.Config, f *recvFlags, show *progress, stdout io.Writer) error {
 	stderr := show.stderr
-	// The first signal ends reception in good order, the second at once.
-	ctx, stop := signal.NotifyContext(ctx, f.operate.endSignals()...)
+	stdout = &steadyWriter{w: stdout}
+	ctx, stop := untilSignal(ctx, f.operate.configFile == "") // else SIGHUP reads the file again
 	defer stop()
-	context.AfterFunc(ctx, stop)
 
 	hangups := f.operate.hangups()
 	socket, err := f.operate.listen()
@@ -138,7 +136,7 @@ func runRecv(ctx context.Context, cfg speadx.Config, f *recvFlags, show *progres
 	if f.duration > 0 {
 		defer time.AfterFunc(f.duration, r.Stop).Stop()
 	}
-	rec := &reception{r: r, f: f, out: newOutput(stdout, stderr, f, len(in.Streams)), stderr: stderr, began: time.Now()}
+	rec := &reception{r: r, f: f, out: newOutput(stdout, stderr, f, len(in.Streams)), stdout: stdout, stderr: stderr, began: time.Now()}
 	if err := mon.attach(r, rec.report); err != nil {
 		return err
 	}
@@ -151,6 +149,7 @@ type reception struct {
 	r      *speadx.Receiver
 	f      *recvFlags
 	out    output
+	stdout io.Writer
 	stderr io.Writer
 	began  time.Time
 	live   *liveLine
@@ -215,17 +214,17 @@ func (c *reception) run() error {
 	c.show()
 	failed = errors.Join(failed, c.r.Close())
 	c.live.stop()
-	if err := c.out.summary(c.report()); failed == nil {
+	if err := writeTotals(c.stdout, c.stderr, func(w io.Writer) error { return c.out.summary(w, c.report()) }); failed == nil {
 		failed = err
 	}
 	if failed == nil && c.got.Mismatched > 0 {
 		failed = fmt.Errorf("%w: %d of %d heaps are not what send --verify sends", errMismatch, c.got.Mismatched, c.got.Verified)
 	}
-	if verdict, text := c.report().Verdict(c.f.expectHeaps); failed == nil && verdict != report.VerdictOK {
-		if c.f.strict || c.f.expectHeaps > 0 {
-			return fmt.Errorf("%w: %s", errAmiss, text)
+	if v := c.report().Verdict(); failed == nil && !v.OK() {
+		if c.f.strict || v.Expected != nil {
+			return fmt.Errorf("%w: %s", errAmiss, v.Sentence)
 		}
-		fmt.Fprintf(c.stderr, "speadx: %s\n", text)
+		fmt.Fprintf(c.stderr, "speadx: %s\n", v.Sentence)
 	}
 	return failed
 }
@@ -248,7 +247,7 @@ func (c *reception) report() *report.Report {
 	}
 	return &report.Report{
 		Stats: c.r.Stats(), Delivered: delivered, Diagnoses: c.r.Diagnoses(), Threads: c.r.Threads(), Groups: c.r.Groups(),
-		Times: c.r.Times(), Devices: c.r.Info().Devices, Time: time.Now(), Setting: flagname.Name,
+		Times: c.r.Times(), Devices: c.r.Info().Devices, Expected: c.f.expectHeaps.n, Time: time.Now(), Setting: flagname.Name,
 	}
 }
 

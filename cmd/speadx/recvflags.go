@@ -49,7 +49,7 @@ type recvFlags struct {
 	sized       bool
 	heaps       int64
 	strict      bool
-	expectHeaps int64
+	expectHeaps heapCount
 	duration    time.Duration
 	stopOnStop  bool
 	stops       string
@@ -98,7 +98,7 @@ func (f *recvFlags) groups() []flagGroup {
 	fs.DurationVar(&f.duration, "duration", 0, "stop after `TIME`, such as 90s or 1h (0s: do not)")
 
 	fs.BoolVar(&f.strict, "strict", false, "end with exit status 3 if nothing was received, or heaps were lost or discarded")
-	fs.Int64Var(&f.expectHeaps, "expect-heaps", 0, "end likewise, and also unless exactly `N` complete heaps came (0: any number)")
+	fs.Var(&f.expectHeaps, "expect-heaps", "end likewise, and also unless exactly `N` complete heaps came, 0 for none (default any number)")
 
 	out := newFlagGroup("Output")
 	fs = out.flags

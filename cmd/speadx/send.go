@@ -9,11 +9,8 @@ import (
 	"math"
 	"net"
 	"net/netip"
-	"os"
-	"os/signal"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -95,10 +92,8 @@ func newSendCommand() *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			// The first signal ends the stream in good order, the second at once.
-			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			ctx, stop := untilSignal(cmd.Context(), true)
 			defer stop()
-			context.AfterFunc(ctx, stop)
 			if err := f.apply(ctx, &c, cmd.Flags(), args); err != nil {
 				return usageError{err}
 			}
@@ -261,9 +256,12 @@ func runSend(ctx context.Context, c send.Config, f *sendFlags, stdout, stderr io
 	}
 	r, err := s.Run(ctx)
 	if f.format == "json" {
-		return errors.Join(err, printSendJSON(stdout, &r))
+		return errors.Join(err, writeTotals(stdout, stderr, func(w io.Writer) error { return printSendJSON(w, &r) }))
 	}
-	fmt.Fprintf(stdout, "Sent %d bytes in %.6g seconds, %.6g Gb/s\n", r.Bytes, r.Elapsed.Seconds(), r.Gbps())
+	err = errors.Join(err, writeTotals(stdout, stderr, func(w io.Writer) error {
+		_, err := fmt.Fprintf(w, "Sent %d bytes in %.6g seconds, %.6g Gb/s\n", r.Bytes, r.Elapsed.Seconds(), r.Gbps())
+		return err
+	}))
 	if !f.quiet {
 		fmt.Fprintf(stderr, "%d packets, %d heaps, %d stop heaps\n", r.Packets, r.Heaps, r.StopHeaps)
 		if c.Engine == send.Blast {

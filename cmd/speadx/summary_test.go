@@ -22,7 +22,7 @@ type jsonSummary struct {
 	Seconds              float64         `json:"seconds"`
 	FlowSeconds          float64         `json:"flow_seconds"`
 	Gbps                 float64         `json:"gbps"`
-	Verdict              string          `json:"verdict"`
+	Verdict              jsonVerdict     `json:"verdict"`
 	Streams              []jsonStream    `json:"streams"`
 	Devices              []jsonDevice    `json:"devices"`
 	Threads              []jsonThread    `json:"threads"`
@@ -209,4 +209,14 @@ type jsonPlace struct {
 	Addresses []string `json:"addresses"`
 	Groups    int      `json:"groups"`
 	Up        bool     `json:"up"`
+}
+
+type jsonVerdict struct {
+	OK        bool     `json:"ok"`
+	Codes     []string `json:"codes"`
+	Sentence  string   `json:"sentence"`
+	Expected  *uint64  `json:"expected_heaps"`
+	Complete  uint64   `json:"complete_heaps"`
+	Lost      uint64   `json:"lost_heaps"`
+	Discarded uint64   `json:"discarded_heaps"`
 }

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -54,7 +52,7 @@ func newTopCommand() *cobra.Command {
 			defer c.Close()
 			out, ok := cmd.OutOrStdout().(*os.File)
 			if once || !ok || !isTerminal(out) {
-				ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+				ctx, stop := untilSignal(cmd.Context(), true)
 				defer stop()
 				return top.Once(ctx, c, cmd.OutOrStdout(), time.Second)
 			}

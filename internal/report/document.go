@@ -18,6 +18,7 @@ func Document(text string) (string, error) {
 	flag := func(field string) string { return "`" + flagname.Name(field) + "`" }
 	tables := ledger.Tables(flag)
 	tables["metrics"] = metrics.Table(flag)
+	tables["verdicts"] = verdictTable()
 	var b strings.Builder
 	for {
 		before, rest, ok := strings.Cut(text, "<!-- generated: ")

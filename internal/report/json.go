@@ -30,8 +30,7 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 	o.put("seconds", micro(d.Elapsed.Seconds()))
 	o.put("flow_seconds", micro(d.Flow.Seconds()))
 	o.put("gbps", micro(Gbps(d.Bytes, d.Flow)))
-	verdict, _ := r.Verdict(0)
-	o.put("verdict", verdict)
+	o.put("verdict", o.part(r.Verdict().object()))
 	streams := []json.RawMessage{}
 	for i := range s.Streams {
 		streams = append(streams, o.part(r.streamObject(i)))

@@ -21,6 +21,8 @@ type Report struct {
 	Devices []speadx.DeviceInfo
 	// Time is when the counters were read.
 	Time time.Time
+	// Expected is how many complete heaps were expected. Default: any number.
+	Expected *uint64
 	// Setting names a field of speadx.Config as the user knows it. Default: the field.
 	Setting func(field string) string
 }

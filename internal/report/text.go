@@ -11,7 +11,7 @@ import (
 )
 
 // WriteText writes what was found wrong, in sentences, then the totals as spead2_recv does, the
-// ledger and the pool.
+// ledger and the pool. The last line is the verdict.
 func (r *Report) WriteText(w io.Writer) error {
 	var b bytes.Buffer
 	s, d := &r.Stats, &r.Delivered
@@ -32,6 +32,7 @@ func (r *Report) WriteText(w io.Writer) error {
 			HighLive(st), st.Sum.Live, HighRing(st), st.Sum.Ring, st.Slots.HighHeld, st.Sum.Held,
 			st.Slots.LeastFree, st.Sum.Live+st.Sum.Ring+st.Sum.Held+st.Sum.Threads)
 	}
+	fmt.Fprintln(&b, r.Verdict().text())
 	_, err := w.Write(b.Bytes())
 	return err
 }
