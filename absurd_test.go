@@ -60,6 +60,7 @@ func TestAbsurdSettings(t *testing.T) {
 	}
 	add("Mode", "Config.Mode: 9 is too large (the most is 4)", func(c *Config) { c.Mode = 9 })
 	add("Wait", "Config.Wait: 9 is too large (the most is 2)", func(c *Config) { c.Wait = 9 })
+	add("Repeats", "Config.Repeats: 9 is too large (the most is 1)", func(c *Config) { c.Repeats = 9 })
 	add("OnFull", "Config.OnFull: 9 is too large (the most is 2)", func(c *Config) { c.OnFull = 9 })
 	add("Hugepages", "Config.Hugepages: 9 is too large (the most is 4)", func(c *Config) { c.Hugepages = 9 })
 	add("ExpectItem", "Config.ExpectItem: 5632 needs ExpectStep", func(c *Config) { c.ExpectItem = 5632 })

@@ -105,6 +105,10 @@ type Config struct {
 	// OnFull says what happens to a finished heap when the ring is full.
 	// Default: [heap.Block].
 	OnFull heap.Policy
+	// Repeats says what happens to a heap whose count was there already, as a whole heap, less
+	// than 2 s before. Default: [heap.RepeatsDrop], and a diagnosis. With [heap.RepeatsDeliver]
+	// packets that the network sends twice can start heaps that stay incomplete.
+	Repeats heap.Repeats
 	// MaxAge evicts a heap for which no packet came for so long. Default: 10 s;
 	// negative: never.
 	MaxAge time.Duration
@@ -273,6 +277,7 @@ func (c *Config) Validate() error {
 	number("Mode", int64(c.Mode), 0, int64(ModeUDP))
 	number("Wait", int64(c.Wait), 0, int64(WaitBusy))
 	number("OnFull", int64(c.OnFull), 0, int64(heap.DropOldest))
+	number("Repeats", int64(c.Repeats), 0, int64(heap.RepeatsDeliver))
 	number("Hugepages", int64(c.Hugepages), 0, int64(pool.PagesOff))
 	for _, q := range c.Queues {
 		number("Queues", int64(q), 0, math.MaxInt32)

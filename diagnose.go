@@ -81,6 +81,10 @@ func diagnoseStream(before, now *StreamStats, f *facts, add func(ledger.Diagnosi
 		add(ledger.Diagnosis{Code: ledger.SendersCollide, Stream: now.Name, Count: n, Setting: "BySender", Suggested: 1,
 			Heap: now.Conflict.Cnt, Senders: now.Conflict.Senders})
 	}
+	if n := now.Counts[ledger.HeapsRepeated] - before.Counts[ledger.HeapsRepeated]; n > 0 && now.Repeats == heap.RepeatsDrop {
+		add(ledger.Diagnosis{Code: ledger.HeapsRepeat, Stream: now.Name, Count: n, Of: n + now.Counts.Heaps() - before.Counts.Heaps(),
+			Setting: "Repeats", Heap: now.Repeated.Cnt, Senders: now.Repeated.Senders})
+	}
 	if n := now.Fates[ledger.Late] - before.Fates[ledger.Late]; n > 0 {
 		add(diagnoseWindow(before, now, f, n))
 	}

@@ -438,6 +438,7 @@ func (r *Receiver) assemblerConfig(ps *planStream) heap.Config {
 		Name:          ps.name,
 		Substreams:    r.cfg.Substreams,
 		OnFull:        r.cfg.OnFull,
+		Repeats:       r.cfg.Repeats,
 		MaxAge:        r.cfg.MaxAge,
 		MaxItems:      r.cfg.MaxItems,
 		MaxRanges:     r.cfg.MaxRanges,

@@ -153,6 +153,10 @@ var foundByCounters = map[ledger.Code]struct {
 		s.now.Streams[0].Counts[ledger.SourceConflicts] = 2
 		s.now.Streams[0].Conflict = heap.Conflict{Cnt: 9, Senders: [2]netip.AddrPort{sender(1, 0).Sender, sender(2, 0).Sender}}
 	}, ledger.Diagnosis{Stream: "s", Queue: -1, Count: 2, Heap: 9, Setting: "BySender", Suggested: 1}, "heap 9 came from 10.0.0.1:7148 and from 10.0.0.2:7148"},
+	ledger.HeapsRepeat: {func(s *situation) {
+		s.now.Streams[0].Counts[ledger.HeapsRepeated] = 3
+		s.now.Streams[0].Repeated = heap.Repeated{Cnt: 9, Senders: [2]netip.AddrPort{sender(1, 0).Sender, sender(1, 0).Sender}}
+	}, ledger.Diagnosis{Stream: "s", Queue: -1, Count: 3, Of: 103, Heap: 9, Setting: "Repeats"}, "If they are new heaps, deliver them (--repeats deliver)."},
 	ledger.SlotsHeld: {func(s *situation) { s.fate(ledger.NoSlot, 4); s.now.Streams[0].Slots.HighHeld = 6 },
 		ledger.Diagnosis{Stream: "s", Queue: -1, Count: 4, Of: 1000, Setting: "ConsumerHeaps", Value: 2, Suggested: 6}, "Raise --consumer-heaps to 6"},
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/gopacket/gopacket/layers"
 
 	"github.com/speadx/speadx"
+	"github.com/speadx/speadx/heap"
 	"github.com/speadx/speadx/ledger"
 	"github.com/speadx/speadx/spead"
 )
@@ -116,4 +117,47 @@ func indexOf(list []ledger.Diagnosis, code ledger.Code) int {
 		}
 	}
 	return -1
+}
+
+// A sender whose counts never change, repeat or begin again within 2 s: the heaps are dropped,
+// and a diagnosis says so, or delivered on request.
+func TestRepeatedHeaps(t *testing.T) {
+	from, to := netip.MustParseAddrPort("10.9.0.1:50000"), netip.MustParseAddrPort("10.9.0.2:7148")
+	const heaps = 40
+	for name, count := range map[string]func(i int) uint64{
+		"never change": func(int) uint64 { return 1 },
+		"repeat":       func(i int) uint64 { return uint64(i/2 + 1) },
+		"begin again":  func(i int) uint64 { return uint64(i%20 + 1) },
+	} {
+		for _, size := range []int{1000, 5000} {
+			var frames [][]byte
+			distinct := map[uint64]bool{}
+			for i := range heaps {
+				distinct[count(i)] = true
+				for _, p := range packetsOfHeap(t, count(i), size, 1200, byte(i)) {
+					frames = append(frames, frameOf(t, from, to, p))
+				}
+			}
+			file := deal(t, frames, 1, func(int, []byte) int { return 0 })[0]
+			for _, how := range []heap.Repeats{heap.RepeatsDrop, heap.RepeatsDeliver} {
+				got, s, _, found := receiveFound(t, speadx.Config{Streams: []speadx.Stream{{Source: file, Name: "x"}}, Repeats: how})
+				repeated := uint64(heaps - len(distinct))
+				want := heaps
+				if how == heap.RepeatsDrop {
+					want = len(distinct)
+				}
+				h := s.Heaps()
+				if len(got["x"]) != want || h[ledger.HeapsRepeated] != repeated || h[ledger.HeapsMissing] != 0 || s.MissingBytes() != 0 {
+					t.Errorf("%s, %d bytes, %v: %d of %d heaps, %d repeated, %d missing", name, size, how, len(got["x"]), want, h[ledger.HeapsRepeated], h[ledger.HeapsMissing])
+				}
+				i := indexOf(found, ledger.HeapsRepeat)
+				switch {
+				case how == heap.RepeatsDeliver && len(found) > 0:
+					t.Errorf("%s, %d bytes, delivered: %+v", name, size, found)
+				case how == heap.RepeatsDrop && (i < 0 || found[i].Count != repeated || found[i].Senders != [2]netip.AddrPort{from, from} || found[i].Setting != "Repeats"):
+					t.Errorf("%s, %d bytes: %+v", name, size, found)
+				}
+			}
+		}
+	}
 }

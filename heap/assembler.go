@@ -69,6 +69,7 @@ type Config struct {
 
 	OnFull        Policy        // what to do when the ring is full
 	MaxAge        time.Duration // evict a heap for which no packet came for so long; 0: DefaultMaxAge, negative: never
+	Repeats       Repeats       // what to do with a heap whose count was there already
 	Incomplete    bool          // deliver incomplete heaps too
 	IgnoreStop    bool          // a stop item does not end the stream, and its heap is delivered
 	Stops         int           // the stream ends with the stop item of this number; default 1: the first
@@ -142,6 +143,7 @@ type Assembler struct {
 	beyond   beyond
 	stops    atomic.Int64 // stop items seen, of BySender senders that have stopped
 	conflict atomic.Pointer[Conflict]
+	repeated atomic.Pointer[Repeated]
 
 	stopping        atomic.Bool
 	aborted         atomic.Bool
@@ -220,6 +222,9 @@ func (c Config) resolve(share pool.ShareConfig) (*shape, error) {
 	}
 	if s.ExpectStep < 0 || s.ExpectItem != 0 && s.ExpectStep == 0 {
 		return nil, fmt.Errorf("heap: an expected step of %d (the least is 1)", s.ExpectStep)
+	}
+	if s.Repeats > RepeatsDeliver {
+		return nil, fmt.Errorf("heap: unknown %v", s.Repeats)
 	}
 	if s.OnFull > DropOldest {
 		return nil, fmt.Errorf("heap: unknown %v", s.OnFull)

@@ -25,6 +25,7 @@ type Feeder struct {
 	crowd crowd
 
 	inRun     int    // packets of the run in hand
+	runBytes  int64  // their payload
 	from      uint32 // number of their sender
 	spareFrom uint32 // our spare entry of senders, 0: none
 	lastFrom  Sender // the sender of the last packet, whose number is lastNo
@@ -162,7 +163,7 @@ func continues(first, last, h *spead.Packet) bool {
 // run places packets of one heap whose payloads follow each other.
 func (f *Feeder) run(packets []Packet, headers []spead.Packet, now int64) {
 	h, last := &headers[0], &headers[len(headers)-1]
-	f.inRun = len(headers)
+	f.inRun, f.runBytes = len(headers), last.PayloadOffset+last.PayloadLength-h.PayloadOffset
 	fate := f.admit(h, last.PayloadOffset+last.PayloadLength, now)
 	if fate == ledger.OversizeHeap && len(headers) > 1 && h.HeapLength < 0 {
 		for i := range packets { // those that still fit
@@ -293,11 +294,12 @@ func (f *Feeder) whole(p *Packet, h *spead.Packet, now int64) ledger.Fate {
 	var rec int
 	for {
 		e, found, next := hist.find(h.Cnt, f.from)
-		if found && f.remembered(hist, e, next, h, now) {
+		known := found && f.remembered(hist, e, next, h, now)
+		if known && !f.startsAgain(e) {
 			if r != nil {
 				a.giveBack(rec)
 			}
-			return f.repeat(hist, e, next)
+			return f.repeat(hist, e, next, h)
 		}
 		if r == nil {
 			if h.Extra > a.roomForItems(h) {
@@ -319,6 +321,7 @@ func (f *Feeder) whole(p *Packet, h *spead.Packet, now int64) ledger.Fate {
 			r.hist = nil // it has left as soon as it has started
 		}
 		f.beginAgain(hist, h, found, next) // not before: a packet that is refused changes nothing
+		r.again, r.first = known, e.from
 		if hist.start(next, h.Cnt, f.who(), refTo(r.state.Load(), rec), leftAt(now, true), spare) {
 			f.noteStart(h, now)
 			break
@@ -504,11 +507,12 @@ func (f *Feeder) acquire(h *spead.Packet, now int64) ledger.Fate {
 			}
 			continue // it was closed just now
 		}
-		if found && f.remembered(hist, e, next, h, now) {
+		known := found && f.remembered(hist, e, next, h, now)
+		if known && !f.startsAgain(e) {
 			if r != nil {
 				a.giveBack(rec)
 			}
-			return f.repeat(hist, e, next)
+			return f.repeat(hist, e, next, h)
 		}
 		if r == nil {
 			if h.Extra > a.roomForItems(h) {
@@ -540,6 +544,7 @@ func (f *Feeder) acquire(h *spead.Packet, now int64) ledger.Fate {
 		}
 		f.beginAgain(hist, h, found, next) // not before: a packet that is refused changes nothing
 		r.hist, r.seq = hist, next
+		r.again, r.first = known, e.from
 		if hist.start(next, h.Cnt, f.who(), refTo(r.state.Load(), rec), 0, spare) {
 			f.noteStart(h, now)
 			f.hold(h, r, rec)
@@ -679,19 +684,19 @@ func (f *Feeder) noteStart(h *spead.Packet, now int64) {
 	}
 }
 
-// repeat is the fate of packets whose heap has left, before heap next starts.
-func (f *Feeder) repeat(hist *history, e entry, next uint64) ledger.Fate {
+// repeat is the fate of packets whose heap has left, before heap next starts. The first of
+// them is h.
+func (f *Feeder) repeat(hist *history, e entry, next uint64, h *spead.Packet) ledger.Fate {
 	f.checkOwner(e.cnt, e.from)
-	if e.left == 0 { // when it was looked up: it was closed, and is perhaps gone by now
-		s := f.a.records[e.ref&recordMask].state.Load()
-		if s>>genShift == e.ref>>recordBits && howOf(s) == complete {
-			return ledger.Duplicate
-		}
+	if e.left == 0 && !f.wasComplete(e) { // when it was looked up
 		if now, ok := hist.at(e.seq); ok {
 			e = now
 		}
 	}
-	if e.left&leftComplete != 0 {
+	if f.wasComplete(e) {
+		if hist.cameAgain(e, h.PayloadOffset, f.runBytes, h.HeapLength) {
+			f.noteRepeat(e.cnt, e.from)
+		}
 		return ledger.Duplicate // every byte of the heap was there
 	}
 	if hist.overtaken(e) {

@@ -24,6 +24,9 @@ func (f *Feeder) finish(r *record, rec int, now int64) {
 		return
 	case whole && !bare:
 		f.count.stream[ledger.HeapsComplete]++
+		if r.again {
+			f.noteRepeat(r.cnt, r.first)
+		}
 	default:
 		f.count.stream[ledger.HeapsIncomplete]++
 		f.count.stream[ledger.IncompleteBytes] += uint64(r.lacks())

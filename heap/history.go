@@ -43,11 +43,12 @@ type history struct {
 
 // node is what is remembered of a heap.
 type node struct {
-	cnt  atomic.Uint64
-	prev atomic.Uint64 // number+1 of the next older heap in the bucket; 0: none
-	ref  atomic.Uint64 // generation and record it was assembled in
-	from atomic.Uint64 // who started it: see Feeder.who
-	left atomic.Int64  // when it left, ns, with the lowest bit set if it was complete; 0: it has not
+	cnt   atomic.Uint64
+	prev  atomic.Uint64 // number+1 of the next older heap in the bucket; 0: none
+	ref   atomic.Uint64 // generation and record it was assembled in
+	from  atomic.Uint64 // who started it: see Feeder.who
+	again atomic.Uint64 // what came of it after it had left complete: see cameAgain
+	left  atomic.Int64  // when it left, ns, with the lowest bit set if it was complete; 0: it has not
 
 	// The least count of this heap and those before it in its block, those that were
 	// forgotten when it started left out. Blocks are len(cells) numbers long.
@@ -183,6 +184,7 @@ func (h *history) start(next, cnt, who, ref uint64, left int64, spare *uint64) b
 	nd.ref.Store(ref)
 	nd.from.Store(who)
 	nd.left.Store(left)
+	setAtomic(&nd.again, 0)
 	nd.prev.Store(h.bucket(cnt, uint32(who)).Load())
 	least := cnt
 	if next&h.mask() != 0 {

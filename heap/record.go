@@ -51,6 +51,8 @@ type record struct {
 	firstSeen int64    // when its first packet was received, ns since 1970
 	began     int64    // the same by the clock of Feed
 	past      bool     // written past the cache
+	again     bool     // a heap with its count had come whole
+	first     uint32   // then, number of the sender of that one
 	memory    []byte   // where payload goes: the slot, or the part of it for this heap
 	hist      *history // nil for a heap of one packet
 	seq       uint64   // its number in hist
@@ -189,5 +191,11 @@ func setBool(v *atomic.Bool, x bool) {
 func setWord(v *uint64, x uint64) {
 	if atomic.LoadUint64(v) != x {
 		atomic.StoreUint64(v, x)
+	}
+}
+
+func setAtomic(v *atomic.Uint64, x uint64) {
+	if v.Load() != x {
+		v.Store(x)
 	}
 }

@@ -79,6 +79,10 @@ type Stats struct {
 	Conflict Conflict
 	Senders  int // senders heard; the 1025th and all after it are one
 
+	// Repeated is the first of Counts[ledger.HeapsRepeated], and Repeats what becomes of them.
+	Repeated Repeated
+	Repeats  Repeats
+
 	// Window is how many heaps of a substream may be live now: see Config.Window.
 	Window int
 	// LateBy is the window in which all packets with the fate [ledger.Late] would have come in
@@ -92,13 +96,16 @@ type Stats struct {
 
 // Stats may be called from any goroutine, at any time.
 func (a *Assembler) Stats() Stats {
-	s := Stats{Senders: int(a.senders.heard.Load()), Window: int(a.window.live()), LateBy: a.lateBy.Load(), Oversize: a.oversize.Load(), IncompleteSize: a.incompleteSize.Load()}
+	s := Stats{Senders: int(a.senders.heard.Load()), Window: int(a.window.live()), LateBy: a.lateBy.Load(), Oversize: a.oversize.Load(), IncompleteSize: a.incompleteSize.Load(), Repeats: a.cfg.Repeats}
 	for i := range a.feeders {
 		a.feeders[i].board.addTo(&s)
 	}
 	a.consumed.board.addTo(&s)
 	if first := a.conflict.Load(); first != nil {
 		s.Conflict = *first
+	}
+	if first := a.repeated.Load(); first != nil {
+		s.Repeated = *first
 	}
 	for i := range a.records {
 		s.InFlight += uint64(a.records[i].packets.Load())

@@ -38,6 +38,7 @@ const (
 	PacketTooLong      Code = "packet_too_long"
 	HeapTooLarge       Code = "heap_too_large"
 	SendersCollide     Code = "senders_collide"
+	HeapsRepeat        Code = "heaps_repeat"
 	SlotsHeld          Code = "slots_held"
 	RingOverflow       Code = "ring_overflow"
 	RingBlocked        Code = "ring_blocked"
@@ -170,6 +171,10 @@ var codes = []CodeRow{
 		Meaning:  "Two senders use the same heap count in one stream (`source_conflicts`).",
 		Sentence: "Stream {stream}: heap {heap} came from {sender} and from {sender2}. Their heap counts collide, and their packets mix or are lost.",
 		Remedy:   "Tell senders apart with {BySender}. If it is one sender with several ports, all is well."},
+	{Code: HeapsRepeat, Stage: Assembly, Unit: Heaps, Severity: slog.LevelWarn,
+		Meaning:  "Whole heaps came again with the counts of heaps that were there already, and were dropped (`repeated_heaps`). The sender's counts repeat, never change or begin again, or the network has two paths.",
+		Sentence: "Stream {stream}: {count} heaps were dropped, as a whole heap with the same count had come less than 2 s before. It was so with heap {heap}, first from {sender} and then from {sender2}.",
+		Remedy:   "If they are new heaps, deliver them ({Repeats} deliver). If a second path brings them, nothing is lost."},
 	{Code: HeapTooLarge, Stage: Pool, Severity: slog.LevelWarn,
 		Meaning:  "A heap was larger than a slot of the pool (`oversize_heap`).",
 		Sentence: "Stream {stream}: a heap of {bytes} bytes was refused. The largest that has room is {value} bytes.",

@@ -17,6 +17,7 @@ const (
 	HeapsDiscarded
 	HeapsSinglePacket
 	HeapsStop
+	HeapsRepeated
 	PacketsFed
 	BytesFed
 	PayloadPlaced
@@ -66,6 +67,9 @@ var streamCounters = [NumStreamCounters]Row{
 		Meaning: "The heap came in one packet; such heaps take no place in the window."},
 	HeapsStop: {Name: "stop_heaps", Stage: Assembly, Unit: Heaps,
 		Meaning: "The heap was a stop heap."},
+	HeapsRepeated: {Name: "repeated_heaps", Stage: Assembly, Unit: Heaps, Rare: true,
+		Meaning: "All bytes of the heap came again, within 2 s of a whole heap with the same count. By default its packets are `duplicate`.",
+		Remedy:  "If the sender uses counts again for new heaps, deliver them: {Repeats} deliver."},
 	PacketsFed: {Name: "packets", Stage: Assembly, Unit: Packets,
 		Meaning: "The packet reached the stream's assembler. For the whole receiver: the packet was there for one of its endpoints."},
 	BytesFed: {Name: "bytes", Stage: Assembly, Unit: Bytes,

@@ -69,6 +69,9 @@ func lossText(a, b *speadx.Stats, incomplete uint64) string {
 	all, h := b.Fates.Lost(), b.Heaps()
 	missing := h[ledger.HeapsMissing]
 	if all == 0 && incomplete == 0 && missing == 0 && h[ledger.HeapsRingFull] == 0 {
+		if n := report.DroppedRepeats(b); n > 0 {
+			return fmt.Sprintf("%d repeated heaps dropped", n)
+		}
 		return "no loss"
 	}
 	late := all - min(all, a.Fates.Lost())
@@ -76,6 +79,9 @@ func lossText(a, b *speadx.Stats, incomplete uint64) string {
 		late, percent(late, b.Packets-a.Packets), all, percent(all, b.Packets), incomplete)
 	if missing > 0 {
 		text += fmt.Sprintf(", %d missing", missing)
+	}
+	if n := report.DroppedRepeats(b); n > 0 {
+		text += fmt.Sprintf(", %d repeated", n)
 	}
 	return text
 }

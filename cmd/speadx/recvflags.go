@@ -41,6 +41,7 @@ type recvFlags struct {
 	gro         bool
 	wait        string
 	onFull      string
+	repeats     string
 	maxAge      time.Duration
 	carrier     time.Duration
 	joint       bool
@@ -121,6 +122,7 @@ func (f *recvFlags) groups() []flagGroup {
 	fs.IntVar(&f.spare, "spare-streams", 0, "reserve the memory of `N` streams that --control or a reload adds later")
 	fs.Var(&f.poolMin, "pool-min", "give heaps below `SIZE` a small slot (0: none)")
 	fs.StringVar(&f.onFull, "on-full", "block", "do `WHAT` with a finished heap when the ring is full: block, drop-newest or drop-oldest")
+	fs.StringVar(&f.repeats, "repeats", "drop", "do `WHAT` with a heap whose count was there already, whole and less than 2 s before: drop or deliver")
 	fs.DurationVar(&f.maxAge, "max-age", heap.DefaultMaxAge, "give up a heap after `TIME` without a packet for it (0s: never)")
 
 	machine := newFlagGroup("Use of the machine")
@@ -215,6 +217,9 @@ func (f *recvFlags) config(fs *pflag.FlagSet, sources []string) (c speadx.Config
 	}
 	if c.OnFull, err = heap.ParsePolicy(f.onFull); err != nil {
 		wrong.flag("on-full", ": %v", err)
+	}
+	if c.Repeats, err = heap.ParseRepeats(f.repeats); err != nil {
+		wrong.flag("repeats", " %v", err)
 	}
 	if c.Hugepages, err = pages.ParseChoice(f.hugepages); err != nil {
 		wrong.flag("hugepages", ": %v", err)

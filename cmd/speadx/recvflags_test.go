@@ -23,7 +23,7 @@ func TestRecvDefaults(t *testing.T) {
 	for name, want := range map[string]string{
 		"interface": "[]", "mode": "auto", "queues": "all", "heap-size": "4MiB", "concurrent-heaps": "4", "substreams": "1",
 		"ring-heaps": "4", "consumer-heaps": "2", "pool-min": "16KiB", "hugepages": "auto", "frames": "0", "cpus": "auto",
-		"gro": "true", "wait": "poll", "on-full": "block", "max-age": "10s", "carrier-wait": "10s", "joint": "false", "heaps": "0", "duration": "0s",
+		"gro": "true", "wait": "poll", "on-full": "block", "repeats": "drop", "max-age": "10s", "carrier-wait": "10s", "joint": "false", "heaps": "0", "duration": "0s",
 		"stop-on-stop": "true", "incomplete": "false", "verify": "false", "hash": "false", "quiet": "false", "format": "text", "tcp": "false",
 	} {
 		f := flags.Lookup(name)
@@ -93,6 +93,7 @@ func TestRecvConfig(t *testing.T) {
 		{"--gro=false", func(c *speadx.Config) { c.NoGRO = true }},
 		{"--wait spin", func(c *speadx.Config) { c.Wait = xsk.WaitSpin }},
 		{"--wait busy", func(c *speadx.Config) { c.Wait = xsk.WaitBusy }},
+		{"--repeats deliver", func(c *speadx.Config) { c.Repeats = heap.RepeatsDeliver }},
 		{"--on-full drop-newest", func(c *speadx.Config) { c.OnFull = heap.DropNewest }},
 		{"--on-full drop-oldest", func(c *speadx.Config) { c.OnFull = heap.DropOldest }},
 		{"--max-age 1m", func(c *speadx.Config) { c.MaxAge = time.Minute }},
@@ -201,6 +202,7 @@ func TestRecvUsage(t *testing.T) {
 		{"--affinity x" + source, `"x" is not a number or a range`},
 		{"--mode fast" + source, `--mode "fast" is none of auto, zerocopy, native, generic, udp`},
 		{"--wait long" + source, `--wait "long" is none of poll, spin, busy`},
+		{"--repeats twice" + source, `"twice" is none of drop, deliver`},
 		{"--on-full cry" + source, `"cry" is none of block, drop-newest, drop-oldest`},
 		{"--hugepages 4K" + source, `"4K" are not one of auto, 1G, 2M, thp, off`},
 		{"--format xml" + source, `--format "xml" is neither text nor json`},

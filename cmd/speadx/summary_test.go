@@ -49,6 +49,7 @@ type jsonCounts struct {
 	OvertakenHeaps    uint64    `json:"overtaken_heaps"`
 	SinglePacketHeaps uint64    `json:"single_packet_heaps"`
 	StopHeaps         uint64    `json:"stop_heaps"`
+	Repeated          uint64    `json:"repeated_heaps"`
 	Batches           uint64    `json:"batches"`
 	MaxBatch          uint64    `json:"max_batch"`
 	SourceConflicts   uint64    `json:"source_conflicts"`

@@ -7,7 +7,7 @@ var byField = map[string]string{
 	"HeapSize": "heap-size", "ConcurrentHeaps": "concurrent-heaps", "Substreams": "substreams",
 	"RingHeaps": "ring-heaps", "ConsumerHeaps": "consumer-heaps", "SpareStreams": "spare-streams", "Stops": "stop-after-stops",
 	"Frames": "frames", "Queues": "queues", "CPUs": "cpus", "SocketBuffer": "buffer",
-	"Mode": "mode", "OnFull": "on-full", "MaxAge": "max-age", "BySender": "by-source", "Incomplete": "incomplete",
+	"Mode": "mode", "OnFull": "on-full", "Repeats": "repeats", "MaxAge": "max-age", "BySender": "by-source", "Incomplete": "incomplete",
 	"NoGRO": "gro=false", "PoolMin": "pool-min", "Hugepages": "hugepages", "CarrierWait": "carrier-wait",
 	"ExpectStep": "expect-step", "ExpectItem": "expect-step",
 	"Wait": "wait", "Interfaces": "interface", "Filter": "filter", "AllVLANs": "all-vlans", "IgnoreStop": "stop-on-stop=false",

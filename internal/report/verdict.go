@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/speadx/speadx"
+	"github.com/speadx/speadx/heap"
 	"github.com/speadx/speadx/ledger"
 )
 
@@ -15,6 +17,7 @@ const (
 	NothingReceived VerdictCode = "nothing_received"
 	HeapsLost       VerdictCode = "heaps_lost"
 	HeapsDiscarded  VerdictCode = "heaps_discarded"
+	HeapsRepeated   VerdictCode = "heaps_repeated"
 	TooFewHeaps     VerdictCode = "too_few_heaps"
 	TooManyHeaps    VerdictCode = "too_many_heaps"
 )
@@ -27,6 +30,7 @@ var verdictRows = []struct {
 	{NothingReceived, "No heap came, and none is known to be missing. With `--expect-heaps 0` that is as it should be."},
 	{HeapsLost, "Heaps are missing, were delivered incomplete, or found the ring full."},
 	{HeapsDiscarded, "Incomplete heaps were discarded."},
+	{HeapsRepeated, "Whole heaps were dropped, as heaps with the same counts had come before (`repeated_heaps`)."},
 	{TooFewHeaps, "Fewer complete heaps came than `--expect-heaps` says."},
 	{TooManyHeaps, "More complete heaps came than `--expect-heaps` says."},
 }
@@ -63,6 +67,9 @@ func (r *Report) Verdict() *Verdict {
 	}
 	if v.Discarded > 0 {
 		note(HeapsDiscarded, "%d incomplete %s discarded", v.Discarded, plural(v.Discarded, "heap"))
+	}
+	if n := DroppedRepeats(&r.Stats); n > 0 {
+		note(HeapsRepeated, "%d repeated %s dropped", n, plural(n, "heap"))
 	}
 	if v.Expected != nil && v.Complete != *v.Expected {
 		code := TooFewHeaps
@@ -109,4 +116,15 @@ func verdictTable() string {
 		fmt.Fprintf(&b, "| `%s` | %s |\n", row.code, row.meaning)
 	}
 	return b.String()
+}
+
+// DroppedRepeats is how many whole heaps were dropped, as heaps with the same counts had come
+// less than 2 s before.
+func DroppedRepeats(s *speadx.Stats) (n uint64) {
+	for i := range s.Streams {
+		if s.Streams[i].Repeats == heap.RepeatsDrop {
+			n += s.Streams[i].Counts[ledger.HeapsRepeated]
+		}
+	}
+	return n
 }

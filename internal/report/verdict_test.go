@@ -33,6 +33,7 @@ func TestVerdict(t *testing.T) {
 		{ledger.StreamCounts{ledger.HeapsComplete: 3, ledger.HeapsRingFull: 1}, any, []VerdictCode{HeapsLost}},
 		{ledger.StreamCounts{ledger.HeapsIncomplete: 1, ledger.HeapsDiscarded: 1}, any, []VerdictCode{HeapsDiscarded}},
 		{ledger.StreamCounts{ledger.HeapsComplete: 3, ledger.HeapsIncomplete: 1}, any, []VerdictCode{HeapsLost}},
+		{ledger.StreamCounts{ledger.HeapsComplete: 3, ledger.HeapsRepeated: 1}, 3, []VerdictCode{HeapsRepeated}},
 		{ledger.StreamCounts{ledger.HeapsComplete: 3, ledger.HeapsIncomplete: 2, ledger.HeapsDiscarded: 1}, 5, []VerdictCode{HeapsLost, HeapsDiscarded, TooFewHeaps}},
 	} {
 		r := Report{Stats: speadx.Stats{Streams: []speadx.StreamStats{{Stats: heap.Stats{Counts: tt.counts}}}}}
@@ -76,5 +77,14 @@ func TestVerdict(t *testing.T) {
 		if !seen[row.code] {
 			t.Errorf("no case has %s", row.code)
 		}
+	}
+}
+
+// Repeated heaps that were delivered are not amiss.
+func TestVerdictOfDeliveredRepeats(t *testing.T) {
+	st := heap.Stats{Counts: ledger.StreamCounts{ledger.HeapsComplete: 3, ledger.HeapsRepeated: 1}, Repeats: heap.RepeatsDeliver}
+	r := Report{Stats: speadx.Stats{Streams: []speadx.StreamStats{{Stats: st}}}}
+	if v := r.Verdict(); !v.OK() {
+		t.Errorf("%+v", v)
 	}
 }
