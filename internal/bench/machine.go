@@ -61,7 +61,8 @@ func bytesText(n uint64, of string) string {
 }
 
 // cpuModel finds the name of the CPU in /proc/cpuinfo. Each architecture calls it
-// otherwise; arm64 has numbers only, which are better than nothing.
+// otherwise; arm64 has numbers only, which are better than nothing. A virtual machine may
+// know only the brand ("AMD EPYC"). Then family and model say which processor it is.
 func cpuModel(cpuinfo string) string {
 	fields := map[string]string{}
 	for line := range strings.Lines(cpuinfo) {
@@ -72,9 +73,14 @@ func cpuModel(cpuinfo string) string {
 		}
 	}
 	for _, key := range []string{"model name", "cpu model", "cpu", "Model"} {
-		if v := fields[key]; v != "" {
-			return v
+		v := fields[key]
+		if v == "" {
+			continue
 		}
+		if family, model := fields["cpu family"], fields["model"]; family != "" && model != "" && !strings.ContainsAny(v, "0123456789") {
+			return fmt.Sprintf("%s (family %s, model %s)", v, family, model)
+		}
+		return v
 	}
 	if v := fields["CPU implementer"]; v != "" {
 		return fmt.Sprintf("implementer %s part %s", v, fields["CPU part"])

@@ -28,7 +28,8 @@ func TestThisMachine(t *testing.T) {
 
 func TestCPUModel(t *testing.T) {
 	for want, text := range map[string]string{
-		"AMD EPYC 7B13":                  "processor\t: 0\nmodel\t\t: 1\nmodel name\t: AMD EPYC 7B13\n\nprocessor\t: 1\nmodel name\t: other\n",
+		"AMD EPYC (family 26, model 2)":  "processor\t: 0\ncpu family\t: 26\nmodel\t\t: 2\nmodel name\t: AMD EPYC\n",
+		"AMD EPYC 7B13":                  "processor\t: 0\ncpu family\t: 25\nmodel\t\t: 1\nmodel name\t: AMD EPYC 7B13\n\nprocessor\t: 1\nmodel name\t: other\n",
 		"implementer 0x41 part 0xd0c":    "processor\t: 0\nCPU implementer\t: 0x41\nCPU part\t: 0xd0c\n",
 		"POWER9, altivec supported":      "processor\t: 0\ncpu\t\t: POWER9, altivec supported\n",
 		"":                               "nothing\n",
