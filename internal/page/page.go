@@ -1,14 +1,11 @@
 // Package page is the page for people that a receiver serves at "/".
 //
-// It is one HTML file, one style sheet and one script, embedded, with uPlot for the plots.
+// It is one HTML file, one style sheet and one script, embedded. Package uplot draws the plots.
 // The script reads /status once a second. It reads ledger.json once: the table of package ledger,
 // so that names, stages and remedies are not written down a second time. The browser may
 // load nothing from elsewhere, and runs no script that is not one of these files.
 //
 // All addresses in the page are relative, so it also works below a path of a proxy.
-//
-// static/uPlot.* are version 1.6.32 of https://github.com/leeoniya/uPlot, unchanged, as in
-// the npm package uplot. Their licence is beside them.
 package page
 
 import (
@@ -22,6 +19,8 @@ import (
 	"net/http"
 	"path"
 	"time"
+
+	"github.com/speadx/speadx/internal/uplot"
 )
 
 //go:embed static
@@ -63,6 +62,11 @@ func Handler(setting func(field string) string) http.Handler {
 			panic(err)
 		}
 		files["/"+e.Name()] = newFile(e.Name(), b)
+	}
+	for name, text := range map[string]string{
+		"uPlot.iife.min.js": uplot.Script, "uPlot.min.css": uplot.Style, "uPlot.LICENSE.txt": uplot.License,
+	} {
+		files["/"+name] = newFile(name, []byte(text))
 	}
 	files["/"] = files["/index.html"]
 	delete(files, "/index.html")
