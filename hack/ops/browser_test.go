@@ -41,6 +41,29 @@ type browser struct {
 // console, or asked for anything from elsewhere than its server.
 func newBrowser(t *testing.T, server string) *browser {
 	t.Helper()
+	b := startBrowser(t)
+	t.Cleanup(func() { b.check(server) })
+	return b
+}
+
+// newFileBrowser starts Chromium for a page that is a file. The test fails if the page
+// wrote to the console, or asked for anything but itself.
+func newFileBrowser(t *testing.T) *browser {
+	t.Helper()
+	b := startBrowser(t)
+	t.Cleanup(func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		for _, r := range b.requests[min(1, len(b.requests)):] {
+			t.Errorf("the page asked for %q", r)
+		}
+		b.checkConsole()
+	})
+	return b
+}
+
+func startBrowser(t *testing.T) *browser {
+	t.Helper()
 	options := slices.Clone(chromedp.DefaultExecAllocatorOptions[:])
 	if os.Getuid() == 0 {
 		options = append(options, chromedp.NoSandbox) // Chromium has none for root
@@ -64,7 +87,6 @@ func newBrowser(t *testing.T, server string) *browser {
 			t.Fatal(err)
 		}
 	}
-	t.Cleanup(func() { b.check(server) })
 	return b
 }
 
@@ -109,6 +131,10 @@ func (b *browser) check(server string) {
 	if polls == 0 {
 		b.t.Errorf("the page never asked for /status, but for %q", b.requests)
 	}
+	b.checkConsole()
+}
+
+func (b *browser) checkConsole() {
 	for _, m := range b.console {
 		b.t.Errorf("on the browser's console: %s", m)
 	}
@@ -131,13 +157,19 @@ func (b *browser) forget(containing string) (n int) {
 // view sets the size and the colours before a page is opened.
 func (b *browser) view(width, height int64, scheme string) {
 	b.t.Helper()
-	_, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
-	})
-	if err != nil {
+	b.media("", scheme)
+	if err := chromedp.Do(b.ctx, chromedp.EmulateViewport(width, height)); err != nil {
 		b.t.Fatal(err)
 	}
-	if err := chromedp.Do(b.ctx, chromedp.EmulateViewport(width, height)); err != nil {
+}
+
+// media is what the page is shown on: "" is a screen, and "print" paper.
+func (b *browser) media(media, scheme string) {
+	b.t.Helper()
+	_, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+		Media: media, Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
+	})
+	if err != nil {
 		b.t.Fatal(err)
 	}
 }

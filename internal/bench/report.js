@@ -246,8 +246,9 @@
   function draw(again) {
     const p = palette();
     for (const c of charts) {
-      const width = c.box.clientWidth === 0 ? 0 : printing ? PAPER_WIDTH : c.box.clientWidth;
-      if (width === 0 || !again && width === c.width) continue;
+      const folded = c.box.closest("details:not([open])") || c.box.clientWidth === 0;
+      const width = printing ? PAPER_WIDTH : c.box.clientWidth;
+      if (folded || !again && width === c.width) continue;
       if (c.plot) c.plot.destroy();
       c.width = width;
       c.plot = (c.chart.groups ? bars : lines)(c.chart, c.box, width, p);
