@@ -51,9 +51,10 @@ test-vm: ## run tests in virtual machines: kernels 6.1, 6.12 and the newest, six
 
 # Modules of their own, so that what their tests need is not what the library needs.
 .PHONY: test-ops
-test-ops: ## test the packages and what is in deploy/; installs what it needs
+test-ops: ## test the packages, the charts, and what is in deploy/; installs what it needs
 	hack/need chromium=chromium,fonts-dejavu-core
 	$(GO) run ./hack/testrun -C hack/dist -p=1 -count=1 ./... -- -C deploy/checks -p=1 -count=1 ./... \
+		-- -C hack/charts -p=1 -count=1 ./... \
 		-- -C hack/ops -tags=ops -p=1 -count=1 ./...
 
 # A minute of real traffic fills the plots.
@@ -93,6 +94,11 @@ bench: ## measure beside rivals, in minutes; the report is in BENCHOUT, bench-ou
 bench-full: ## the same at length, as for the figures in the documents
 	hack/bench/run full $(BENCHOUT)
 
+# The results are committed: measure with hack/bench/run, and name the files MACHINE-BENCH.json.
+.PHONY: bench-docs
+bench-docs: ## draw the charts of docs/performance.md from the results in docs/bench
+	cd hack/charts && $(GO) run . -o ../../docs/bench ../../docs/bench/*.json
+
 .PHONY: microbench
 microbench: ## run the benchmarks of single functions, BENCHTIME each
 	$(GO) test -p=1 -run='^$$' -bench=. -benchmem -benchtime=$(BENCHTIME) ./...
@@ -113,6 +119,7 @@ lint: ## gofmt, go vet and staticcheck
 	$(GO) vet -tags=manpages ./cmd/speadx
 	$(GO) vet -C hack/dist ./...
 	$(GO) vet -C deploy/checks ./...
+	$(GO) vet -C hack/charts ./...
 	$(GO) vet -C hack/ops -tags=ops ./...
 	$(GO) tool staticcheck ./...
 	$(GO) tool staticcheck -tags=vmguest ./hack/vm/guest

@@ -28,7 +28,7 @@ measured under the same conditions. All else is shown, and decides nothing: what
 do, what was measured once, and rates and times that differ by less than 35 %, which
 decide with --absolute.
 
---html FILE writes a report with plots. --format json prints one object a line for
+--html FILE writes a report with charts. --format json prints one object a line for
 each result; docs/json.md says what its keys mean.`
 
 func newBenchCommand() *cobra.Command {

@@ -103,7 +103,7 @@ func newBenchReportCommand() *cobra.Command {
 	var html string
 	cmd := &cobra.Command{
 		Use:     "report [flags] FILE...",
-		Short:   "Tables and plots of results that were saved",
+		Short:   "Tables and charts of results that were saved",
 		Long:    benchReportLong,
 		Example: `  speadx bench report memory.json veth.json pool.json --html report.html`,
 		Args: func(_ *cobra.Command, args []string) error {

@@ -85,8 +85,8 @@ func writeReport(t *testing.T, results []bench.Result) string {
 	return "file://" + file
 }
 
-// pixels is a function in the page that reads a copy of a canvas: a canvas that is read
-// itself gets slow, and Chromium says so on its console.
+// pixels is a function in the page that reads a copy of a canvas. Chromium warns on its
+// console if the canvas itself is read.
 const pixels = `const pixels = (c, width) => {
 	const copy = document.createElement("canvas");
 	copy.width = width;
@@ -116,7 +116,7 @@ const textLuminance = `(() => {` + pixels + `
 	return luminance;
 })()`
 
-// The report in both colors, on a phone and on paper: every chart is drawn, no name becomes
+// The report in both colours, on a phone and on paper: every chart is drawn, no name becomes
 // an element, and nothing is wider than the screen.
 func TestReport(t *testing.T) {
 	for _, c := range []struct {

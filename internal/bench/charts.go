@@ -227,9 +227,10 @@ func (c *charts) addBars(ch Chart) {
 
 func rateBar(r *Result) Bar { return Bar{Value: r.Gbps, Low: r.GbpsLow, High: r.GbpsHigh} }
 
-// rates shows the rates of all benches but memory, a chart for each set of conditions.
+// rates shows the rates of all benches but memory, which has groups, and pool, which
+// measures times. There is a chart for each set of conditions.
 func (c *charts) rates(results []Result) {
-	has := func(r *Result) bool { return r.Bench != "memory" && r.Gbps > 0 }
+	has := func(r *Result) bool { return r.Bench != "memory" && r.Bench != "pool" && r.Gbps > 0 }
 	for _, g := range groupBy(results, has, func(*Conditions) {}) {
 		title := "Rate"
 		if g.results[0].Bench == "veth" {
@@ -277,7 +278,7 @@ func (c *charts) cpu(results []Result) {
 		return r.Veth != nil && (r.Veth.MachineCPUPerGB > 0 || r.Veth.ProcessCPUPerGB > 0)
 	}
 	for _, g := range groupBy(results, has, func(*Conditions) {}) {
-		title, note := "CPU time of the machine for a GB", "The mark within a bar is the time of the process."
+		title, note := "CPU time of the machine for a GB", "The upright mark is the time of the process alone."
 		value := func(r *Result) Bar { return Bar{Value: r.Veth.MachineCPUPerGB, Inner: max(r.Veth.ProcessCPUPerGB, 0)} }
 		if !slices.ContainsFunc(g.results, func(r Result) bool { return r.Veth.MachineCPUPerGB > 0 }) {
 			title, note = "CPU time of the process for a GB", ""
@@ -433,11 +434,11 @@ func (c *charts) trials(results []Result) {
 	}
 }
 
-// smooth returns a curve through points in the order of x: at each place the mean of
-// those near it, weighted by a normal distribution. Where they are far apart it is wide
-// enough to reach two of them. So the curve never leaves the range of the points.
+// smooth returns a curve through points in the order of x: at each place the mean of all,
+// weighted by a normal distribution of the distance. So the curve stays within the range
+// of the points, and rises where they do.
 func smooth(points []DataPoint) (curve []DataPoint) {
-	const steps, narrowest = 64, 0.03 // of the range of x
+	const steps, width = 64, 0.03 // of the range of x
 	if len(points) < 3 {
 		return nil
 	}
@@ -445,18 +446,19 @@ func smooth(points []DataPoint) (curve []DataPoint) {
 	if !(high > low) {
 		return nil
 	}
-	distances := make([]float64, len(points))
+	squares := make([]float64, len(points)) // of distances, in widths
 	for step := range steps + 1 {
 		x := low + (high-low)*float64(step)/steps
 		for i, p := range points {
-			distances[i] = math.Abs(p.X - x)
+			d := (p.X - x) / (width * (high - low))
+			squares[i] = d * d
 		}
-		slices.Sort(distances)
-		width := max(narrowest*(high-low), distances[1])
+		// Only differences count. The nearest point has weight 1, so that there is one
+		// also far from all.
+		nearest := slices.Min(squares)
 		sum, weights := 0.0, 0.0
-		for _, p := range points {
-			d := (p.X - x) / width
-			w := math.Exp(-d * d / 2)
+		for i, p := range points {
+			w := math.Exp((nearest - squares[i]) / 2)
 			sum, weights = sum+w*p.Y, weights+w
 		}
 		curve = append(curve, DataPoint{X: x, Y: sum / weights})

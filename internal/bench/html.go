@@ -36,6 +36,7 @@ type report struct {
 	License       string // of uPlot
 	Data          template.JS
 
+	Machines []string // each once, with the day
 	Runs     []run
 	Answers  []answer
 	Sections []section
@@ -48,6 +49,13 @@ type run struct {
 	Machine
 	MemoryText, L3Text string
 	When               string
+}
+
+// brief returns which machine it was, and when.
+func (r *run) brief() string {
+	day, _, _ := strings.Cut(r.When, " ")
+	parts := slices.DeleteFunc([]string{clean(r.CPU), count(r.CPUs, "CPU"), clean(day)}, func(s string) bool { return s == "" })
+	return strings.Join(parts, ", ")
 }
 
 // section is charts under one heading.
@@ -114,6 +122,11 @@ func newReport(results []Result) (*report, error) {
 		UPlot: template.JS(uplot.Script), Script: template.JS(reportScript), License: uplot.License,
 		Runs: runs(results), Tables: tables(results), Answers: answers(d.Charts),
 	}
+	for _, m := range r.Runs {
+		if text := m.brief(); text != "" && !slices.Contains(r.Machines, text) {
+			r.Machines = append(r.Machines, text)
+		}
+	}
 	var last Section
 	for i, c := range d.Charts {
 		of := &r.Sections
@@ -145,7 +158,7 @@ func allowed(text string) string {
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }
 
-// styleOf has the colors of looks, on white and on a dark ground. Paper is white.
+// styleOf has the colours of looks, on white and on a dark ground. Paper is white.
 func styleOf(looks map[int]Look) string {
 	var light, dark strings.Builder
 	for i := range numLooks {
@@ -232,7 +245,7 @@ func ourBar(g BarGroup) (Bar, bool) {
 
 // beside compares our bar with those of spead2, or else with plain copy.
 func beside(g BarGroup, own Bar) (text string) {
-	for _, name := range []string{Spead2, Spead2Tuned, Spead2Bench, "copy"} {
+	for _, name := range []string{Spead2, Spead2Tuned, Spead2Stock, Spead2Bench, "copy"} {
 		for _, b := range g.Bars {
 			if b.Name == name && (name != "copy" || text == "") && finite(own.Value/b.Value) {
 				text += ", " + figure(own.Value/b.Value) + " × " + name

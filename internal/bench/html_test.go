@@ -66,7 +66,7 @@ func TestHTML(t *testing.T) {
 	wellFormed(t, page)
 	for _, want := range []string{
 		"<dd>A CPU with &lt;angles&gt; &amp; more</dd>", "<dd>24 GiB</dd>", "<dd>32 MiB, as the machine tells</dd>", "<dd>2M</dd>",
-		"2026-01-02 03:04:05", "<code>speadx bench</code>",
+		"2026-01-02 03:04:05", `<p class="machine">A CPU with &lt;angles&gt; &amp; more, 2 CPUs, 2026-01-02</p>`, "<code>speadx bench</code>",
 		"<h2>bench memory</h2>", "<h2>bench veth</h2>", "<h2>bench pool</h2>",
 		"<th>x copy</th>", `<td>0.910</td><td class="left">[0.890, 0.925]</td>`, "<td>512/2048</td>",
 		"socket &amp; &lt;b&gt;GRO&lt;/b&gt;", "spead2_recv is not on this machine", "MIT License",

@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// Look is how a contestant is drawn in all charts of a report. Color alone identifies
+// Look is how a contestant is drawn in all charts of a report. Colour alone identifies
 // none: of the first 24 looks no two have the same marker, which is shape and fill.
 type Look struct {
-	Light string    `json:"light"` // the color on white, as #rrggbb
+	Light string    `json:"light"` // the colour on white, as #rrggbb
 	Dark  string    `json:"dark"`  // on a dark ground
 	Shape string    `json:"shape"` // an SVG path, within 6 of the origin
 	Fill  int       `json:"fill"`  // of the marker and of bars: FillSolid, FillHollow or FillDotted
@@ -27,7 +27,7 @@ const (
 	numFills
 )
 
-// colors are those of Okabe and Ito, for all sorts of color vision. Some are darker on
+// colours are those of Okabe and Ito, for all sorts of colour vision. Some are darker on
 // white and lighter on a dark ground, so that each has a contrast of 3 with its ground.
 var colors = [8]struct{ light, dark string }{
 	{"#0072b2", "#4c9fdc"}, // blue
@@ -78,8 +78,8 @@ func around(n int, even, odd float64) (corners [][2]float64) {
 	return corners
 }
 
-// Numbers of looks: those with a marker of their own, and those of which no two have
-// both marker and color in common.
+// numMarkers looks have a marker of their own. Of numLooks no two have both marker and
+// colour in common.
 const (
 	numMarkers = len(colors) * numFills
 	numLooks   = numMarkers * len(colors)
@@ -100,7 +100,7 @@ func lookAt(i int) Look {
 }
 
 // fixed are the looks of the contestants that a bench of today has. They are the same in
-// every report. Those of one kin have one color, in different fills.
+// every report. Those of one kin have one colour, in different fills.
 var fixed = map[string]int{
 	Native: 0, Spin: 8, Generic: 16,
 	"speadx": 5, Default: 13, Sockets: 21,

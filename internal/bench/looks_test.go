@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestLooksDiffer: no two looks have marker and color in common, and no two of the first
-// have the marker, or dash and color.
+// TestLooksDiffer: no two looks have marker and colour in common, and no two of the first
+// have the marker, or dash and colour.
 func TestLooksDiffer(t *testing.T) {
 	if numMarkers < 16 {
 		t.Fatalf("%d markers", numMarkers)
@@ -41,7 +41,7 @@ func TestLooksDiffer(t *testing.T) {
 	}
 }
 
-// TestLookColors: each color differs from its ground as WCAG 2.1 asks of graphics.
+// TestLookColors: each colour differs from its ground as WCAG 2.1 asks of graphics.
 func TestLookColors(t *testing.T) {
 	luminance := func(hex string) (sum float64) {
 		n, err := strconv.ParseUint(hex[1:], 16, 32)

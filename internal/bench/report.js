@@ -46,7 +46,7 @@
     ctx.restore();
   }
 
-  // filling is what a bar is filled with: a color, lines or crossed lines.
+  // filling is what a bar is filled with: a colour, lines or crossed lines.
   function filling(ctx, i, ratio, p) {
     const color = colorOf(i, p), fill = lookOf(i).fill;
     if (fill === SOLID) return color;
@@ -149,6 +149,7 @@
       const ctx = u.ctx, ratio = uPlot.pxRatio;
       const scaled = (f) => f.replace("13px", 13 * ratio + "px");
       ctx.save();
+      ctx.setLineDash([]);
       ctx.textBaseline = "middle";
       rows.forEach((r, at) => {
         const y = u.valToPos(at, "x", true);
@@ -164,14 +165,15 @@
         ctx.textAlign = "right";
         ctx.fillText(fitted(r.name, font, names - 10), left - 7 * ratio, y);
         const end = u.valToPos(r.value, "y", true);
+        let far = end + 7 * ratio;
         if (r.inner > 0) {
           const x = u.valToPos(r.inner, "y", true);
           ctx.fillStyle = p.ground;
           ctx.fillRect(x - 3 * ratio, y - 8 * ratio, 6 * ratio, 16 * ratio);
           ctx.fillStyle = p.text;
           ctx.fillRect(x - ratio, y - 8 * ratio, 2 * ratio, 16 * ratio);
+          far = Math.max(far, x + ratio);
         }
-        let far = end + 7 * ratio;
         if (r.high > 0) {
           const to = u.valToPos(r.high, "y", true);
           whisker(ctx, u.valToPos(r.low, "y", true), to, y, 5 * ratio, ratio, p);
@@ -211,6 +213,7 @@
     const overlay = (u) => {
       const ctx = u.ctx, ratio = uPlot.pxRatio;
       ctx.save();
+      ctx.setLineDash([]);
       for (const s of chart.series) {
         for (const pt of s.points) {
           const x = u.valToPos(pt.x, "x", true), y = u.valToPos(pt.y, "y", true);
