@@ -10,6 +10,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+
 	"github.com/speadx/speadx/internal/bench"
 )
 
@@ -176,4 +179,31 @@ func TestReport(t *testing.T) {
 			b.wait(fmt.Sprintf("document.documentElement.dataset.colors === %q", c.scheme))
 		})
 	}
+}
+
+// Without scripts every figure of a bar can be read in a table.
+func TestReportWithoutScripts(t *testing.T) {
+	b := newFileBrowser(t)
+	b.view(390, 844, "light")
+	if _, err := chromedp.Call(b.ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}); err != nil {
+		t.Fatal(err)
+	}
+	b.open(writeReport(t, measured()))
+	bars := 0
+	for _, c := range bench.Charts(measured()) {
+		for _, g := range c.Groups {
+			bars += len(g.Bars)
+		}
+	}
+	const visible = `[...document.querySelectorAll(".figures tr:has(td)")].filter(r => r.closest("div").clientHeight > 20 && r.clientHeight > 5).length`
+	if got := eval[int](b, visible); got != bars || bars == 0 {
+		t.Errorf("%d rows can be seen, want %d", got, bars)
+	}
+	if got := eval[int](b, `document.querySelectorAll("canvas").length`); got != 0 {
+		t.Errorf("%d charts are drawn", got)
+	}
+	if got := eval[int64](b, "document.documentElement.scrollWidth"); got > 390 {
+		t.Errorf("the page is %d pixels wide", got)
+	}
+	b.picture("report-without-scripts.png")
 }

@@ -38,7 +38,6 @@ type report struct {
 
 	Machines []string // each once, with the day
 	Runs     []run
-	Answers  []answer
 	Sections []section
 	Folded   []section
 	Tables   []table
@@ -67,7 +66,8 @@ type section struct {
 // view is a chart with what the page shows of it where no script runs.
 type view struct {
 	Chart
-	Number int // in the data of the script
+	Number int    // in the data of the script
+	Answer string // the result in a sentence; "": there is none
 	Rows   []viewRow
 	Legend []viewLook
 }
@@ -86,9 +86,6 @@ type viewLook struct {
 	Fill  int
 	Name  string
 }
-
-// answer is the result of a chart in a sentence.
-type answer struct{ Title, Text string }
 
 // data is what the script gets.
 type data struct {
@@ -120,7 +117,7 @@ func newReport(results []Result) (*report, error) {
 	d := data{Looks: map[int]Look{}, Charts: Charts(results)}
 	r := &report{
 		UPlot: template.JS(uplot.Script), Script: template.JS(reportScript), License: uplot.License,
-		Runs: runs(results), Tables: tables(results), Answers: answers(d.Charts),
+		Runs: runs(results), Tables: tables(results),
 	}
 	for _, m := range r.Runs {
 		if text := m.brief(); text != "" && !slices.Contains(r.Machines, text) {
@@ -172,7 +169,7 @@ func styleOf(looks map[int]Look) string {
 
 // newView makes what the page shows of a chart, and notes its looks.
 func newView(c Chart, number int, looks map[int]Look) view {
-	v := view{Chart: c, Number: number}
+	v := view{Chart: c, Number: number, Answer: answer(c)}
 	mark := func(name string, look int) viewLook {
 		look %= numLooks
 		l := lookAt(look)
@@ -194,41 +191,24 @@ func newView(c Chart, number int, looks map[int]Look) view {
 	return v
 }
 
-// answers says of each chart of rates what speadx does beside its rivals.
-func answers(charts []Chart) (all []answer) {
-	for _, c := range charts {
-		if c.Section != RateSection && c.Section != MemorySection {
+// answer says what speadx does beside its rivals.
+func answer(c Chart) string {
+	var parts []string
+	for _, g := range c.Groups {
+		own, ok := ourBar(g)
+		if !ok {
 			continue
 		}
-		_, conditions, _ := strings.Cut(c.Title, ": ")
-		var parts []string
-		for _, g := range c.Groups {
-			own, ok := ourBar(g)
-			if !ok {
-				continue
-			}
-			text := own.Name + " " + figure(own.Value) + " Gb/s" + beside(g, own)
-			if g.Title != "" {
-				text = g.Title + ": " + text
-			}
-			parts = append(parts, text)
+		text := own.Name + " " + figure(own.Value) + " " + c.Unit + beside(g, own)
+		if g.Title != "" {
+			text = g.Title + ": " + text
 		}
-		for _, cpu := range charts {
-			_, same, _ := strings.Cut(cpu.Title, ": ")
-			if cpu.Section != CPUSection || c.Section != RateSection || same != conditions {
-				continue
-			}
-			for _, g := range cpu.Groups {
-				if own, ok := ourBar(g); ok {
-					parts = append(parts, figure(own.Value)+" s of CPU time for a GB"+beside(g, own))
-				}
-			}
-		}
-		if parts != nil {
-			all = append(all, answer{Title: c.Title, Text: strings.Join(parts, "; ") + "."})
-		}
+		parts = append(parts, text)
 	}
-	return all
+	if parts == nil {
+		return ""
+	}
+	return strings.Join(parts, "; ") + "."
 }
 
 // ourBar finds the bar that is speadx's: in native mode, or else the first.

@@ -97,7 +97,7 @@ func TestHTML(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("charts %q, want %q", got, want)
 	}
-	order := []string{`class="answers"`, `id="chart0"`, `id="chart9"`, "<details>", `id="chart10"`, "</details>", "<h2>bench memory</h2>", "<dl>"}
+	order := []string{`id="chart0"`, `class="answer"`, `id="chart9"`, "<details>", `id="chart10"`, "</details>", "<h2>bench memory</h2>", "<dl>"}
 	at := make([]int, len(order))
 	for i, part := range order {
 		at[i] = strings.Index(page, part)
@@ -119,7 +119,7 @@ func TestHTML(t *testing.T) {
 }
 
 // TestHTMLRatio: a bar beside that of spead2_recv has the quotient of both, and so has the
-// answer.
+// sentence above.
 func TestHTMLRatio(t *testing.T) {
 	c := Conditions{Generator: "blast", Senders: 1, Packet: 3072}
 	of := func(name string, gbps float64) Result {
@@ -140,9 +140,14 @@ func TestHTMLRatio(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("bars %q, want %q", got, want)
 	}
-	const answer = "speadx native 40.0 Gb/s, 4.00 × spead2_recv, 2.00 × spead2_recv tuned; 0.250 s of CPU time for a GB, 0.250 × spead2_recv, 0.500 × spead2_recv tuned."
-	if !strings.Contains(page, answer) || !strings.Contains(page, "<th>divided by spead2_recv</th>") {
-		t.Errorf("the report lacks the answer %q", answer)
+	for _, answer := range []string{
+		"speadx native 40.0 Gb/s, 4.00 × spead2_recv, 2.00 × spead2_recv tuned.",
+		"speadx native 0.250 s/GB, 0.250 × spead2_recv, 0.500 × spead2_recv tuned.",
+		"<th>divided by spead2_recv</th>",
+	} {
+		if !strings.Contains(page, answer) {
+			t.Errorf("the report lacks %q", answer)
+		}
 	}
 }
 
