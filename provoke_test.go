@@ -136,7 +136,7 @@ var foundByCounters = map[ledger.Code]struct {
 		s.f.unserved["eth0"][3] = 7
 	}, ledger.Diagnosis{Device: "eth0", Queue: 3, Count: 7, Of: 1007, Setting: "Queues"}, "7 packets arrived on queue 3 of eth0, which has no socket"},
 	ledger.Fragments: {func(s *situation) { s.fate(ledger.Fragment, 7) },
-		ledger.Diagnosis{Queue: -1, Count: 7, Of: 1000, Setting: "Mode"}, "7 IP fragments"},
+		ledger.Diagnosis{Queue: -1, Count: 7, Of: 1000, Setting: "Mode"}, "7 packets for our endpoints came as IP fragments"},
 	ledger.FrameTooSmall: {func(s *situation) {
 		s.now.Devices[0].Queues[0].Counts[ledger.QueueRxDropped] = 7
 		s.now.Devices[0].Counts[ledger.DeviceMatched] += 7

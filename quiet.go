@@ -72,8 +72,11 @@ func likelyCause(f *quietFacts) ledger.Reason {
 		return ledger.ReasonNotSPEAD
 	case f.noSocket > 0:
 		return ledger.ReasonOtherQueue
-	case f.fates[ledger.Fragment] > 0 || f.sockets && f.protocols.Fragments > 0:
+	case f.fates[ledger.Fragment] > 0:
 		return ledger.ReasonFragments
+	case f.sockets && (f.protocols.ReasmFails > 0 || f.protocols.Fragments > 0 && f.protocols.Reassembled == 0):
+		// The kernel waits 30 s for the rest of a datagram before it counts a failure.
+		return ledger.ReasonFragmentsLost
 	case f.sockets && f.protocols.BadChecksum > 0:
 		return ledger.ReasonBadChecksum
 	case f.sockets && f.protocols.ReversePath > 0:
@@ -87,6 +90,8 @@ func likelyCause(f *quietFacts) ledger.Reason {
 	case f.known && f.devices > 2*f.protocols.IPReceived+quietNoise:
 		// IP is not given packets of another VLAN or MAC address.
 		return ledger.ReasonOtherVLAN
+	case f.sockets && !f.xdp && f.protocols.IPReceived > 2*f.protocols.IPDelivered+quietNoise:
+		return ledger.ReasonNotDelivered
 	}
 	return ledger.ReasonOtherTraffic
 }
@@ -111,7 +116,9 @@ func (f *quietFacts) readings() ledger.Readings {
 		ledger.Reading{Name: "other_endpoint", N: f.fates[ledger.OtherEndpoint]},
 		ledger.Reading{Name: "softnet_drops", N: f.softnet},
 		ledger.Reading{Name: "ip_received", N: f.protocols.IPReceived},
+		ledger.Reading{Name: "ip_delivered", N: f.protocols.IPDelivered},
 		ledger.Reading{Name: "ip_fragments", N: f.protocols.Fragments},
+		ledger.Reading{Name: "ip_reassembly_fails", N: f.protocols.ReasmFails},
 		ledger.Reading{Name: "ip_reverse_path_filter", N: f.protocols.ReversePath},
 		ledger.Reading{Name: "udp_no_ports", N: f.protocols.NoPort},
 		ledger.Reading{Name: "udp_in_errors", N: f.protocols.Errors},

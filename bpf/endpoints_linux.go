@@ -39,12 +39,6 @@ func (e tagged) String() string {
 	return fmt.Sprintf("%v of VLAN %v", e.AddrPort, e.vlan)
 }
 
-// taggedAddr is its address.
-type taggedAddr struct {
-	netip.Addr
-	vlan VLAN
-}
-
 // AddEndpoint is [Steer.AddVLANEndpoint] for packets without a tag.
 func (s *Steer) AddEndpoint(ap netip.AddrPort) error { return s.AddVLANEndpoint(ap, VLAN{}) }
 
@@ -57,8 +51,8 @@ func (s *Steer) RemoveEndpoint(ap netip.AddrPort) error { return s.RemoveVLANEnd
 // family. Adding an endpoint that is there changes nothing. If another receiver that shares
 // the program has it, or one that takes some of its packets, the error is a [*TakenError].
 //
-// With an endpoint at any address, every later fragment of every UDP datagram
-// counts as a fragment of ours, since such fragments name no port.
+// Of the fragments of a datagram the first one names the port. It alone counts as a fragment
+// of ours.
 func (s *Steer) AddVLANEndpoint(at netip.AddrPort, vlan VLAN) error {
 	ap, err := normalise(at, vlan)
 	if err != nil {
@@ -86,17 +80,10 @@ func (s *Steer) AddVLANEndpoint(at netip.AddrPort, vlan VLAN) error {
 	if err := s.checkFree(ap); err != nil {
 		return err
 	}
-	addr := taggedAddr{ap.Addr(), vlan}
-	for _, key := range []steerEndpoint{endpointKey(addr, 0), endpointKey(addr, ap.Port())} {
-		if err := s.addOwner(key); err != nil {
-			if s.addresses[addr] == 0 {
-				_ = s.removeOwner(endpointKey(addr, 0))
-			}
-			return fmt.Errorf("bpf: add endpoint %v: %w", ap, err)
-		}
+	if err := s.addOwner(endpointKey(ap)); err != nil {
+		return fmt.Errorf("bpf: add endpoint %v: %w", ap, err)
 	}
 	s.endpoints[ap] = struct{}{}
-	s.addresses[addr]++
 	return nil
 }
 
@@ -115,24 +102,14 @@ func (s *Steer) RemoveVLANEndpoint(at netip.AddrPort, vlan VLAN) error {
 	if _, ok := s.endpoints[ap]; !ok {
 		return nil
 	}
-	addr := taggedAddr{ap.Addr(), vlan}
-	keys := []steerEndpoint{endpointKey(addr, ap.Port())}
-	if s.addresses[addr] == 1 {
-		keys = append(keys, endpointKey(addr, 0))
-	}
 	if err := s.table.lock(); err != nil {
 		return fmt.Errorf("bpf: remove endpoint %v: %w", ap, err)
 	}
 	defer s.table.unlock()
-	for _, key := range keys {
-		if err := s.removeOwner(key); err != nil {
-			return fmt.Errorf("bpf: remove endpoint %v: %w", ap, err)
-		}
+	if err := s.removeOwner(endpointKey(ap)); err != nil {
+		return fmt.Errorf("bpf: remove endpoint %v: %w", ap, err)
 	}
 	delete(s.endpoints, ap)
-	if s.addresses[addr]--; s.addresses[addr] == 0 {
-		delete(s.addresses, addr)
-	}
 	return nil
 }
 
@@ -153,13 +130,13 @@ func normalise(ap netip.AddrPort, vlan VLAN) (tagged, error) {
 
 // endpointKey is the key of an endpoint as the program builds it from a packet:
 // address and port in network byte order, IPv4 mapped into IPv6, and the VLAN.
-func endpointKey(addr taggedAddr, port uint16) steerEndpoint {
+func endpointKey(e tagged) steerEndpoint {
 	var key steerEndpoint
-	bytes := addr.As16()
+	bytes := e.Addr().As16()
 	for i := range key.Address {
 		key.Address[i] = binary.NativeEndian.Uint64(bytes[8*i:])
 	}
-	key.Port = uint64(binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, port)))
-	key.Port |= uint64(addr.vlan.Outer)<<16 | uint64(addr.vlan.Inner)<<32
+	key.Port = uint64(binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, e.Port())))
+	key.Port |= uint64(e.vlan.Outer)<<16 | uint64(e.vlan.Inner)<<32
 	return key
 }

@@ -47,32 +47,6 @@ func TestEndpointForms(t *testing.T) {
 	}
 }
 
-// An address is ours, for later fragments, as long as one of its endpoints is.
-func TestAddressOutlivesOneEndpoint(t *testing.T) {
-	s := load(t, SteerConfig{Queues: 1})
-	one, two := netip.AddrPortFrom(group, ourPort), netip.AddrPortFrom(group, otherPort)
-	late := ether(etherIPv4, ipv4(group, protoUDP, 0x2462, nil, payload))
-	for _, step := range []struct {
-		change func(netip.AddrPort) error
-		what   netip.AddrPort
-		want   kind
-	}{
-		{s.AddEndpoint, one, fragment},
-		{s.AddEndpoint, two, fragment},
-		{s.AddEndpoint, two, fragment},
-		{s.RemoveEndpoint, one, fragment},
-		{s.RemoveEndpoint, one, fragment},
-		{s.RemoveEndpoint, two, other},
-		{s.AddEndpoint, two, fragment},
-		{s.RemoveEndpoint, two, other},
-	} {
-		if err := step.change(step.what); err != nil {
-			t.Fatal(err)
-		}
-		steerOne(t, s, late, step.want, false)
-	}
-}
-
 func TestMaxEndpoints(t *testing.T) {
 	s := load(t, SteerConfig{Queues: 1, MaxEndpoints: 3})
 	for port := uint16(1); port <= 3; port++ {

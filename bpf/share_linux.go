@@ -168,7 +168,7 @@ func (s *Steer) eachEndpoint(f func(steerEndpoint, steerOwners) bool) {
 	}
 }
 
-// putOwners sets who has an endpoint or an address.
+// putOwners sets who has an endpoint.
 func (s *Steer) putOwners(key steerEndpoint, set uint32) error {
 	if set == 0 {
 		if err := s.maps.Endpoints.Delete(key); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
@@ -179,7 +179,7 @@ func (s *Steer) putOwners(key steerEndpoint, set uint32) error {
 	return s.maps.Endpoints.Put(key, steerOwners{Set: set, First: first(set)})
 }
 
-// addOwner makes an endpoint or an address ours too.
+// addOwner makes an endpoint ours too.
 func (s *Steer) addOwner(key steerEndpoint) error {
 	set, err := s.owners(key)
 	if err != nil {
@@ -197,7 +197,7 @@ func (s *Steer) removeOwner(key steerEndpoint) error {
 	return s.putOwners(key, set&^s.set())
 }
 
-// owners is who has an endpoint or an address.
+// owners is who has an endpoint.
 func (s *Steer) owners(key steerEndpoint) (uint32, error) {
 	var value steerOwners
 	err := s.maps.Endpoints.Lookup(key, &value)
@@ -225,7 +225,7 @@ func (s *Steer) checkFree(ap tagged) error {
 		return nil
 	}
 	for _, addr := range []netip.Addr{ap.Addr(), netip.IPv6Unspecified()} {
-		set, err := s.owners(endpointKey(taggedAddr{addr, ap.vlan}, ap.Port()))
+		set, err := s.owners(endpointKey(tagged{netip.AddrPortFrom(addr, ap.Port()), ap.vlan}))
 		if err == nil {
 			err = others(set)
 		}
@@ -235,7 +235,7 @@ func (s *Steer) checkFree(ap tagged) error {
 	}
 	var err error
 	if ap.Addr().IsUnspecified() {
-		port := endpointKey(taggedAddr{ap.Addr(), ap.vlan}, ap.Port()).Port
+		port := endpointKey(ap).Port
 		s.eachEndpoint(func(key steerEndpoint, value steerOwners) bool {
 			if key.Port == port {
 				err = others(value.Set)
@@ -283,7 +283,6 @@ func (s *Steer) HandOut(f func(fds []int) error) error {
 func JoinSteer(ifindex int, ifname string, fds []int) (_ *Steer, err error) {
 	s := &Steer{
 		endpoints: make(map[tagged]struct{}),
-		addresses: make(map[taggedAddr]int),
 		links:     make(map[*Link]struct{}),
 	}
 	open := slices.Clone(fds)
@@ -322,7 +321,7 @@ func JoinSteer(ifindex int, ifname string, fds []int) (_ *Steer, err error) {
 		return nil, err
 	}
 	s.config.Queues = int(s.maps.Xsks.MaxEntries())
-	s.config.MaxEndpoints = int(s.maps.Endpoints.MaxEntries()) / 2
+	s.config.MaxEndpoints = int(s.maps.Endpoints.MaxEntries())
 	if s.maps.Counts.MaxEntries() != uint32(cpus*(s.config.Queues+1)) || s.maps.Strays.MaxEntries() != uint32(maxOwners*(s.config.Queues+1)) ||
 		s.config.Queues < 1 || s.config.Queues > maxQueues {
 		return nil, ErrOtherVersion

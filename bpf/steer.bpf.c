@@ -27,9 +27,6 @@ const volatile __u32 any_vlan = 0;
  * An endpoint. IPv4 addresses are IPv4-mapped IPv6 addresses (RFC 4291, section
  * 2.5.5.2); the address :: stands for any address of either family.
  *
- * Port 0 is not a port: the key (address, 0) says that some endpoint has that
- * address. All but the first fragment of a datagram name no port.
- *
  * A key is built on the stack, each word of 8 bytes by one store. Before Linux 6.13 the
  * verifier refuses a narrower store over a word that was written before, unless the
  * program's owner has CAP_PERFMON.
@@ -121,7 +118,8 @@ struct {
 
 /*
  * What a packet is. Without owners it is not for our endpoints, or not to be parsed. A
- * fragment is one of a datagram for our endpoints, as far as one can tell.
+ * fragment is the first one of a datagram for our endpoints. Only the first one names the port, so
+ * the others may be of any program's datagrams.
  */
 struct kind {
 	struct owners *owners;
@@ -171,16 +169,14 @@ static __always_inline struct kind classify_udp(void *data, void *end, struct ad
 
 /*
  * classify_fragment is for any fragment of a UDP datagram. The first one has the
- * UDP header, at data; of the others only the address is known.
+ * UDP header, at data. The others do not tell whose they are: they are not counted as ours.
  */
 static __always_inline struct kind classify_fragment(void *data, void *end, struct address a,
 						     __u64 vlans, bool first)
 {
-	if (first)
-		return (struct kind){ classify_udp(data, end, a, vlans).owners, true };
-	if (data > end)
+	if (!first)
 		return OTHER;
-	return (struct kind){ known(a, 0, vlans), true };
+	return (struct kind){ classify_udp(data, end, a, vlans).owners, true };
 }
 
 #define skip_word(data, words)       \

@@ -56,7 +56,6 @@ type Steer struct {
 
 	mu        sync.RWMutex // reading counters takes it shared: no system call
 	endpoints map[tagged]struct{}
-	addresses map[taggedAddr]int // how many endpoints have the address
 	links     map[*Link]struct{}
 	counts    *countTable
 	closed    bool
@@ -93,14 +92,13 @@ func LoadSteer(c SteerConfig) (_ *Steer, err error) {
 		}
 	}
 	spec.Maps[steerMapXsks].MaxEntries = uint32(c.Queues)
-	spec.Maps[steerMapEndpoints].MaxEntries = 2 * uint32(c.MaxEndpoints) // endpoints and their addresses
+	spec.Maps[steerMapEndpoints].MaxEntries = uint32(c.MaxEndpoints)
 	spec.Maps[steerMapCounts].MaxEntries = uint32(cpus * (c.Queues + 1))
 	spec.Maps[steerMapStrays].MaxEntries = uint32(maxOwners * (c.Queues + 1))
 
 	s := &Steer{
 		config:    c,
 		endpoints: make(map[tagged]struct{}),
-		addresses: make(map[taggedAddr]int),
 		links:     make(map[*Link]struct{}),
 	}
 	defer func() {

@@ -116,35 +116,23 @@ var steerTests = []struct {
 	{"IPv4, first fragment", ether(etherIPv4, ipv4(group, protoUDP, 0x2000, nil, udp(ourPort, payload))), fragment, 42},
 	{"IPv4, first fragment with options", ether(etherIPv4, ipv4(group, protoUDP, 0x2000, make([]byte, 12), udp(ourPort, payload))), fragment, 54},
 	{"IPv4, first fragment, tagged", ether(etherIPv4, ipv4(group, protoUDP, 0x2000, nil, udp(ourPort, payload)), etherService, etherVLAN), fragment, 50},
-	{"IPv4, middle fragment", ether(etherIPv4, ipv4(group, protoUDP, 0x2462, nil, payload)), fragment, 34},
-	{"IPv4, middle fragment with options", ether(etherIPv4, ipv4(group, protoUDP, 0x2462, make([]byte, 12), payload)), fragment, 46},
-	{"IPv4, last fragment", ether(etherIPv4, ipv4(group, protoUDP, 0x08c4, nil, payload)), fragment, 34},
-	{"IPv4, last fragment of one byte", ether(etherIPv4, ipv4(group, protoUDP, 0x08c4, nil, []byte{1})), fragment, 34},
+	{"IPv4, middle fragment", ether(etherIPv4, ipv4(group, protoUDP, 0x2462, nil, payload)), other, 0},
+	{"IPv4, middle fragment with options", ether(etherIPv4, ipv4(group, protoUDP, 0x2462, make([]byte, 12), payload)), other, 0},
+	{"IPv4, last fragment", ether(etherIPv4, ipv4(group, protoUDP, 0x08c4, nil, payload)), other, 0},
+	{"IPv4, last fragment of one byte", ether(etherIPv4, ipv4(group, protoUDP, 0x08c4, nil, []byte{1})), other, 0},
 	{"IPv4, first fragment, other port", ether(etherIPv4, ipv4(group, protoUDP, 0x2000, nil, udp(otherPort, payload))), other, 0},
 	{"IPv4, first fragment, other address", ether(etherIPv4, ipv4(otherGroup, protoUDP, 0x2000, nil, udp(ourPort, payload))), other, 0},
 	{"IPv4, first fragment, any address", ether(etherIPv4, ipv4(otherGroup, protoUDP, 0x2000, nil, udp(anyPort, payload))), fragment, 42},
 	{"IPv4, fragment of TCP", ether(etherIPv4, ipv4(group, protoTCP, 0x2462, nil, payload)), other, 0},
 	{"IPv6, first fragment", ether(etherIPv6, ipv6(group6, protoFragment, ipv6Fragment(protoUDP, 0, true, udp(ourPort, payload)))), fragment, 14 + 40 + 8 + 8},
 	{"IPv6, first fragment, tagged", ether(etherIPv6, ipv6(group6, protoFragment, ipv6Fragment(protoUDP, 0, true, udp(ourPort, payload))), etherVLAN), fragment, 74},
-	{"IPv6, middle fragment", ether(etherIPv6, ipv6(group6, protoFragment, ipv6Fragment(protoUDP, 1448, true, payload))), fragment, 62},
-	{"IPv6, last fragment", ether(etherIPv6, ipv6(group6, protoFragment, ipv6Fragment(protoUDP, 2896, false, payload))), fragment, 62},
+	{"IPv6, middle fragment", ether(etherIPv6, ipv6(group6, protoFragment, ipv6Fragment(protoUDP, 1448, true, payload))), other, 0},
+	{"IPv6, last fragment", ether(etherIPv6, ipv6(group6, protoFragment, ipv6Fragment(protoUDP, 2896, false, payload))), other, 0},
 	{"IPv6, atomic fragment", ether(etherIPv6, ipv6(group6, protoFragment, ipv6Fragment(protoUDP, 0, false, udp(ourPort, payload)))), fragment, 70},
 	{"IPv6, first fragment, other port", ether(etherIPv6, ipv6(group6, protoFragment, ipv6Fragment(protoUDP, 0, true, udp(otherPort, payload)))), other, 0},
 	{"IPv6, first fragment, other address", ether(etherIPv6, ipv6(otherV6, protoFragment, ipv6Fragment(protoUDP, 0, true, udp(ourPort, payload)))), other, 0},
 	{"IPv6, first fragment, any address", ether(etherIPv6, ipv6(otherV6, protoFragment, ipv6Fragment(protoUDP, 0, true, udp(anyPort, payload)))), fragment, 70},
 	{"IPv6, fragment of TCP", ether(etherIPv6, ipv6(group6, protoFragment, ipv6Fragment(protoTCP, 1448, true, payload))), other, 0},
-}
-
-// Later fragments name no port, so an endpoint at any address claims them all.
-// These tests therefore run with and without one.
-var lateFragmentTests = []struct {
-	name  string
-	frame []byte
-}{
-	{"IPv4, middle fragment", ether(etherIPv4, ipv4(otherGroup, protoUDP, 0x2462, nil, payload))},
-	{"IPv4, last fragment", ether(etherIPv4, ipv4(otherGroup, protoUDP, 0x08c4, nil, payload))},
-	{"IPv6, middle fragment", ether(etherIPv6, ipv6(otherV6, protoFragment, ipv6Fragment(protoUDP, 1448, true, payload)))},
-	{"IPv6, last fragment", ether(etherIPv6, ipv6(otherV6, protoFragment, ipv6Fragment(protoUDP, 2896, false, payload)))},
 }
 
 // Each frame by each program, with and without a socket, whole and cut off at
@@ -185,22 +173,23 @@ func TestSteer(t *testing.T) {
 	}
 }
 
+// Later fragments name no port. They do not count, also with an endpoint at any address,
+// which would claim those of all programs.
 func TestLateFragments(t *testing.T) {
 	s := load(t, SteerConfig{Queues: 1, Frags: true})
-	addEndpoints(t, s, netip.AddrPortFrom(group, ourPort), netip.AddrPortFrom(group6, ourPort))
-	for _, tt := range lateFragmentTests {
-		steerOne(t, s, tt.frame, other, false)
+	late := [][]byte{
+		ether(etherIPv4, ipv4(group, protoUDP, 0x2462, nil, payload)),
+		ether(etherIPv4, ipv4(otherGroup, protoUDP, 0x08c4, nil, payload)),
+		ether(etherIPv6, ipv6(group6, protoFragment, ipv6Fragment(protoUDP, 1448, true, payload))),
+		ether(etherIPv6, ipv6(otherV6, protoFragment, ipv6Fragment(protoUDP, 2896, false, payload))),
 	}
-	everywhere := netip.AddrPortFrom(netip.IPv4Unspecified(), anyPort)
-	addEndpoints(t, s, everywhere)
-	for _, tt := range lateFragmentTests {
-		steerOne(t, s, tt.frame, fragment, false)
-	}
-	if err := s.RemoveEndpoint(everywhere); err != nil {
-		t.Fatal(err)
-	}
-	for _, tt := range lateFragmentTests {
-		steerOne(t, s, tt.frame, other, false)
+	for _, endpoint := range []netip.AddrPort{
+		netip.AddrPortFrom(group, ourPort), netip.AddrPortFrom(group6, ourPort), netip.AddrPortFrom(netip.IPv4Unspecified(), anyPort),
+	} {
+		addEndpoints(t, s, endpoint)
+		for _, frame := range late {
+			steerOne(t, s, frame, other, false)
+		}
 	}
 }
 

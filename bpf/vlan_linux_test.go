@@ -9,11 +9,11 @@ import (
 func TestVLANs(t *testing.T) {
 	ours := netip.AddrPortFrom(group, ourPort)
 	body := ipv4(group, protoUDP, 0, nil, udp(ourPort, payload))
-	later := ipv4(group, protoUDP, 1, nil, payload)
+	first := ipv4(group, protoUDP, 0x2000, nil, udp(ourPort, payload))
 	frames := map[VLAN][2][]byte{
-		{}:         {ether(etherIPv4, body), ether(etherIPv4, later)},
-		{100, 0}:   {ether(etherIPv4, body, etherVLAN), ether(etherIPv4, later, etherVLAN)},
-		{100, 101}: {ether(etherIPv4, body, etherService, etherVLAN), ether(etherIPv4, later, etherService, etherVLAN)},
+		{}:         {ether(etherIPv4, body), ether(etherIPv4, first)},
+		{100, 0}:   {ether(etherIPv4, body, etherVLAN), ether(etherIPv4, first, etherVLAN)},
+		{100, 101}: {ether(etherIPv4, body, etherService, etherVLAN), ether(etherIPv4, first, etherService, etherVLAN)},
 	}
 	priority := ether(etherIPv4, body, etherVLAN)
 	priority[14], priority[15] = 0xe0, 0 // VLAN 0

@@ -12,32 +12,36 @@ type Reason string
 
 // The reasons.
 const (
-	ReasonLinkDown     Reason = "link_down"
-	ReasonNoTraffic    Reason = "nothing_on_interface"
-	ReasonOtherQueue   Reason = "other_queue"
-	ReasonFragments    Reason = "fragments"
-	ReasonBadChecksum  Reason = "bad_checksum"
-	ReasonReversePath  Reason = "rp_filter"
-	ReasonOtherDevice  Reason = "other_interface"
-	ReasonOtherPort    Reason = "other_port"
-	ReasonOtherVLAN    Reason = "other_vlan"
-	ReasonNotSPEAD     Reason = "not_spead"
-	ReasonOtherTraffic Reason = "other_traffic"
+	ReasonLinkDown      Reason = "link_down"
+	ReasonNoTraffic     Reason = "nothing_on_interface"
+	ReasonOtherQueue    Reason = "other_queue"
+	ReasonFragments     Reason = "fragments"
+	ReasonFragmentsLost Reason = "fragments_lost"
+	ReasonNotDelivered  Reason = "not_delivered"
+	ReasonBadChecksum   Reason = "bad_checksum"
+	ReasonReversePath   Reason = "rp_filter"
+	ReasonOtherDevice   Reason = "other_interface"
+	ReasonOtherPort     Reason = "other_port"
+	ReasonOtherVLAN     Reason = "other_vlan"
+	ReasonNotSPEAD      Reason = "not_spead"
+	ReasonOtherTraffic  Reason = "other_traffic"
 )
 
 // reasons are the sentences: what seems to be the case, and what to check.
 var reasons = map[Reason]string{
-	ReasonLinkDown:     "No interface is up and has a carrier. Check the cable, the switch port, and ip link.",
-	ReasonNoTraffic:    "No packet came in on the interface. Check the sender, the cabling, the switch's VLAN, and that the group is forwarded to this port.",
-	ReasonOtherQueue:   "Our packets arrive on receive queues that this program does not receive. Receive these too ({Queues}), or steer the flow: ethtool -N.",
-	ReasonFragments:    "The packets arrive as IP fragments. Make them fit the smallest MTU on the way, or receive with UDP sockets ({Mode}).",
-	ReasonBadChecksum:  "The packets have wrong UDP checksums, and the kernel drops them. Check the sender and its checksum offload. AF_XDP takes them as they are.",
-	ReasonReversePath:  "The kernel drops the packets, as its route to the sender leads elsewhere: sysctl net.ipv4.conf.all.rp_filter=2, and that of the interface.",
-	ReasonOtherDevice:  "UDP packets arrive on another interface, and no program takes them. Check which one the sender's packets come in on ({Interfaces}).",
-	ReasonOtherPort:    "UDP packets arrive for another port or group. Check the sender's destination: tcpdump -n udp.",
-	ReasonOtherVLAN:    "Packets arrive that are not for an address of the interface: with another VLAN tag, or to another MAC address. Check with tcpdump -e.",
-	ReasonNotSPEAD:     "Packets arrive for us that are no SPEAD. See the fates, and check the sender.",
-	ReasonOtherTraffic: "Packets arrive, and none is for us. Check the sender's destination, address and port: tcpdump -n udp.",
+	ReasonLinkDown:      "No interface is up and has a carrier. Check the cable, the switch port, and ip link.",
+	ReasonNoTraffic:     "No packet came in on the interface. Check the sender, the cabling, the switch's VLAN, and that the group is forwarded to this port.",
+	ReasonOtherQueue:    "Our packets arrive on receive queues that this program does not receive. Receive these too ({Queues}), or steer the flow: ethtool -N.",
+	ReasonFragments:     "The packets arrive as IP fragments, which AF_XDP leaves to the kernel. Let the sender use smaller packets, that fit the smallest MTU on the way. Or receive with UDP sockets ({Mode} udp): the kernel puts fragments together for them.",
+	ReasonFragmentsLost: "IP fragments arrive, and the kernel cannot put them together: some are lost on the way, or have no room (sysctl net.ipv4.ipfrag_high_thresh). Let the sender use smaller packets, that fit the smallest MTU on the way.",
+	ReasonNotDelivered:  "IP takes packets in and hands few on. A firewall drops them (nft list ruleset, iptables -vL), or they are for an address or group that this machine does not have.",
+	ReasonBadChecksum:   "The packets have wrong UDP checksums, and the kernel drops them. Check the sender and its checksum offload. AF_XDP takes them as they are.",
+	ReasonReversePath:   "The kernel drops the packets, as its route to the sender leads elsewhere: sysctl net.ipv4.conf.all.rp_filter=2, and that of the interface.",
+	ReasonOtherDevice:   "UDP packets arrive on another interface, and no program takes them. Check which one the sender's packets come in on ({Interfaces}).",
+	ReasonOtherPort:     "UDP packets arrive for another port or group. Check the sender's destination: tcpdump -n udp.",
+	ReasonOtherVLAN:     "Packets arrive that are not for an address of the interface: with another VLAN tag, or to another MAC address. Check with tcpdump -e.",
+	ReasonNotSPEAD:      "Packets arrive for us that are no SPEAD. See the fates, and check the sender.",
+	ReasonOtherTraffic:  "Packets arrive, and none is for us. Check the sender's destination, address and port: tcpdump -n udp.",
 }
 
 // Reasons are all reasons, each with its sentence.

@@ -14,7 +14,10 @@ import (
 // packets stay that no program gets. They are of all programs in a network namespace.
 type Protocols struct {
 	IPReceived  uint64 // packets that IP was given: for this machine, by their Ethernet header and VLAN
-	Fragments   uint64 // of these, fragments
+	IPDelivered uint64 // of these, handed on to UDP and other protocols, past the firewall
+	Fragments   uint64 // of those received, fragments
+	Reassembled uint64 // datagrams that were put together from fragments
+	ReasmFails  uint64 // attempts that failed: a fragment was missing, wrong, or had no room
 	NoPort      uint64 // UDP datagrams to a port, or of a group, that no socket receives
 	Errors      uint64 // UDP InErrors: for want of buffer, or of a wrong checksum
 	BadChecksum uint64 // UDP InCsumErrors
@@ -24,10 +27,14 @@ type Protocols struct {
 // Sub is what has been counted since another reading.
 func (p Protocols) Sub(last Protocols) Protocols {
 	return Protocols{
-		p.IPReceived - min(p.IPReceived, last.IPReceived), p.Fragments - min(p.Fragments, last.Fragments), p.NoPort - min(p.NoPort, last.NoPort),
-		p.Errors - min(p.Errors, last.Errors), p.BadChecksum - min(p.BadChecksum, last.BadChecksum), p.ReversePath - min(p.ReversePath, last.ReversePath),
+		IPReceived: rise(p.IPReceived, last.IPReceived), IPDelivered: rise(p.IPDelivered, last.IPDelivered),
+		Fragments: rise(p.Fragments, last.Fragments), Reassembled: rise(p.Reassembled, last.Reassembled), ReasmFails: rise(p.ReasmFails, last.ReasmFails),
+		NoPort: rise(p.NoPort, last.NoPort), Errors: rise(p.Errors, last.Errors), BadChecksum: rise(p.BadChecksum, last.BadChecksum),
+		ReversePath: rise(p.ReversePath, last.ReversePath),
 	}
 }
+
+func rise(now, last uint64) uint64 { return now - min(now, last) }
 
 // ProtocolCounters reads Protocols. It belongs to one goroutine.
 type ProtocolCounters struct{ files []*os.File }
@@ -75,7 +82,10 @@ func (c *ProtocolCounters) Read() (Protocols, error) {
 	}
 	return Protocols{
 		IPReceived:  counts["IpInReceives"] + counts["Ip6InReceives"],
+		IPDelivered: counts["IpInDelivers"] + counts["Ip6InDelivers"],
 		Fragments:   counts["IpReasmReqds"] + counts["Ip6ReasmReqds"],
+		Reassembled: counts["IpReasmOKs"] + counts["Ip6ReasmOKs"],
+		ReasmFails:  counts["IpReasmFails"] + counts["Ip6ReasmFails"],
 		NoPort:      counts["UdpNoPorts"] + counts["Udp6NoPorts"] + counts["UdpIgnoredMulti"] + counts["Udp6IgnoredMulti"],
 		Errors:      counts["UdpInErrors"] + counts["Udp6InErrors"],
 		BadChecksum: counts["UdpInCsumErrors"] + counts["Udp6InCsumErrors"],

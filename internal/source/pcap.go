@@ -57,6 +57,7 @@ type PCAP struct {
 	held     bool
 	rec      record
 	datagram frame.Datagram // of the record; here, as accept could keep it
+	foreign  bool           // the last first fragment was for another destination
 
 	read    uint64 // records taken into batches
 	settled atomic.Uint64
@@ -267,7 +268,16 @@ func (p *PCAP) parse() {
 		p.counters.notIPUDP.Add(1)
 		return
 	case frame.Fragment:
-		p.counters.fragment.Add(1)
+		// The first one names the port. The others mostly follow it.
+		if d.Dst.IsValid() {
+			_, ours := p.wants[r.file].find(d)
+			p.foreign = !ours || p.accept != nil && !p.accept(d)
+		}
+		if p.foreign {
+			p.counters.otherEndpoint.Add(1)
+		} else {
+			p.counters.fragment.Add(1)
+		}
 		return
 	case frame.Truncated:
 		if r.cut {

@@ -309,6 +309,37 @@ func TestPCAPCounts(t *testing.T) {
 	}
 }
 
+// TestPCAPFragments: fragments for destinations that are not wanted are not ours. Those that name
+// no port follow the one that does.
+func TestPCAPFragments(t *testing.T) {
+	fragments := func(to string) (list []testRecord) {
+		for _, word := range [][2]byte{{0x20, 0}, {0x20, 2}, {0, 4}} {
+			f := udpFrame(netip.MustParseAddrPort(to), bytes.Repeat([]byte("x"), 8))
+			f[20], f[21] = word[0], word[1]
+			list = append(list, testRecord{frame: f})
+		}
+		return list
+	}
+	ours := testDst.String()
+	list := slices.Concat(fragments(ours), fragments("239.1.2.3:9"), fragments("239.9.9.9:7148"), fragments(ours))
+	path := writeFile(t, classic(t, layers.LinkTypeEthernet, list...))
+	for _, tt := range []struct {
+		wanted []Wanted
+		want   Counts
+	}{
+		{nil, Counts{Fragment: 12}},
+		{[]Wanted{{testDst, -1, 0}}, Counts{Fragment: 6, OtherEndpoint: 6}},
+	} {
+		p := openAll(t, Capture{Path: path, Wanted: tt.wanted})
+		if _, err := receiveAll(t, p, NewBatch(10)); err != nil {
+			t.Fatal(err)
+		}
+		if c := p.Counts(); c != tt.want {
+			t.Errorf("wanted %v: counts %+v, want %+v", tt.wanted, c, tt.want)
+		}
+	}
+}
+
 // Cut anywhere, a file gives the packets that are whole and then says so; cut
 // between records it just ends.
 func TestPCAPCutShort(t *testing.T) {
