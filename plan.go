@@ -34,9 +34,10 @@ type resolver struct {
 	vlans    func(name string) (netif.VLANs, error)
 	forRoute func(netip.Addr) (string, error)
 	owner    func(netip.Addr) (netif.Owner, error)
+	bindable func() bool
 }
 
-var thisMachine = resolver{netif.Lookup, netif.Lowers, netif.Masters, netif.Over, netif.VLANsOf, netif.ForRoute, netif.OwnerOf}
+var thisMachine = resolver{netif.Lookup, netif.Lowers, netif.Masters, netif.Over, netif.VLANsOf, netif.ForRoute, netif.OwnerOf, netif.Bindable}
 
 // planStream is one stream.
 type planStream struct {
@@ -97,6 +98,7 @@ type planEndpoint struct {
 type planLink struct {
 	planEndpoint
 	name    string
+	heard   int          // the interface whose packets a UDP socket would hear; 0: all
 	vlan    bpf.VLAN     // that the interface is of
 	masters []planMaster // of a group: where it is joined too
 	part    string       // of a master: the part of it that was named
@@ -188,7 +190,8 @@ func makePlan(c *Config, machine resolver) (*plan, error) {
 
 // addEndpoint finds the interfaces on which an endpoint's packets come in.
 func (p *plan) addEndpoint(c *Config, s *planStream, stream int, ep netip.AddrPort, interfaces []string) error {
-	if len(interfaces) == 0 {
+	named := len(interfaces) > 0
+	if !named {
 		if ep.Addr().IsUnspecified() {
 			if c.Mode != ModeAuto && c.Mode != ModeUDP {
 				return fmt.Errorf("speadx: source :%d names no interface for mode %v (--interface)", ep.Port(), c.Mode)
@@ -220,6 +223,9 @@ func (p *plan) addEndpoint(c *Config, s *planStream, stream int, ep netip.AddrPo
 			return fmt.Errorf("speadx: interface %s is down (ip link set %s up)", name, name)
 		}
 		link := planLink{planEndpoint: planEndpoint{ep, facts.Index}, name: name}
+		if link.heard, err = p.heardOn(c, link, named); err != nil {
+			return err
+		}
 		if c.Mode == ModeUDP {
 			s.addUDP(link)
 			continue
@@ -287,8 +293,7 @@ func inPacket(a netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())
 }
 
-// addUDP adds an endpoint to be received on a socket. One socket serves an
-// address that is no group on every interface.
+// addUDP adds an endpoint to be received on a socket.
 func (s *planStream) addUDP(link planLink) {
 	if s.links == nil {
 		s.links, s.watched = map[int]string{}, map[netip.AddrPort]map[int]string{}
@@ -299,8 +304,11 @@ func (s *planStream) addUDP(link planLink) {
 	}
 	s.watched[link.addr][link.ifindex] = link.name
 	ep := link.planEndpoint
-	if a := ep.addr.Addr(); !a.IsMulticast() && !a.IsLinkLocalUnicast() {
-		ep.ifindex = 0
+	ep.ifindex = link.heard
+	if ep.ifindex == 0 { // it hears all that the others do
+		s.udp = slices.DeleteFunc(s.udp, func(o planEndpoint) bool { return o.addr == ep.addr })
+	} else if slices.Contains(s.udp, planEndpoint{addr: ep.addr}) {
+		return
 	}
 	if !slices.Contains(s.udp, ep) {
 		s.udp = append(s.udp, ep)

@@ -56,6 +56,7 @@ var fake = func() resolver {
 			return netif.VLANs{Tags: []int{n}}, nil
 		},
 		over:     func(string, string) (bool, error) { return true, nil },
+		bindable: func() bool { return true },
 		forRoute: func(netip.Addr) (string, error) { return "eth0", nil },
 		owner:    func(netip.Addr) (netif.Owner, error) { return netif.Owner{Local: true, Interface: "eth0"}, nil },
 	}
@@ -82,7 +83,7 @@ func TestPlanSameDevice(t *testing.T) {
 		{
 			name: "a device and a VLAN on it", source: []string{unicast, group}, interfaces: []string{"eth0", "eth0.5"},
 			want:    "stream s: by eth0\ndevice eth0: 10.0.0.1:1 of 0 10.0.0.1:1 of 0 in 5 239.1.2.3:1 of 0 239.1.2.3:1 of 0 in 5\njoin 239.1.2.3 on 1 eth0\njoin 239.1.2.3 on 4 eth0.5\n",
-			sockets: "stream s: udp 10.0.0.1:1 on 0 udp 239.1.2.3:1 on 1 udp 239.1.2.3:1 on 4\n",
+			sockets: "stream s: udp 10.0.0.1:1 on 1 udp 10.0.0.1:1 on 4 udp 239.1.2.3:1 on 1 udp 239.1.2.3:1 on 4\n",
 			links:   map[int]string{1: "eth0", 4: "eth0.5"},
 		},
 		{

@@ -118,8 +118,8 @@ func TestPlan(t *testing.T) {
 		{
 			name:   "sockets on two interfaces",
 			config: Config{Streams: []Stream{{Source: unicast}, {Source: group}}, Interfaces: []string{"sx-b", "lo"}, Mode: ModeUDP},
-			want: fmt.Sprintf("stream %s: udp %s on 0\nstream %s: udp %s on %d udp %s on 1\n",
-				unicast, unicast, group, group, wire, group),
+			want: fmt.Sprintf("stream %s: udp %s on %d udp %s on 1\nstream %s: udp %s on %d udp %s on 1\n",
+				unicast, unicast, wire, unicast, group, group, wire, group),
 		},
 		{
 			name:   "files",
@@ -165,7 +165,7 @@ func TestUseSockets(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.useSockets()
-	want := fmt.Sprintf("stream 239.1.2.3:1: udp 239.1.2.3:1 on %d udp 239.1.2.3:1 on 1 udp 1.2.3.4:1 on 0\nstream :2: udp [::]:2 on 0\nstream doc.go: from doc.go\n", n.B.Index)
+	want := fmt.Sprintf("stream 239.1.2.3:1: udp 239.1.2.3:1 on %[1]d udp 239.1.2.3:1 on 1 udp 1.2.3.4:1 on %[1]d udp 1.2.3.4:1 on 1\nstream :2: udp [::]:2 on %[1]d udp [::]:2 on 1\nstream doc.go: from doc.go\n", n.B.Index)
 	if got := planned(p); got != want {
 		t.Errorf("planned\n%swant\n%s", got, want)
 	}

@@ -175,6 +175,50 @@ func (l *planLink) joins() []planLink {
 	return list
 }
 
+// heardOn is the interface whose packets a UDP socket hears of an endpoint that is received on the
+// interface with that name; 0: those of all. AF_XDP hears one interface, and so does the socket
+// where the kernel says that the packets come in there. It names another one for those of a
+// bridge port, a leg of a bond, or the address of a macvlan above.
+func (p *plan) heardOn(c *Config, link planLink, named bool) (int, error) {
+	addr := link.addr.Addr().Unmap()
+	if addr.IsMulticast() || addr.IsLinkLocalUnicast() {
+		return link.ifindex, nil
+	}
+	if !named || c.AllVLANs || !p.machine.bindable() {
+		return 0, nil
+	}
+	masters, err := p.machine.masters(link.name)
+	if err != nil {
+		return 0, fmt.Errorf("speadx: %w", err)
+	}
+	if len(masters) > 0 {
+		return 0, nil
+	}
+	if addr.IsUnspecified() || !addr.IsValid() {
+		return link.ifindex, nil
+	}
+	owner, err := p.machine.owner(addr)
+	if err != nil {
+		return 0, fmt.Errorf("speadx: %w", err)
+	}
+	if owner.Interface == "" || owner.Interface == link.name {
+		return link.ifindex, nil
+	}
+	above, err := p.machine.over(owner.Interface, link.name)
+	if err != nil {
+		return 0, fmt.Errorf("speadx: %w", err)
+	}
+	if above {
+		if above, err = p.sameVLAN(owner.Interface, link.name); err != nil {
+			return 0, err
+		}
+	}
+	if above {
+		return 0, nil
+	}
+	return link.ifindex, nil
+}
+
 // shares reports whether UDP sockets of several addresses have the port of this one. AF_XDP
 // tells them apart, and so do sockets that share the port.
 func (p *plan) shares(addr netip.AddrPort) bool {

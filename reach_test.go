@@ -5,6 +5,7 @@ package speadx
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"slices"
@@ -125,6 +126,15 @@ func bridge(t *testing.T, name, port string, up bool) {
 	}
 }
 
+func linkIndex(t *testing.T, name string) int {
+	t.Helper()
+	l, err := netlink.LinkByName(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l.Attrs().Index
+}
+
 func codesOf(list []ledger.Diagnosis) (out []ledger.Code) {
 	for _, d := range list {
 		out = append(out, d.Code)
@@ -171,12 +181,12 @@ func TestReach(t *testing.T) {
 			want: "stream s: by sx-b\ndevice sx-b: " + inTunnel + " of 0\n",
 		},
 		{name: "tunnel", source: inTunnel, want: "stream s: udp " + inTunnel + " on 0\n", found: []ledger.Code{ledger.NotEthernet}},
-		{name: "tunnel, any address", source: ":7148", on: []string{"tun9"}, want: "stream s: udp [::]:7148 on 0\n", found: []ledger.Code{ledger.NotEthernet}},
+		{name: "tunnel, any address", source: ":7148", on: []string{"tun9"}, want: fmt.Sprintf("stream s: udp [::]:7148 on %d\n", linkIndex(t, "tun9")), found: []ledger.Code{ledger.NotEthernet}},
 		{name: "tunnel, generic", source: inTunnel, mode: ModeGeneric, refused: ledger.NotEthernet},
 		{name: "tunnel, queues", source: inTunnel, queues: []int{0}, refused: ledger.NotEthernet},
 		{
 			name: "tunnel and Ethernet", source: ":7148", on: []string{"tun9", "sx-b"}, found: []ledger.Code{ledger.NotEthernet},
-			want: "stream s: udp [::]:7148 on 0 by sx-b\ndevice sx-b: [::]:7148 of 0\n",
+			want: fmt.Sprintf("stream s: udp [::]:7148 on %d by sx-b\ndevice sx-b: [::]:7148 of 0\n", linkIndex(t, "tun9")),
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -452,6 +462,7 @@ func TestReceiveOneVLAN(t *testing.T) {
 					return i, err
 				}
 				machine.lowers = func(string) ([]string, error) { return []string{"sx-b"}, nil }
+				machine.masters = func(string) ([]*netif.Interface, error) { return nil, nil }
 				machine.over = func(string, string) (bool, error) { return true, nil }
 				machine.vlans = func(name string) (v netif.VLANs, err error) {
 					if name == "sx-b.7" || tt.on == "sx-b.7" { // the address is there

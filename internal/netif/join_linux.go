@@ -142,3 +142,15 @@ func LeaveSocket(fd int, group netip.Addr, ifindex int) error {
 	}
 	return fmt.Errorf("netif: leave %v on interface %d: %w", group, ifindex, err)
 }
+
+// Bindable reports whether a socket of this process can be bound to an interface. Before
+// Linux 5.7 that takes CAP_NET_RAW.
+func Bindable() bool {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	// Index 1 is lo, in each network namespace.
+	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, 1) == nil
+}

@@ -40,9 +40,9 @@ const (
 type UDPEndpoint struct {
 	Endpoint
 
-	// Interface is the index of the interface on which a multicast group is
-	// joined and heard; 0 leaves the choice to the routing table. It means
-	// nothing for other addresses.
+	// Interface is the index of the interface on which packets are heard, and a
+	// multicast group is joined. 0 leaves the choice to the routing table for a group. For
+	// other addresses it means all interfaces.
 	Interface int
 
 	// Shared says that other sockets of this process have the same port, at other

@@ -31,11 +31,21 @@ func (in *UDPInfo) setUp(fd, domain int, addr netip.Addr, e UDPEndpoint, c UDPCo
 		return fmt.Errorf("set receive buffer: %w", err)
 	}
 	in.Buffer = min(in.Buffer, got)
+	if domain == unix.AF_INET6 {
+		// AF_XDP receives packets without a checksum too, as IPv4 allows. RFC 6936 allows it for
+		// IPv6. A kernel that refuses it drops them.
+		_ = unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_NO_CHECK6_RX, 1)
+	}
 	if c.GRO && unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_GRO, 1) != nil {
 		in.GRO = false
 	}
 	to := netip.AddrPortFrom(addr, e.Addr.Port())
 	if !addr.IsMulticast() {
+		if e.Interface != 0 {
+			if err := bindToInterface(fd, e.Interface); err != nil {
+				return err
+			}
+		}
 		if e.Shared {
 			if err := shareUnicast(fd, domain, addr, true); err != nil {
 				return err
@@ -67,8 +77,13 @@ func prepareGroup(fd, domain, ifindex int) error {
 	if ifindex == 0 {
 		return nil
 	}
-	// IPV6_MULTICAST_ALL does not look at the interface (inet6_mc_check). A
-	// kernel before 5.7 may refuse what follows; then all interfaces are heard.
+	// IPV6_MULTICAST_ALL does not look at the interface (inet6_mc_check).
+	return bindToInterface(fd, ifindex)
+}
+
+// bindToInterface makes a socket hear one interface only. A kernel before 5.7 may refuse it;
+// then all are heard.
+func bindToInterface(fd, ifindex int) error {
 	err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, ifindex)
 	if err != nil && !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.ENOPROTOOPT) {
 		return fmt.Errorf("bind to interface %d: %w", ifindex, err)
