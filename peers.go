@@ -18,6 +18,8 @@ import (
 	"github.com/speadx/speadx/bpf"
 	"github.com/speadx/speadx/internal/holders"
 	"github.com/speadx/speadx/internal/peer"
+	"github.com/speadx/speadx/internal/source"
+	"github.com/speadx/speadx/ledger"
 )
 
 // Process is a process on this machine.
@@ -44,9 +46,41 @@ type OccupiedError struct {
 	Queues   []int          // that the other one has, of those that were asked for
 	Free     []int          // queues of the device that no receiver has
 	Program  string         // the XDP program, if it is not that of a receiver that could share it
+	Mode     string         // native or generic: the other one's, of a program that this one asked for in another mode
+	Socket   bool           // the other one has a UDP socket of the endpoint
 	Owner    Process
 	User     string // whose the owner is, if it shares with its own user only; "" otherwise
 	Err      error  // the cause; may be nil
+}
+
+// OccupiedReason says what another process has.
+type OccupiedReason string
+
+// The reasons.
+const (
+	OccupiedEndpoint OccupiedReason = "endpoint"      // a receiver has it
+	OccupiedSocket   OccupiedReason = "socket"        // a UDP socket has the endpoint
+	OccupiedQueues   OccupiedReason = "queues"        // a receiver has some of them
+	OccupiedProgram  OccupiedReason = "program"       // the interface has another XDP program
+	OccupiedVersion  OccupiedReason = "other_version" // the receiver there is of another version
+	OccupiedMode     OccupiedReason = "other_mode"    // the receiver there uses native mode and this one generic, or vice versa
+)
+
+// Reason is what the other process has.
+func (e *OccupiedError) Reason() OccupiedReason {
+	switch {
+	case e.Socket:
+		return OccupiedSocket
+	case e.Endpoint.IsValid():
+		return OccupiedEndpoint
+	case e.Mode != "":
+		return OccupiedMode
+	case errors.Is(e.Err, bpf.ErrOtherVersion):
+		return OccupiedVersion
+	case e.Program != "":
+		return OccupiedProgram
+	}
+	return OccupiedQueues
 }
 
 // Error names the process and what it has, and lists the choices.
@@ -56,6 +90,10 @@ func (e *OccupiedError) Error() string {
 		s = e.Device + ": "
 	}
 	switch {
+	case e.Socket:
+		s += fmt.Sprintf("%v has a UDP socket of %v, and a packet reaches one socket", e.Owner, e.Endpoint)
+	case e.Mode != "":
+		s += fmt.Sprintf("%v has the XDP program there in %s mode, and an interface has one mode", e.Owner, e.Mode)
 	case e.Endpoint.IsValid():
 		s += fmt.Sprintf("%v is received by %v, and a packet reaches one receiver", e.Endpoint, e.Owner)
 	case e.Program != "":
@@ -82,11 +120,19 @@ func (e *OccupiedError) Choices() []string {
 		}
 		return append(list, stop, "another interface", "--mode udp: sockets receive what that program passes on to the kernel")
 	}
-	list = append(list, "receive all sources in one process")
+	if e.Mode != "" {
+		list = append(list, "--mode "+e.Mode+" here too")
+	}
+	if !e.Socket {
+		list = append(list, "receive all sources in one process")
+	}
 	if e.Owner.PID != 0 {
 		list = append(list, fmt.Sprintf("stop the other one (kill %d)", e.Owner.PID))
 	}
 	switch {
+	case e.Socket:
+		return append(list, "another port")
+	case e.Mode != "":
 	case e.Endpoint.IsValid():
 		return append(list, "receive another endpoint: sockets (--mode udp) would get nothing for this one on the other's queues")
 	case len(e.Free) > 0:
@@ -145,6 +191,9 @@ func (r *Receiver) openPeers() error {
 		return nil // files and TCP
 	}
 	if err := r.checkPeers(); err != nil {
+		return err
+	}
+	if err := r.checkSockets(); err != nil {
 		return err
 	}
 	var err error
@@ -394,11 +443,64 @@ func (r *Receiver) checkPeers() error {
 	return nil
 }
 
+// checkSockets looks for UDP sockets of other programs that have an endpoint of this receiver.
+// They get nothing of what the XDP program takes, which is a finding. Where several sockets of ours
+// share a port, the kernel would let another one in and split the packets: that is refused.
+func (r *Receiver) checkSockets() error {
+	sockets, err := holders.UDPSockets(os.DirFS("/"))
+	if err != nil || len(sockets) == 0 {
+		return nil // there is no /proc
+	}
+	var held *holders.Holdings
+	owner := func(s *holders.UDPSocket) (p Process, ours bool) {
+		if held == nil {
+			h, err := holders.Read(os.DirFS("/"))
+			if err != nil {
+				h = holders.Holdings{}
+			}
+			held = &h
+		}
+		for _, o := range held.Sockets[s.Inode] {
+			p = Process{o.PID, o.Name}
+		}
+		infos, _ := peer.List(r.peers.server)
+		return p, slices.ContainsFunc(infos, func(i peer.Info) bool { return i.PID == p.PID })
+	}
+	for _, d := range r.plan.devices {
+		for _, ep := range withoutVLANs(d.endpoints) {
+			for i := range sockets {
+				s := &sockets[i]
+				if !s.Hears(ep.addr) || s.Local.Addr().IsLoopback() && d.facts.Name != "lo" {
+					continue
+				}
+				if who, ours := owner(s); !ours {
+					r.plan.find(ledger.Diagnosis{Code: ledger.ForeignSocket, Device: d.facts.Name, Source: source.Endpoint{Addr: ep.addr}.String(), Other: who.String(), Setting: "Mode"})
+				}
+			}
+		}
+	}
+	for i := range r.plan.streams {
+		for _, ep := range r.plan.streams[i].udp {
+			if ep.addr.Addr().IsMulticast() || !r.plan.shares(ep.addr) {
+				continue // the kernel gives each a copy, or refuses the port
+			}
+			for k := range sockets {
+				if s := &sockets[k]; s.Hears(ep.addr) && !s.Local.Addr().IsMulticast() {
+					who, _ := owner(s)
+					return fmt.Errorf("speadx: %w", &OccupiedError{Endpoint: ep.addr, Owner: who, Socket: true})
+				}
+			}
+		}
+	}
+	return nil
+}
+
 // occupied puts the other process into the error of a device, where there is one.
 func (p *peers) occupied(d *planDevice, err error) error {
 	var already *OccupiedError
 	var taken *bpf.TakenError
 	var attach *bpf.AttachError
+	var otherMode *bpf.OtherModeError
 	switch {
 	case err == nil || errors.As(err, &already):
 		if already != nil {
@@ -409,6 +511,8 @@ func (p *peers) occupied(d *planDevice, err error) error {
 			Device: d.facts.Name, Endpoint: taken.Endpoint, Queues: taken.Queues, Free: taken.Free,
 			Owner: Process{taken.Owner.PID, taken.Owner.Name}, Err: err,
 		}
+	case errors.As(err, &otherMode):
+		return &OccupiedError{Device: d.facts.Name, Mode: otherMode.Mode.String(), Owner: Process{otherMode.Owner.PID, otherMode.Owner.Name}, Err: err}
 	case errors.As(err, &attach) && attach.Other != nil:
 		e := &OccupiedError{Device: d.facts.Name, Program: attach.Other.String(), Err: err}
 		if held, readErr := holders.Read(os.DirFS("/")); readErr == nil {

@@ -45,6 +45,8 @@ func TestOccupiedError(t *testing.T) {
 		{OccupiedError{Device: "eth1", Program: "XDP program 5", Owner: Process{77, "cilium-agent"}}, "kill 77"},
 		{OccupiedError{Device: "eth1", Program: "XDP program 5", Owner: Process{77, "speadx"}, User: "1000"}, "as user 1000"},
 		{OccupiedError{Device: "eth1", Program: "XDP program 5"}, "--mode udp"},
+		{OccupiedError{Device: "eth1", Mode: "generic", Owner: Process{77, "speadx"}}, "--mode generic"},
+		{OccupiedError{Endpoint: netip.MustParseAddrPort("10.0.0.2:7148"), Socket: true, Owner: Process{77, "spead2_recv"}}, "another port"},
 	} {
 		text := tt.err.Error()
 		if !slices.ContainsFunc(tt.err.Choices(), func(c string) bool { return strings.Contains(c, tt.choice) && strings.Contains(text, c) }) {
@@ -63,6 +65,18 @@ func TestRanges(t *testing.T) {
 	for want, list := range map[string][]int{"": nil, "3": {3}, "0-1": {1, 0}, "0,2-4,9": {9, 4, 3, 2, 0}} {
 		if got := ranges(list); got != want {
 			t.Errorf("%v: %q, want %q", list, got, want)
+		}
+	}
+}
+
+func TestOccupiedReason(t *testing.T) {
+	ep := netip.MustParseAddrPort("239.1.2.3:7148")
+	for want, e := range map[OccupiedReason]*OccupiedError{
+		OccupiedEndpoint: {Endpoint: ep}, OccupiedSocket: {Endpoint: ep, Socket: true}, OccupiedQueues: {Queues: []int{1}},
+		OccupiedProgram: {Program: "XDP program 5"}, OccupiedVersion: {Program: "XDP program 5", Err: bpf.ErrOtherVersion}, OccupiedMode: {Mode: "native"},
+	} {
+		if got := e.Reason(); got != want {
+			t.Errorf("%+v: %s, want %s", e, got, want)
 		}
 	}
 }

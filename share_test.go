@@ -44,6 +44,7 @@ type sharerOccupied struct {
 	Queues, Free []int
 	Endpoint     string
 	Program      string
+	Reason       speadx.OccupiedReason
 }
 
 // sharerEnd is what it says at the end.
@@ -101,7 +102,7 @@ func occupiedBy(err error) *sharerOccupied {
 	if !errors.As(err, &e) {
 		return nil
 	}
-	o := &sharerOccupied{PID: e.Owner.PID, Name: e.Owner.Name, Queues: e.Queues, Free: e.Free, Program: e.Program}
+	o := &sharerOccupied{PID: e.Owner.PID, Name: e.Owner.Name, Queues: e.Queues, Free: e.Free, Program: e.Program, Reason: e.Reason()}
 	if e.Endpoint.IsValid() {
 		o.Endpoint = e.Endpoint.String()
 	}
@@ -344,17 +345,20 @@ func TestShareRefused(t *testing.T) {
 	auto.Mode, auto.Frames = speadx.ModeAuto, 0
 	udp := auto
 	udp.Mode = speadx.ModeUDP
+	generic := sharing(n, 7149, 1)
+	generic.Mode = speadx.ModeGeneric
 	for _, tt := range []struct {
 		name   string
 		config speadx.Config
 		want   sharerOccupied
 	}{
-		{"same queue", sharing(n, 7149, 1, 2), sharerOccupied{PID: pid, Queues: []int{2}, Free: []int{1, 3}}},
-		{"all queues", sharing(n, 7149), sharerOccupied{PID: pid, Queues: []int{0, 2}, Free: []int{1, 3}}},
-		{"same endpoint", sharing(n, 7148, 1), sharerOccupied{PID: pid, Endpoint: endpoint(n, 7148)}},
-		{"same endpoint, auto", auto, sharerOccupied{PID: pid, Endpoint: endpoint(n, 7148)}},
-		{"same endpoint, sockets", udp, sharerOccupied{PID: pid, Endpoint: endpoint(n, 7148)}},
-		{"endpoint of another one's socket", sharing(n, 7150, 1), sharerOccupied{PID: byUDP.Process.Pid, Endpoint: endpoint(n, 7150)}},
+		{"same queue", sharing(n, 7149, 1, 2), sharerOccupied{Reason: speadx.OccupiedQueues, PID: pid, Queues: []int{2}, Free: []int{1, 3}}},
+		{"all queues", sharing(n, 7149), sharerOccupied{Reason: speadx.OccupiedQueues, PID: pid, Queues: []int{0, 2}, Free: []int{1, 3}}},
+		{"same endpoint", sharing(n, 7148, 1), sharerOccupied{Reason: speadx.OccupiedEndpoint, PID: pid, Endpoint: endpoint(n, 7148)}},
+		{"same endpoint, auto", auto, sharerOccupied{Reason: speadx.OccupiedEndpoint, PID: pid, Endpoint: endpoint(n, 7148)}},
+		{"same endpoint, sockets", udp, sharerOccupied{Reason: speadx.OccupiedEndpoint, PID: pid, Endpoint: endpoint(n, 7148)}},
+		{"generic beside native", generic, sharerOccupied{Reason: speadx.OccupiedMode, PID: pid}},
+		{"endpoint of another one's socket", sharing(n, 7150, 1), sharerOccupied{Reason: speadx.OccupiedEndpoint, PID: byUDP.Process.Pid, Endpoint: endpoint(n, 7150)}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := tt.config

@@ -71,10 +71,21 @@ func (s *Steer) Attach(ifindex int, ifname string, mode AttachMode) (*Link, erro
 	return l, nil
 }
 
+// OtherModeError is in the error of [Steer.Attach] if the program that is shared was attached in
+// another mode.
+type OtherModeError struct {
+	Owner Owner
+	Mode  AttachMode // in which the owner has it
+}
+
+func (e *OtherModeError) Error() string {
+	return fmt.Sprintf("%v has the program there in %v mode", e.Owner, e.Mode)
+}
+
 // attachJoined is Attach for a program that another receiver has attached.
 func (s *Steer) attachJoined(ifname string, mode AttachMode) (*Link, error) {
 	if on := AttachMode(s.table.header.Mode - 1); on != mode {
-		return nil, &AttachError{Iface: ifname, Mode: mode, Err: fmt.Errorf("%v has the program there in %v mode", s.table.list()[0], on), Hint: fmt.Sprintf("to share it, receive in %v mode too", on)}
+		return nil, &AttachError{Iface: ifname, Mode: mode, Err: &OtherModeError{s.table.list()[0], on}, Hint: fmt.Sprintf("to share it, receive in %v mode too", on)}
 	}
 	l := &Link{steer: s}
 	s.links[l] = struct{}{}

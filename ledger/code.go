@@ -19,6 +19,7 @@ const (
 	InwardAddress      Code = "inward_address"
 	ForeignAddress     Code = "foreign_address"
 	AddressElsewhere   Code = "address_elsewhere"
+	ForeignSocket      Code = "foreign_socket"
 	GroupUnanswered    Code = "group_unanswered"
 	VLANTagsHidden     Code = "vlan_tags_hidden"
 	InterfaceDown      Code = "interface_down"
@@ -100,6 +101,10 @@ var codes = []CodeRow{
 		Meaning:  "The address of a source is on another interface than the one that is received on.",
 		Sentence: "{source}: the address is on interface {other}, and only {device} is received on.",
 		Remedy:   "If packets come in on {other}, name it instead ({Interfaces})."},
+	{Code: ForeignSocket, Stage: Program, Severity: slog.LevelWarn,
+		Meaning:  "Another program has a UDP socket of an endpoint that AF_XDP receives. It gets nothing of what the XDP program takes.",
+		Sentence: "{source}: {other} has a UDP socket of this endpoint, and hears nothing of it on {device} while this program runs.",
+		Remedy:   "Stop one of the two. Or receive with UDP sockets ({Mode} udp): of a group each socket gets a copy."},
 	{Code: GroupUnanswered, Stage: NIC, Severity: slog.LevelWarn,
 		Meaning:  "A group is received on a part of a bridge or bond that is down or cannot join. Nobody answers the queries of IGMP or MLD then.",
 		Sentence: "{source}: interface {device} is a part of {other}, which cannot join the group: {err}. A switch that snoops IGMP or MLD stops to send it after some minutes.",

@@ -164,7 +164,7 @@ func TestSecondInstance(t *testing.T) {
 	n := wire(t)
 	first := receiver(t, n)
 	who := fmt.Sprintf("(process %d)", first.cmd.Process.Pid)
-	for mode, want := range map[string]string{"native": "receives on queue 0", "generic": "in native mode too"} {
+	for mode, want := range map[string]string{"native": "receives on queue 0", "generic": "--mode native here too"} {
 		r := within(t, &n.B, "recv", "-q", "--mode", mode, n.B.Addr4.String()+":7149")
 		r.check(t, exitError, "sx-b", who, want)
 		if !oneLine.MatchString(r.stderr) {

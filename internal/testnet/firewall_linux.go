@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// DropInput makes a firewall in the namespace of the calling thread that drops all packets for
-// this machine: a table of nftables with a chain whose policy is to drop. The function that
+// DropInput makes a firewall in the namespace of the calling thread. It is a table of nftables
+// whose only chain drops all packets for this machine. The function that
 // it returns takes it away; else it goes with the namespace.
 func DropInput(tb testing.TB) (open func()) {
 	tb.Helper()
