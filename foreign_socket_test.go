@@ -102,3 +102,29 @@ func bindUDP(t *testing.T, to netip.AddrPort, reuse bool) int {
 	}
 	return fd
 }
+
+// TestDestinationsMixed: several destinations that arrive at a bare port are listed, and one is not.
+func TestDestinationsMixed(t *testing.T) {
+	n := newWire(t, testnet.Options{})
+	c := one(n)
+	c.Streams = []speadx.Stream{{Source: ":7148"}, {Source: "239.1.2.9:7148"}}
+	r := open(t, n, c)
+	heap := func(to string, cnt uint64) {
+		t.Helper()
+		f := heardFrame{to: to, tag: -1}
+		n.Inject(t, f.frames(n, nil, cnt))
+		h, err := r.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.Release()
+	}
+	heap("239.1.2.3", 1)
+	heap("239.1.2.9", 1) // which has a stream of its own
+	heap("239.1.2.3", 2)
+	heap("239.1.2.4", 3)
+	d := awaitDiagnosis(t, r, ledger.DestinationsMixed, n.B.Name)
+	if d.Source != ":7148" || d.Other != "239.1.2.3:7148, 239.1.2.4:7148" {
+		t.Errorf("%+v", d)
+	}
+}

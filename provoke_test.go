@@ -173,7 +173,7 @@ var reported = map[ledger.Code]func(*testing.T){
 
 // elsewhere are the codes of interfaces, whose tests are of package speadx_test: vitals_test.go and
 // foreign_socket_test.go.
-var elsewhere = []ledger.Code{ledger.InterfaceDown, ledger.InterfaceBack, ledger.QueuesAdded, ledger.ForeignSocket}
+var elsewhere = []ledger.Code{ledger.InterfaceDown, ledger.InterfaceBack, ledger.QueuesAdded, ledger.ForeignSocket, ledger.DestinationsMixed}
 
 // TestSoftnetDiagnosis: a test cannot make the kernel drop at its backlog, so the readings are
 // given. What was dropped before the first look is of no interest.

@@ -5,8 +5,10 @@ package speadx
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,6 +22,7 @@ type watch struct {
 	last Stats
 	lost map[string]bool // interfaces without a carrier
 
+	mixed     map[finding]int // destinations that were reported
 	downLinks map[string]bool // interfaces of sockets that are down
 
 	mu       sync.Mutex
@@ -45,6 +48,7 @@ func (w *watch) look(r *Receiver) {
 	r.readMore(&now)
 	f := r.facts()
 	f.unserved, w.unserved = rise(f.unserved, w.unserved), f.unserved
+	w.destinations(r.devices)
 	for _, d := range diagnose(&w.last, &now, f) {
 		w.report(d)
 	}
@@ -52,6 +56,33 @@ func (w *watch) look(r *Receiver) {
 	w.note(&w.last, &now, time.Now())
 	w.mu.Unlock()
 	w.last = now
+}
+
+// destinations reports several destinations of one endpoint at any address, and again when there are
+// more.
+func (w *watch) destinations(devices []*device) {
+	for _, d := range devices {
+		byPort := map[uint16][]string{}
+		for _, s := range d.sources {
+			for _, to := range s.Destinations() {
+				if text := to.String(); !slices.Contains(byPort[to.Port()], text) {
+					byPort[to.Port()] = append(byPort[to.Port()], text)
+				}
+			}
+		}
+		for port, list := range byPort {
+			key := finding{code: ledger.DestinationsMixed, device: d.plan.facts.Name, source: fmt.Sprintf(":%d", port), queue: -1}
+			if len(list) < 2 || len(list) <= w.mixed[key] {
+				continue
+			}
+			if w.mixed == nil {
+				w.mixed = map[finding]int{}
+			}
+			w.mixed[key] = len(list)
+			slices.Sort(list)
+			w.report(ledger.Diagnosis{Code: key.code, Device: key.device, Source: key.source, Queue: -1, Other: strings.Join(list, ", ")})
+		}
+	}
 }
 
 // rise is by how much counts have risen, of each queue of each device.

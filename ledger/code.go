@@ -19,6 +19,7 @@ const (
 	InwardAddress      Code = "inward_address"
 	ForeignAddress     Code = "foreign_address"
 	AddressElsewhere   Code = "address_elsewhere"
+	DestinationsMixed  Code = "destinations_mixed"
 	ForeignSocket      Code = "foreign_socket"
 	GroupUnanswered    Code = "group_unanswered"
 	VLANTagsHidden     Code = "vlan_tags_hidden"
@@ -101,6 +102,10 @@ var codes = []CodeRow{
 		Meaning:  "The address of a source is on another interface than the one that is received on.",
 		Sentence: "{source}: the address is on interface {other}, and only {device} is received on.",
 		Remedy:   "If packets come in on {other}, name it instead ({Interfaces})."},
+	{Code: DestinationsMixed, Stage: Program, Severity: slog.LevelInfo,
+		Meaning:  "Packets for several addresses arrive at a bare port on AF_XDP, and are one stream. One packet of a batch is looked at.",
+		Sentence: "{source} on {device}: packets for several destinations arrive, and are one stream: {other}.",
+		Remedy:   "If they are streams of their own, name each of them as a source."},
 	{Code: ForeignSocket, Stage: Program, Severity: slog.LevelWarn,
 		Meaning:  "Another program has a UDP socket of an endpoint that AF_XDP receives. It gets nothing of what the XDP program takes.",
 		Sentence: "{source}: {other} has a UDP socket of this endpoint, and hears nothing of it on {device} while this program runs.",

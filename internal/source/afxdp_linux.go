@@ -1,6 +1,9 @@
 package source
 
 import (
+	"net/netip"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -58,7 +61,14 @@ type AFXDP struct {
 	next    int          // frames[next:] have not been looked at
 	space   [afxdpFrames]xsk.Packet
 	settled atomic.Uint64 // Position
+
+	sampled netip.AddrPort // the last destination that was noted
+	mu      sync.Mutex
+	seen    []netip.AddrPort // destinations of endpoints at any address
 }
+
+// mostDestinations is how many are noted.
+const mostDestinations = 8
 
 var _ Source = (*AFXDP)(nil)
 
@@ -93,8 +103,37 @@ func (a *AFXDP) Receive(b *Batch, timeout time.Duration) (int, error) {
 	}
 	b.Now, b.Wall = Clock()
 	a.fill(b)
+	if a.endpoints.last != a.sampled {
+		a.note(a.endpoints.last)
+	}
 	b.count(&a.counters)
 	return len(b.Packets), nil
+}
+
+// note is given the last destination of a batch, if it is another one than that of the batch before:
+// a sample costs nothing for each packet.
+func (a *AFXDP) note(to netip.AddrPort) {
+	a.sampled = to
+	e := a.endpoints.endpoints
+	if _, exact := e.exact[to]; exact {
+		return
+	}
+	if _, ok := e.anyAddr[to.Port()]; !ok {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.seen) < mostDestinations && !slices.Contains(a.seen, to) {
+		a.seen = append(a.seen, to)
+	}
+}
+
+// Destinations are some that packets for endpoints at any address were sent to. Any goroutine may
+// call it.
+func (a *AFXDP) Destinations() []netip.AddrPort {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.seen)
 }
 
 // take gets frames from the queue, waiting for the first.
