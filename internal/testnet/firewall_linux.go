@@ -9,8 +9,8 @@ import (
 )
 
 // DropInput makes a firewall in the namespace of the calling thread. It is a table of nftables
-// whose only chain drops all packets for this machine. The function that
-// it returns takes it away; else it goes with the namespace.
+// whose only chain drops all packets for this machine. The function that it returns takes the
+// firewall away; else it goes with the namespace.
 func DropInput(tb testing.TB) (open func()) {
 	tb.Helper()
 	c, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
