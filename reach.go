@@ -181,17 +181,19 @@ func (l *planLink) joins() []planLink {
 // bridge port, a leg of a bond, or the address of a macvlan above.
 func (p *plan) heardOn(c *Config, link planLink, named bool) (int, error) {
 	addr := link.addr.Addr().Unmap()
-	if addr.IsMulticast() || addr.IsLinkLocalUnicast() {
+	if addr.IsLinkLocalUnicast() && !addr.IsMulticast() {
 		return link.ifindex, nil
-	}
-	if !named || c.AllVLANs || !p.machine.bindable() {
-		return 0, nil
 	}
 	masters, err := p.machine.masters(link.name)
 	if err != nil {
 		return 0, fmt.Errorf("speadx: %w", err)
 	}
-	if len(masters) > 0 {
+	switch {
+	case addr.IsMulticast() && len(masters) > 0 && masters[len(masters)-1].Kind != "openvswitch":
+		return masters[len(masters)-1].Index, nil // for IP the packets have come in there
+	case addr.IsMulticast():
+		return link.ifindex, nil
+	case !named, c.AllVLANs, len(masters) > 0, !p.machine.bindable():
 		return 0, nil
 	}
 	if addr.IsUnspecified() || !addr.IsValid() {

@@ -3,6 +3,7 @@
 package speadx
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -350,6 +351,26 @@ func TestBridgeAnswersQueries(t *testing.T) {
 			t.Fatal("no answer to the queries")
 		}
 	}
+}
+
+// TestSocketOfBridgePort: a socket hears a group on a bridge port, whose packets are those of the
+// bridge for IP.
+func TestSocketOfBridgePort(t *testing.T) {
+	n := testnet.New(t, testnet.Options{})
+	n.Do(func() { bridge(t, "br9", n.B.Name, true) })
+	to := netip.MustParseAddrPort("239.1.2.3:7148")
+	r := listenOn(t, n, Config{Streams: []Stream{{Source: to.String()}}, Interfaces: []string{n.B.Name}, Mode: ModeUDP}, thisMachine)
+	n.Do(func() { sysctl(t, "ipv4/conf/br9/rp_filter", "0"); sysctl(t, "ipv4/conf/all/rp_filter", "0") })
+	for _, p := range spoken(t, 5, 3000) {
+		n.Inject(t, [][]byte{slices.Concat([]byte{1, 0, 0x5e, 1, 2, 3}, n.A.MAC, []byte{8, 0}, ipUDP(netip.AddrPortFrom(n.A.Addr4, 4000), to, p))})
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	h, err := r.Next(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Release()
 }
 
 func htons(v uint16) uint16 { return v<<8 | v>>8 }
