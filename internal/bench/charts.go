@@ -204,8 +204,25 @@ func reference(groups []group, has func(r *Result) bool) string {
 	return ""
 }
 
+// most is how many bars or series a chart has at most: a browser draws no picture that is
+// higher than some 30,000 pixels. The table has the others.
+const most = 100
+
+func leftOut(n int) string { return fmt.Sprintf("%d more are in the table below.", n) }
+
 // addBars adds a chart, of the groups that have bars.
 func (c *charts) addBars(ch Chart) {
+	room, left := most, 0
+	for i := range ch.Groups {
+		bars := &ch.Groups[i].Bars
+		n := min(len(*bars), room)
+		left += len(*bars) - n
+		*bars = (*bars)[:n]
+		room -= n
+	}
+	if left > 0 {
+		ch.Note = strings.TrimSpace(ch.Note + " " + leftOut(left))
+	}
 	ch.Groups = slices.DeleteFunc(ch.Groups, func(g BarGroup) bool { return len(g.Bars) == 0 })
 	if len(ch.Groups) == 0 {
 		return
@@ -324,6 +341,10 @@ func (c *charts) seriesOf(g group, logX, logY bool, points func(r *Result) []Dat
 func (c *charts) addSeries(ch Chart) {
 	if len(ch.Series) == 0 {
 		return
+	}
+	if left := len(ch.Series) - most; left > 0 {
+		ch.Series = ch.Series[:most]
+		ch.Note = leftOut(left)
 	}
 	var xs, ys []float64
 	for _, s := range ch.Series {

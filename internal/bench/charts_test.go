@@ -1,7 +1,9 @@
 package bench
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -87,5 +89,31 @@ func TestSmooth(t *testing.T) {
 	}
 	if len(far) == 0 || smooth([]DataPoint{{X: 1, Y: 1}, {X: 1, Y: 2}, {X: 1, Y: 3}}) != nil || smooth(nil) != nil {
 		t.Error("a curve where there is none, or none where there is one")
+	}
+}
+
+// TestManyContestants: a file may have more contestants than a chart has room for. They
+// are left out of it, which the chart says.
+func TestManyContestants(t *testing.T) {
+	var results []Result
+	for i := range most + 7 {
+		name := fmt.Sprint("contestant ", i)
+		results = append(results,
+			Result{Bench: "veth", Contestant: name, Gbps: float64(1 + i)},
+			Result{Bench: "memory", Contestant: name, Gbps: 1, Conditions: Conditions{Packet: 1 + i%2}},
+			Result{Bench: "pool", Contestant: name, NsPerOp: 1, Conditions: Conditions{Heap: 1}})
+	}
+	charts := Charts(results)
+	if len(charts) != 3 {
+		t.Fatalf("%d charts", len(charts))
+	}
+	for _, c := range charts {
+		n := len(c.Series)
+		for _, g := range c.Groups {
+			n += len(g.Bars)
+		}
+		if n != most || !strings.Contains(c.Note, "7 more") {
+			t.Errorf("%s: %d contestants, note %q", c.Title, n, c.Note)
+		}
 	}
 }
