@@ -165,7 +165,7 @@ func TestHints(t *testing.T) {
 			_ = q.Close()
 			f.failAt = slices.Index(dry.calls, tt.failAt)
 			f.failErr = tt.err
-			if tt.err == unix.EBUSY {
+			if errors.Is(tt.err, unix.EBUSY) {
 				f.failAt = -1
 				f.errnos = slices.Repeat([]error{unix.EBUSY}, bindRetries+1)
 			}

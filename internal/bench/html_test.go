@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	stdhtml "html"
 	"io"
@@ -179,7 +180,7 @@ func wellFormed(t *testing.T, page string) {
 	dec.Entity = xml.HTMLEntity
 	for {
 		_, err := dec.Token()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return
 		}
 		if err != nil {

@@ -102,11 +102,11 @@ func (rd *reader) all() ([]Result, error) {
 		if err == nil {
 			err = errors.New("something follows the array")
 		}
-		if err != io.EOF {
+		if !errors.Is(err, io.EOF) {
 			return nil, rd.at(start, err)
 		}
-	} else if array || err != io.EOF {
-		if err == nil || err == io.EOF {
+	} else if array || !errors.Is(err, io.EOF) {
+		if err == nil || errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
 		return nil, rd.at(start, err)

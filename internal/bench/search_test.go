@@ -156,7 +156,7 @@ func TestSearchFails(t *testing.T) {
 			}
 			break
 		}
-		if err != failure || len(c.trials) != after {
+		if !errors.Is(err, failure) || len(c.trials) != after {
 			t.Fatalf("failure after %d trials: %v, with %d", after, err, len(c.trials))
 		}
 	}

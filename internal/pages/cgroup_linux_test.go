@@ -128,10 +128,10 @@ func TestAbsent(t *testing.T) {
 	}
 	for _, errno := range []error{fs.ErrNotExist, unix.EACCES} {
 		k := kernel{readFile: func(string) ([]byte, error) { return nil, errno }, pageSize: 4096}
-		if _, err := k.thpSize(); !errors.Is(err, errno) || strings.Contains(err.Error(), "has none") != (errno == fs.ErrNotExist) {
+		if _, err := k.thpSize(); !errors.Is(err, errno) || strings.Contains(err.Error(), "has none") != errors.Is(errno, fs.ErrNotExist) {
 			t.Errorf("%v: %v", errno, err)
 		}
-		if _, err := k.mapHuge(size2M, Kind2M, Options{Node: -1}); !errors.Is(err, errno) || strings.Contains(err.Error(), "has none") != (errno == fs.ErrNotExist) {
+		if _, err := k.mapHuge(size2M, Kind2M, Options{Node: -1}); !errors.Is(err, errno) || strings.Contains(err.Error(), "has none") != errors.Is(errno, fs.ErrNotExist) {
 			t.Errorf("%v: %v", errno, err)
 		}
 	}

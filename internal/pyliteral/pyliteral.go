@@ -9,6 +9,7 @@
 package pyliteral
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -256,7 +257,7 @@ func (p *parser) number() (Value, error) {
 	}
 	i, err := strconv.ParseInt(digits, 0, 64)
 	if err != nil {
-		if e := err.(*strconv.NumError); e.Err == strconv.ErrRange {
+		if errors.Is(err, strconv.ErrRange) {
 			return Value{}, p.fail("integer %s does not fit into 64 bits", text)
 		}
 		return Value{}, p.fail("%q is no number", text)

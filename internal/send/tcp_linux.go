@@ -85,7 +85,7 @@ func openConnection(c *Config, dest netip.AddrPort) (_ int, err error) {
 // connect waits for a connection to come about.
 func connect(fd int, to unix.Sockaddr, wait time.Duration) error {
 	err := unix.Connect(fd, to)
-	if err == unix.EINPROGRESS {
+	if errors.Is(err, unix.EINPROGRESS) {
 		ctx, cancel := context.WithTimeout(context.Background(), wait)
 		defer cancel()
 		if err = awaitRoom(ctx, fd); errors.Is(err, context.DeadlineExceeded) {
@@ -193,12 +193,12 @@ func (e *tcpEngine) write(ctx context.Context, c *tcpConn, pieces int) (int, err
 	m.hdr.SetIovlen(pieces)
 	for {
 		_, err := sendmmsg(c.fd, e.message)
-		switch err {
-		case nil:
+		switch {
+		case err == nil:
 			return int(m.sent), nil
-		case unix.EINTR:
+		case errors.Is(err, unix.EINTR):
 			continue
-		case unix.EAGAIN:
+		case errors.Is(err, unix.EAGAIN):
 			if err := awaitRoom(ctx, c.fd); err != nil {
 				return 0, fmt.Errorf("connection to %v: the receiver takes nothing: %w", c.dest, err)
 			}

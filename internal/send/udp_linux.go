@@ -328,7 +328,7 @@ func gatherPacket(iovs []unix.Iovec, p *packet) (pieces int) {
 // gsoRefused reports whether an error can come from UDP_SEGMENT alone, and the
 // same packets may go one by one.
 func gsoRefused(err error) bool {
-	return err == unix.EIO || err == unix.EINVAL || err == unix.EMSGSIZE || err == unix.EOPNOTSUPP
+	return errors.Is(err, unix.EIO) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EMSGSIZE) || errors.Is(err, unix.EOPNOTSUPP)
 }
 
 // disableGSO makes datagrams go one by one from now on.
@@ -342,16 +342,16 @@ func (e *udpEngine) disableGSO() {
 // recover deals with an error of sendmmsg: it waits, and gives nil if the
 // packets can be sent again, or says what is wrong.
 func (e *udpEngine) recover(ctx context.Context, s *udpSocket, size int, err error) error {
-	switch err {
-	case unix.EINTR:
+	switch {
+	case errors.Is(err, unix.EINTR):
 		return nil
-	case unix.ECONNREFUSED:
+	case errors.Is(err, unix.ECONNREFUSED):
 		// Nobody listened to an earlier datagram. That is its sender's
 		// business as little as with an unconnected socket.
 		return nil
-	case unix.EAGAIN:
+	case errors.Is(err, unix.EAGAIN):
 		return awaitRoom(ctx, s.fd)
-	case unix.ENOBUFS:
+	case errors.Is(err, unix.ENOBUFS):
 		// The queue of the device is full, which no poll tells the end of.
 		sleep(100 * time.Microsecond)
 		return ctx.Err()

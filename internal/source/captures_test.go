@@ -180,7 +180,7 @@ func TestPCAPPipe(t *testing.T) {
 			t.Errorf("%s: woken, and Receive = %d, %v", w.name, n, err)
 		}
 		write.Close()
-		if n, err := p.Receive(b, time.Hour); n != 0 || err != io.EOF {
+		if n, err := p.Receive(b, time.Hour); n != 0 || !errors.Is(err, io.EOF) {
 			t.Errorf("%s: the end is %d, %v", w.name, n, err)
 		}
 	}

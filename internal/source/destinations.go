@@ -3,6 +3,7 @@ package source
 import (
 	"cmp"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -41,7 +42,7 @@ func Destinations(path string, accept func(*frame.Datagram) bool) ([]Destination
 	var order []*Destination
 	for records, bytes := 0, 0; records < lookRecords && bytes < lookBytes; records++ {
 		r, err := f.next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {

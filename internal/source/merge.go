@@ -54,7 +54,7 @@ func (f *captureFile) next() (record, error) {
 	}
 	r, err := f.records.next()
 	if err != nil {
-		if err != io.EOF {
+		if !errors.Is(err, io.EOF) {
 			err = fmt.Errorf("capture file: %s: record %d: %w", f.name, f.read+1, err)
 		}
 		return record{}, err
@@ -69,7 +69,7 @@ func (f *captureFile) advance() {
 	var err error
 	if f.head, err = f.next(); err != nil {
 		f.ended = true
-		if err != io.EOF {
+		if !errors.Is(err, io.EOF) {
 			f.err = err
 		}
 		f.close()

@@ -543,7 +543,7 @@ func TestPCAPReturnsEarly(t *testing.T) {
 		}
 		s.Release()
 	}
-	if n, err := s.Receive(b, 0); n != 0 || err != io.EOF {
+	if n, err := s.Receive(b, 0); n != 0 || !errors.Is(err, io.EOF) {
 		t.Fatalf("Receive = %d, %v at the end", n, err)
 	}
 	if c := s.Counts(); c.NotIPUDP != 3*batchRecords || s.Position() != 3*batchRecords {
@@ -629,5 +629,17 @@ func BenchmarkPCAP(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// TestHeadersCutShort: a header that ends too soon is an error, and no end of the records.
+func TestHeadersCutShort(t *testing.T) {
+	for name, header := range map[string][]byte{
+		"empty": {}, "two bytes": {0xd4, 0xc3}, "pcap": {0xd4, 0xc3, 0xb2, 0xa1, 2, 0}, "pcapng": {0x0a, 0x0d, 0x0d, 0x0a, 28, 0},
+		"gzip": {0x1f, 0x8b, 8, 0}, "gzip of nothing": {0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff}, "zstd": {0x28, 0xb5, 0x2f, 0xfd},
+	} {
+		if _, err := newRecordReader(bytes.NewReader(header)); err == nil || errors.Is(err, io.EOF) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

@@ -38,9 +38,9 @@ func newNgRecords(br *bufio.Reader) (*ngRecords, error) {
 	guard := &ngGuard{r: br, block: make([]byte, 0, ngMaxBlock)}
 	reader, err := pcapgo.NewNgReader(guard, pcapgo.NgReaderOptions{WantMixedLinkType: true, SkipUnknownVersion: true})
 	switch {
-	case guard.err != nil && guard.err != io.EOF:
+	case guard.err != nil && !errors.Is(guard.err, io.EOF):
 		return nil, fmt.Errorf("is damaged in its header: %w", guard.err)
-	case err == io.EOF || err == io.ErrUnexpectedEOF:
+	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
 		return nil, errShort
 	case err != nil:
 		return nil, fmt.Errorf("is damaged: %w", err)
@@ -148,7 +148,7 @@ func (g *ngGuard) nextBlock() error {
 
 // discard skips n bytes, which may be more than an int holds.
 func discard(r *bufio.Reader, n int64) error {
-	if m, err := io.CopyN(io.Discard, r, n); err == io.EOF && m < n {
+	if m, err := io.CopyN(io.Discard, r, n); errors.Is(err, io.EOF) && m < n {
 		return errEndsInside
 	} else if err != nil {
 		return err

@@ -71,6 +71,9 @@ func sniff(r io.Reader, unpacked bool) (recordReader, error) {
 		return nil, errors.New("is compressed twice (unpack it first)")
 	case n>>16 == magicGzip:
 		z, err := gzip.NewReader(br)
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF // io.EOF is the end of the records
+		}
 		if err != nil {
 			return nil, fmt.Errorf("cannot be unpacked by gzip: %w", err)
 		}
@@ -94,7 +97,7 @@ type classicRecords struct {
 func newClassicRecords(br *bufio.Reader) (*classicRecords, error) {
 	// The reader buffers no further: br is large enough for it.
 	reader, err := pcapgo.NewReader(br)
-	if err == io.EOF || err == io.ErrUnexpectedEOF {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return nil, errShort
 	}
 	if err != nil {
@@ -114,7 +117,7 @@ func (c *classicRecords) next() (record, error) {
 		return record{}, err // io.EOF between records is the end
 	}
 	data, info, err := c.reader.ZeroCopyReadPacketData()
-	if err == io.EOF || err == io.ErrUnexpectedEOF {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		err = errEndsInside
 	}
 	if err != nil {

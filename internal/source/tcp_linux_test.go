@@ -147,7 +147,7 @@ func TestTCP(t *testing.T) {
 				c.write(t, bytes.Join(want[200:], nil))
 				c.disconnect()
 				rest, err := receiveEnd(t, s, b)
-				if err != io.EOF {
+				if !errors.Is(err, io.EOF) {
 					t.Errorf("the end is %v", err)
 				}
 				list = append(list, rest...)
@@ -163,7 +163,7 @@ func TestTCP(t *testing.T) {
 				if s.Position() != 300 || s.Mark() != math.MaxUint64 {
 					t.Errorf("position %d, mark %d", s.Position(), s.Mark())
 				}
-				if _, err := receive(t, s, b, time.Minute); err != io.EOF {
+				if _, err := receive(t, s, b, time.Minute); !errors.Is(err, io.EOF) {
 					t.Errorf("after the end: %v", err)
 				}
 			})
@@ -248,7 +248,7 @@ func TestTCPProbe(t *testing.T) {
 	c.disconnect()
 	list, err := receiveEnd(t, s, b)
 	checkPackets(t, list, want)
-	if err != io.EOF || s.peer != c.addr {
+	if !errors.Is(err, io.EOF) || s.peer != c.addr {
 		t.Errorf("the end is %v, from %v", err, s.peer)
 	}
 }
@@ -276,7 +276,7 @@ func TestTCPStreams(t *testing.T) {
 			}()
 			list, err := receiveEnd(t, s, NewBatch(4))
 			<-done
-			if err != io.EOF {
+			if !errors.Is(err, io.EOF) {
 				t.Errorf("the end is %v", err)
 			}
 			checkPackets(t, list, want.packets)
@@ -456,7 +456,7 @@ func TestTCPRefused(t *testing.T) {
 	c := connect(t, s.Info().Addr)
 	c.write(t, speadPacket(1, 4, 10))
 	c.disconnect()
-	if _, err := receiveEnd(t, s, NewBatch(1)); err != io.EOF {
+	if _, err := receiveEnd(t, s, NewBatch(1)); !errors.Is(err, io.EOF) {
 		t.Error(err)
 	}
 	if err := s.Close(); err != nil {
