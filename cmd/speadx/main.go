@@ -15,9 +15,6 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// version is set when a release is built.
-var version = "devel"
-
 // Exit statuses.
 const (
 	exitError = 1 // something failed, or a verification did
@@ -83,7 +80,7 @@ of every packet what became of it.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError{flagError(cmd.Flags(), err)} })
-	root.AddCommand(newRecvCommand(), newSendCommand(), newDemoCommand(), newBenchCommand(), newConfigCommand(), newTopCommand(), newPlanCommand(), newDoctorCommand(), newControlCommand())
+	root.AddCommand(newRecvCommand(), newSendCommand(), newDemoCommand(), newBenchCommand(), newConfigCommand(), newTopCommand(), newPlanCommand(), newDoctorCommand(), newControlCommand(), newVersionCommand())
 	return root
 }
 

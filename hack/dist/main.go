@@ -106,7 +106,7 @@ func build(root, to string, rel release, env []string, flags ...string) error {
 	if err != nil {
 		return err
 	}
-	args := append([]string{"go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -buildid= -X main.version=" + rel.version, "-o", to}, flags...)
+	args := append([]string{"go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -buildid= -X main.linked=" + rel.version, "-o", to}, flags...)
 	return command(rel, root, env, append(args, "./cmd/speadx")...)
 }
 
