@@ -3,7 +3,8 @@ SHELL       := bash
 MAKEFLAGS   += --no-print-directory
 
 GO        ?= go
-VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+# A program built in a clone knows its commit. Elsewhere git is not asked.
+BUILDVCS  ?= $(shell git status --porcelain >/dev/null 2>&1 && echo true || echo false)
 FUZZTIME  ?= 30s
 BENCHTIME ?= 1s
 BENCHOUT  ?= bench-out
@@ -22,13 +23,16 @@ endif
 # others measure time.
 TEST := $(GO) run ./hack/testrun -p=1 -count=1
 
+# The linters are a module of their own.
+LINT := $(GO) tool -modfile=hack/lint/go.mod
+
 .PHONY: help
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build bin/speadx; needs Go and nothing else
-	$(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o bin/speadx ./cmd/speadx
+	$(GO) build -trimpath -buildvcs=$(BUILDVCS) -ldflags '-s -w' -o bin/speadx ./cmd/speadx
 
 .PHONY: demo
 demo: build ## send and receive on a veth pair for ten seconds, as root
@@ -110,7 +114,7 @@ generate: ## rebuild the eBPF objects from their source, with clang 14, and the 
 	BPF2GO_CC=clang-14 BPF2GO_STRIP=llvm-strip-14 $(GO) generate ./bpf ./hack/vm/matrix ./internal/doctor ./internal/report
 
 .PHONY: lint
-lint: ## gofmt, go vet and staticcheck
+lint: ## gofmt, go vet, staticcheck, errorlint, misspell, shellcheck and clang-format
 	@unformatted=$$("$$($(GO) env GOROOT)/bin/gofmt" -l .); \
 	[ -z "$$unformatted" ] || { echo "gofmt -w would change:" $$unformatted; exit 1; }
 	$(GO) vet ./...
@@ -121,9 +125,22 @@ lint: ## gofmt, go vet and staticcheck
 	$(GO) vet -C deploy/checks ./...
 	$(GO) vet -C hack/charts ./...
 	$(GO) vet -C hack/ops -tags=ops ./...
-	$(GO) tool staticcheck ./...
-	$(GO) tool staticcheck -tags=vmguest ./hack/vm/guest
-	$(GO) tool staticcheck -tags=stepping ./heap ./pool
+	$(LINT) staticcheck ./...
+	$(LINT) staticcheck -tags=vmguest ./hack/vm/guest
+	$(LINT) staticcheck -tags=stepping ./heap ./pool
+	$(LINT) go-errorlint ./...
+	$(LINT) misspell -error $$(git ls-files '*.go' '*.md' '*.c' '*.h' '*.yaml' '*.yml' '*.html' '*.css' '*.js' | grep -v /uPlot)
+	hack/need shellcheck=shellcheck clang-format-14=clang-format-14
+	shellcheck .ci/run hack/api hack/need hack/bench/run
+	clang-format-14 --dry-run --Werror bpf/*.bpf.c bpf/headers/*.h
+
+.PHONY: vulnerabilities
+vulnerabilities: ## look up known faults of what is used, over the network
+	$(LINT) govulncheck ./...
+
+.PHONY: api
+api: ## show how the public API differs from BASE: the last release, or else the commit before
+	hack/api $(BASE)
 
 .PHONY: arm64
 arm64: ## build and vet for arm64

@@ -157,8 +157,7 @@ static __always_inline struct owners *known(struct address a, __be16 port, __u64
 }
 
 /* classify_udp looks at the UDP header of a packet to address a. */
-static __always_inline struct kind classify_udp(void *data, void *end, struct address a,
-						__u64 vlans)
+static __always_inline struct kind classify_udp(void *data, void *end, struct address a, __u64 vlans)
 {
 	struct udp *udp = data;
 
@@ -171,8 +170,8 @@ static __always_inline struct kind classify_udp(void *data, void *end, struct ad
  * classify_fragment is for any fragment of a UDP datagram. The first one has the
  * UDP header, at data. The others do not tell whose they are: they are not counted as ours.
  */
-static __always_inline struct kind classify_fragment(void *data, void *end, struct address a,
-						     __u64 vlans, bool first)
+static __always_inline struct kind classify_fragment(void *data, void *end, struct address a, __u64 vlans,
+                                                     bool first)
 {
 	if (!first)
 		return OTHER;
