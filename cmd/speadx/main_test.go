@@ -236,7 +236,7 @@ func (w *transcript) String() string {
 
 func TestProgramUsage(t *testing.T) {
 	for _, tt := range []struct{ args, want string }{
-		{"bogus", `unknown command "bogus" (there are: bench, completion, config, control, demo, doctor, plan, recv, send, top)`},
+		{"bogus", `unknown command "bogus" (there are: bench, completion, config, control, demo, doctor, plan, recv, send, top, version)`},
 		{"--bogus", "unknown flag: --bogus"},
 		{"demo now", `demo takes no argument, and "now" was given`},
 		{"demo --duration 0s", "--duration 0s is too short"},
