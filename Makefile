@@ -111,7 +111,7 @@ microbench: ## run the benchmarks of single functions, BENCHTIME each
 .PHONY: generate
 generate: ## rebuild the eBPF objects from their source, with clang 14, and the tables in docs/
 	hack/need clang-14=clang-14 llvm-strip-14=llvm-14
-	BPF2GO_CC=clang-14 BPF2GO_STRIP=llvm-strip-14 $(GO) generate ./bpf ./hack/vm/matrix ./internal/doctor ./internal/report
+	BPF2GO_CC=clang-14 BPF2GO_STRIP=llvm-strip-14 $(GO) generate ./bpf ./internal/blast ./hack/vm/matrix ./internal/doctor ./internal/report
 
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck, errorlint, misspell, shellcheck and clang-format
@@ -132,7 +132,7 @@ lint: ## gofmt, go vet, staticcheck, errorlint, misspell, shellcheck and clang-f
 	$(LINT) misspell -error $$(git ls-files '*.go' '*.md' '*.c' '*.h' '*.yaml' '*.yml' '*.html' '*.css' '*.js' | grep -v /uPlot)
 	hack/need shellcheck=shellcheck clang-format-14=clang-format-14
 	shellcheck .ci/run hack/api hack/need hack/bench/run
-	clang-format-14 --dry-run --Werror bpf/*.bpf.c bpf/headers/*.h
+	clang-format-14 --dry-run --Werror bpf/*.c bpf/headers/*.h internal/blast/*.c
 
 .PHONY: vulnerabilities
 vulnerabilities: ## look up known faults of what is used, over the network

@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"github.com/speadx/speadx"
-	"github.com/speadx/speadx/bpf"
+	"github.com/speadx/speadx/internal/blast"
 	"github.com/speadx/speadx/internal/send"
 	"github.com/speadx/speadx/internal/testnet"
 	"github.com/speadx/speadx/ledger"
@@ -36,7 +36,7 @@ func processors(t *testing.T) {
 }
 
 // blastAt opens blast towards a wire's receiver, of heaps of 64 packets of 1408 bytes.
-func blastAt(t *testing.T, n *testnet.Net) (b *bpf.Blast) {
+func blastAt(t *testing.T, n *testnet.Net) (b *blast.Generator) {
 	t.Helper()
 	err := n.A.Do(func() {
 		var err error
@@ -133,7 +133,7 @@ func TestTransitions(t *testing.T) {
 	b := blastAt(t, n)
 
 	ctx, cancel := context.WithCancel(t.Context())
-	sent := make(chan bpf.BlastCounts, 1)
+	sent := make(chan blast.Counts, 1)
 	b.SetBursts(1, time.Hour)
 	go func() {
 		c, err := b.Run(ctx, 0)

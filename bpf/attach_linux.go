@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/cilium/ebpf/link"
+	"github.com/speadx/speadx/internal/sandbox"
 	"golang.org/x/sys/unix"
 )
 
@@ -61,7 +62,7 @@ func (s *Steer) Attach(ifindex int, ifname string, mode AttachMode) (*Link, erro
 	raw, err := link.AttachXDP(link.XDPOptions{Program: s.prog, Interface: ifindex, Flags: flags})
 	if err != nil {
 		if errors.Is(err, unix.EPERM) {
-			return nil, newPermissionError(fmt.Sprintf("attach to %s in %v mode", ifname, mode), err, capBPF, capNetAdmin)
+			return nil, newPermissionError(fmt.Sprintf("attach to %s in %v mode", ifname, mode), err, sandbox.BPF, sandbox.NetAdmin)
 		}
 		return nil, newAttachError(ifindex, ifname, mode, s.config.Frags, err)
 	}

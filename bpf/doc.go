@@ -35,16 +35,9 @@
 // ([Steer.Claim]). One that has it gives the others its descriptors ([Steer.HandOut],
 // [JoinSteer]). The program then stays until the last of them has closed it or is gone.
 //
-// # A load for tests
-//
-// A [Blast] is another program, which has nothing to do with steering: it makes
-// millions of SPEAD packets a second in the kernel and sends them over a veth pair
-// to a receiver under test.
-//
 // # The object code
 //
-// The programs are steer.bpf.c and blast.bpf.c. The objects made of them are part of
-// the package, so nothing but Go is needed to build it. To change them: go generate, with clang 14
+// The program is steer.bpf.c. The objects made of it are part of the package, so nothing but Go is needed to build it. To change them: go generate, with clang 14
 // and llvm-strip. The result does not depend on the machine's headers or on where
 // the checkout lies.
 package bpf

@@ -155,7 +155,7 @@ func (s *Steer) load(spec *ebpf.CollectionSpec) (*ebpf.Program, error) {
 func loadError(err error) error {
 	const op = "load the steering program"
 	if sandbox.Refused(err) && !errors.Is(err, unix.EACCES) { // EACCES is also the verifier's
-		return newPermissionError(op, err, capBPF, capNetAdmin)
+		return newPermissionError(op, err, sandbox.BPF, sandbox.NetAdmin)
 	}
 	// The helper came with Linux 5.11.
 	if errors.Is(features.HaveProgramHelper(ebpf.XDP, asm.FnKtimeGetCoarseNs), ebpf.ErrNotSupported) {

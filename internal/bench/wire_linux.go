@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/speadx/speadx"
-	"github.com/speadx/speadx/bpf"
+	"github.com/speadx/speadx/internal/blast"
 	"github.com/speadx/speadx/internal/sched"
 	"github.com/speadx/speadx/internal/send"
 	"github.com/speadx/speadx/internal/vnet"
@@ -127,7 +127,7 @@ func (w *wire) sendConfig() send.Config {
 
 // blaster is the generator in the kernel.
 type blaster struct {
-	blast   *bpf.Blast
+	blast   *blast.Generator
 	packets int // of a heap
 }
 

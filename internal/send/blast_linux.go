@@ -9,17 +9,17 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/speadx/speadx/bpf"
+	"github.com/speadx/speadx/internal/blast"
 	"github.com/speadx/speadx/internal/pattern"
 	"github.com/speadx/speadx/internal/sched"
 	"github.com/speadx/speadx/spead"
 )
 
-// blastRunner has the kernel make and send the data heaps: see [bpf.Blast]. The
+// blastRunner has the kernel make and send the data heaps: see [blast.Generator]. The
 // heaps with descriptors and the stop heaps go through UDP sockets, whose addresses
 // and ports are the source of the others too: to a receiver it is one sender.
 type blastRunner struct {
-	blast      *bpf.Blast
+	blast      *blast.Generator
 	iface      string
 	cpu        int
 	packets    int // of a heap
@@ -41,7 +41,7 @@ func openBlast(c *Config, e engine) (runner, error) {
 		return nil, err
 	}
 	r.cpu = cpus[len(cpus)-1]
-	config := bpf.BlastConfig{
+	config := blast.Config{
 		Ifindex:        paths[0].link.Attrs().Index,
 		CPU:            r.cpu,
 		InFlight:       c.InFlight,
@@ -63,14 +63,14 @@ func openBlast(c *Config, e engine) (runner, error) {
 			return nil, err
 		}
 		h := paths[i].frameHeader(c, port, s.dest)
-		f := bpf.BlastFrames{Full: h.frame(full)}
+		f := blast.Frames{Full: h.frame(full)}
 		if len(last) != len(full) {
 			f.Last = h.frame(last)
 		}
 		config.Frames = append(config.Frames, f)
 	}
 	r.packets, r.full, r.last = config.PacketsPerHeap, len(full), len(last)
-	if r.blast, err = bpf.LoadBlast(config); err != nil {
+	if r.blast, err = blast.Load(config); err != nil {
 		return nil, err
 	}
 	if c.Rate > 0 {
@@ -161,7 +161,7 @@ func (r *blastRunner) close() error { return r.blast.Close() }
 // OpenBlast opens the generator of engine blast alone, for those who send many times
 // and pace it themselves: heaps from count 1 on, without descriptors and stops, of so
 // many packets each. Close it.
-func OpenBlast(c Config) (blast *bpf.Blast, packetsPerHeap int, err error) {
+func OpenBlast(c Config) (blast *blast.Generator, packetsPerHeap int, err error) {
 	c.Engine, c.NoDescriptors, c.NoStop = Blast, true, true
 	if err := c.complete(); err != nil {
 		return nil, 0, fmt.Errorf("send: %w", err)

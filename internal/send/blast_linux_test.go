@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/safchain/ethtool"
-	"github.com/speadx/speadx/bpf"
+	"github.com/speadx/speadx/internal/blast"
 	"github.com/speadx/speadx/internal/testnet"
 )
 
@@ -100,7 +100,7 @@ func TestOpenBlast(t *testing.T) {
 	for _, tt := range []struct {
 		size, maxPacket, packets int // packets: 0 for an error
 	}{{1000, 0, 1}, {5000, 0, 4}, {64 * 1408, 1408 + 48, 64}, {64 * 1408, 1408 + 40, 65}, {100_000, 8000, 0}} {
-		var b *bpf.Blast
+		var b *blast.Generator
 		var packets int
 		var err error
 		c := Config{HeapSize: int64(tt.size), MaxPacket: tt.maxPacket, Destinations: []netip.AddrPort{netip.AddrPortFrom(n.B.Addr4, 7148)}}

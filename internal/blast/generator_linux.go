@@ -1,4 +1,4 @@
-package bpf
+package blast
 
 import (
 	"context"
@@ -16,18 +16,20 @@ import (
 	"github.com/cilium/ebpf/ringbuf"
 	"golang.org/x/sys/unix"
 
+	"github.com/speadx/speadx/bpf"
+	"github.com/speadx/speadx/internal/sandbox"
 	"github.com/speadx/speadx/internal/sched"
 )
 
-//go:generate go tool bpf2go -tags linux -cflags "-O2 -mcpu=v3 -Wall -Wextra -Werror -Iheaders" blast blast.bpf.c
+//go:generate go tool bpf2go -tags linux -cflags "-O2 -mcpu=v3 -Wall -Wextra -Werror -I../../bpf/headers" blast blast.bpf.c
 
 const (
-	// MaxBlastFrame is the longest frame that a [Blast] can send. The kernel
+	// MaxFrame is the longest frame that a [Generator] can send. The kernel
 	// keeps it in one page, with what it needs besides.
-	MaxBlastFrame = 3392
+	MaxFrame = 3392
 
-	// MaxBlastInFlight is MAX_IN_FLIGHT of the program.
-	MaxBlastInFlight = 256
+	// MaxInFlight is MAX_IN_FLIGHT of the program.
+	MaxInFlight = 256
 
 	// blastBatch is how many copies the kernel works on at a time. Four batches
 	// are what a veth holds.
@@ -48,13 +50,13 @@ const (
 	blastStopNow
 )
 
-// BlastConfig says what a [Blast] sends. Frames and Ifindex have no default.
-type BlastConfig struct {
+// Config says what a [Generator] sends. Frames and Ifindex have no default.
+type Config struct {
 	Ifindex int // of the sending end of a veth pair
 	CPU     int // to run on, and so the queue of the receiving end: CPU modulo their number
 
 	// Frames are the packets of each destination. Heaps go to one after the other.
-	Frames []BlastFrames
+	Frames []Frames
 
 	PacketsPerHeap int    // 0: 1
 	InFlight       int    // heaps that are sent packet by packet in turn, at most 256; 0: 1
@@ -66,21 +68,21 @@ type BlastConfig struct {
 	SwapEvery      uint64 // is sent after the one that follows, if there is one and neither is dropped; not 1
 }
 
-// BlastFrames are the templates of a destination's packets: Ethernet frames with
+// Frames are the templates of a destination's packets: Ethernet frames with
 // all headers and checksums as they shall be, IPv4 without options or IPv6. The
 // first four item pointers are heap count, heap length, payload offset and payload
 // length. The program replaces the values of count and offset.
 //
 // The frames of all destinations are of one shape: they differ only in the headers
 // before SPEAD.
-type BlastFrames struct {
+type Frames struct {
 	Full []byte
 	Last []byte // the last packet of a heap, where that is shorter; else nil. Its payload is how that of Full begins
 }
 
-// BlastCounts say what a [Blast] did. Each packet that was made was attempted or
+// Counts say what a [Generator] did. Each packet that was made was attempted or
 // dropped; repetitions were attempted besides.
-type BlastCounts struct {
+type Counts struct {
 	Attempted  uint64 // packets given to the interface, repetitions included
 	Last       uint64 // of these, how many were the last of a heap
 	Refused    uint64 // of these, how many it did not take: they never left
@@ -97,9 +99,9 @@ type BlastCounts struct {
 }
 
 // Sent is how many packets left.
-func (c *BlastCounts) Sent() uint64 { return c.Attempted - c.Refused }
+func (c *Counts) Sent() uint64 { return c.Attempted - c.Refused }
 
-func (c *BlastCounts) sub(d BlastCounts) {
+func (c *Counts) sub(d Counts) {
 	c.Attempted -= d.Attempted
 	c.Last -= d.Last
 	c.Refused -= d.Refused
@@ -114,15 +116,15 @@ func (c *BlastCounts) sub(d BlastCounts) {
 	c.Idle -= d.Idle
 }
 
-// Blast sends SPEAD packets that are made in the kernel, at millions a second: a
+// Generator sends SPEAD packets that are made in the kernel, at millions a second: a
 // program is run over copies of a packet (BPF_PROG_RUN with live frames, Linux 5.18)
 // and redirects them out of one end of a veth pair. The other end takes them only
 // with an XDP program on it, or with GRO.
 //
-// [Blast.SetRate], [Blast.SetBursts] and [Blast.Counts] may be called from any
+// [Generator.SetRate], [Generator.SetBursts] and [Generator.Counts] may be called from any
 // goroutine at any time, Run and Close by one at a time.
-type Blast struct {
-	config BlastConfig
+type Generator struct {
+	config Config
 	iface  string
 	netns  *os.File // of the interface
 	prog   *ebpf.Program
@@ -135,25 +137,25 @@ type Blast struct {
 	mu      sync.RWMutex // for state, which Close takes away
 	state   *blastState  // shared with the program
 	mapping []byte       // the same memory
-	last    BlastCounts  // after Close
+	last    Counts       // after Close
 }
 
-// LoadBlast loads the program, for an interface in the network namespace of the
+// Load loads the program, for an interface in the network namespace of the
 // calling thread. It needs CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN.
-func LoadBlast(c BlastConfig) (_ *Blast, err error) {
+func Load(c Config) (_ *Generator, err error) {
 	t, err := c.complete()
 	if err != nil {
-		return nil, fmt.Errorf("bpf: %w", err)
+		return nil, fmt.Errorf("blast: %w", err)
 	}
 	iface, err := net.InterfaceByIndex(c.Ifindex)
 	if err != nil {
-		return nil, fmt.Errorf("bpf: interface %d: %w", c.Ifindex, err)
+		return nil, fmt.Errorf("blast: interface %d: %w", c.Ifindex, err)
 	}
 	netns, err := os.Open(threadNetwork)
 	if err != nil {
-		return nil, fmt.Errorf("bpf: blast: %w", err)
+		return nil, fmt.Errorf("blast: %w", err)
 	}
-	b := &Blast{config: c, iface: iface.Name, netns: netns, finished: make(chan struct{}, 1)}
+	b := &Generator{config: c, iface: iface.Name, netns: netns, finished: make(chan struct{}, 1)}
 	defer func() {
 		if err != nil {
 			_ = b.Close()
@@ -164,37 +166,37 @@ func LoadBlast(c BlastConfig) (_ *Blast, err error) {
 	}
 	spec, err := loadBlast()
 	if err != nil {
-		return nil, fmt.Errorf("bpf: read the blasting program: %w", err)
+		return nil, fmt.Errorf("blast: read the blasting program: %w", err)
 	}
 	if err := t.set(spec, &c); err != nil {
-		return nil, fmt.Errorf("bpf: %w", err)
+		return nil, fmt.Errorf("blast: %w", err)
 	}
 	var objects blastObjects
 	if err := spec.LoadAndAssign(&objects, nil); err != nil {
 		const op = "load the blasting program"
 		if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
-			return nil, newPermissionError(op, err, capBPF, capPerfmon, capNetAdmin)
+			return nil, refused(op, err, sandbox.BPF, sandbox.Perfmon, sandbox.NetAdmin)
 		}
-		return nil, fmt.Errorf("bpf: %s: %w", op, err)
+		return nil, fmt.Errorf("blast: %s: %w", op, err)
 	}
 	b.prog, b.maps = objects.Blast, objects.blastMaps
 	for i := range t.destinations {
 		if err := b.maps.Starts.Put(uint32(i), &t.destinations[i]); err != nil {
-			return nil, fmt.Errorf("bpf: set destination %d: %w", i, err)
+			return nil, fmt.Errorf("blast: set destination %d: %w", i, err)
 		}
 	}
 	if b.state, b.mapping, err = mapBlastState(b.maps.States.FD()); err != nil {
-		return nil, fmt.Errorf("bpf: map the state of the blasting program: %w", err)
+		return nil, fmt.Errorf("blast: map the state of the blasting program: %w", err)
 	}
 	if b.finishes, err = ringbuf.NewReader(b.maps.Finishes); err != nil {
-		return nil, fmt.Errorf("bpf: %w", err)
+		return nil, fmt.Errorf("blast: %w", err)
 	}
 	b.reading.Go(b.readFinishes)
 	return b, nil
 }
 
 // readFinishes passes on that a run is finished.
-func (b *Blast) readFinishes() {
+func (b *Generator) readFinishes() {
 	for {
 		if _, err := b.finishes.Read(); err != nil {
 			return
@@ -206,7 +208,7 @@ func (b *Blast) readFinishes() {
 // SetRate paces packets, repetitions included, from now on; 0 is as fast as it can.
 // They leave a few at a time. The rate is kept on average: after a delay, packets
 // follow each other a twentieth faster until it is made good.
-func (b *Blast) SetRate(packetsPerSecond float64) {
+func (b *Generator) SetRate(packetsPerSecond float64) {
 	if packetsPerSecond <= 0 {
 		b.setPace(0, 0)
 		return
@@ -215,11 +217,11 @@ func (b *Blast) SetRate(packetsPerSecond float64) {
 }
 
 // SetBursts sends so many packets back to back, at the beginning of each period.
-func (b *Blast) SetBursts(packets int, period time.Duration) {
+func (b *Generator) SetBursts(packets int, period time.Duration) {
 	b.setPace(uint64(max(packets, 1)), uint64(max(period, 1)))
 }
 
-func (b *Blast) setPace(burst, period uint64) {
+func (b *Generator) setPace(burst, period uint64) {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	if b.state == nil {
@@ -234,14 +236,14 @@ func (b *Blast) setPace(burst, period uint64) {
 // Counts are those of all runs so far, without Refused, which only Run knows. They
 // are read from memory shared with the program, and while it runs they are not all
 // of one instant.
-func (b *Blast) Counts() BlastCounts {
+func (b *Generator) Counts() Counts {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	if b.state == nil {
 		return b.last
 	}
 	p := &b.state.Progress
-	return BlastCounts{
+	return Counts{
 		Last:       atomic.LoadUint64(&p.AttemptedLast),
 		Attempted:  atomic.LoadUint64(&p.Attempted),
 		Dropped:    atomic.LoadUint64(&p.Dropped),
@@ -263,30 +265,30 @@ func (b *Blast) Counts() BlastCounts {
 // The calling goroutine is bound to the CPU meanwhile, and enters the interface's
 // network namespace if it is in another one. A call takes some 20 ms more than the
 // packets.
-func (b *Blast) Run(ctx context.Context, heaps uint64) (counts BlastCounts, err error) {
+func (b *Generator) Run(ctx context.Context, heaps uint64) (counts Counts, err error) {
 	if b.mapping == nil {
-		return BlastCounts{}, errors.New("bpf: blast: it is closed")
+		return Counts{}, errors.New("blast: it is closed")
 	}
 	if ctx.Err() != nil {
-		return BlastCounts{}, nil
+		return Counts{}, nil
 	}
 	restore, err := sched.OnCPU(b.config.CPU)
 	if err != nil {
-		return BlastCounts{}, fmt.Errorf("bpf: blast: %w", err)
+		return Counts{}, fmt.Errorf("blast: %w", err)
 	}
 	defer restore()
 	leave, err := enterNetwork(b.netns)
 	if err != nil {
-		return BlastCounts{}, fmt.Errorf("bpf: blast: enter the network namespace of %s: %w", b.iface, err)
+		return Counts{}, fmt.Errorf("blast: enter the network namespace of %s: %w", b.iface, err)
 	}
 	defer func() {
 		if e := leave(); e != nil {
-			err = errors.Join(err, fmt.Errorf("bpf: blast: leave the network namespace of %s, which the calling goroutine is still in: %w", b.iface, e))
+			err = errors.Join(err, fmt.Errorf("blast: leave the network namespace of %s, which the calling goroutine is still in: %w", b.iface, e))
 		}
 	}()
 	taken, err := b.taken()
 	if err != nil {
-		return BlastCounts{}, err
+		return Counts{}, err
 	}
 	before := b.Counts()
 	b.begin(heaps)
@@ -301,7 +303,7 @@ func (b *Blast) Run(ctx context.Context, heaps uint64) (counts BlastCounts, err 
 }
 
 // begin sets the program on a run.
-func (b *Blast) begin(heaps uint64) {
+func (b *Generator) begin(heaps uint64) {
 	c, p := &b.state.Control, &b.state.Progress
 	end := uint64(math.MaxUint64)
 	if heaps > 0 {
@@ -314,7 +316,7 @@ func (b *Blast) begin(heaps uint64) {
 }
 
 // run runs the program until it has finished.
-func (b *Blast) run(ctx context.Context) (err error) {
+func (b *Generator) run(ctx context.Context) (err error) {
 	returned, watched := make(chan struct{}), make(chan bool)
 	tid := unix.Gettid()
 	go func() { watched <- b.watch(ctx, tid, returned) }()
@@ -331,13 +333,13 @@ func (b *Blast) run(ctx context.Context) (err error) {
 		<-b.finished
 	}
 	if errors.Is(err, unix.EINVAL) {
-		return fmt.Errorf("bpf: blast: %w (the kernel may be too old for live frames: Linux 5.18)", err)
+		return fmt.Errorf("blast: %w (the kernel may be too old for live frames: Linux 5.18)", err)
 	}
 	if errors.Is(err, unix.EPERM) {
-		return newPermissionError("run the blasting program", err, capBPF, capNetAdmin)
+		return refused("run the blasting program", err, sandbox.BPF, sandbox.NetAdmin)
 	}
 	if err != nil {
-		return fmt.Errorf("bpf: blast: %w", err)
+		return fmt.Errorf("blast: %w", err)
 	}
 	return nil
 }
@@ -346,7 +348,7 @@ func (b *Blast) run(ctx context.Context) (err error) {
 // interrupts the thread that runs it, for the kernel knows no other end than that of
 // the repetitions: again and again, in case it comes before the system call. It says
 // whether it took from b.finished what belongs to this run.
-func (b *Blast) watch(ctx context.Context, tid int, returned <-chan struct{}) (told bool) {
+func (b *Generator) watch(ctx context.Context, tid int, returned <-chan struct{}) (told bool) {
 	stop := &b.state.Control.Stop
 	ended := ctx.Done()
 	var late <-chan time.Time
@@ -375,7 +377,7 @@ func (b *Blast) watch(ctx context.Context, tid int, returned <-chan struct{}) (t
 }
 
 // Close frees the program. Counts can still be read. It is idempotent.
-func (b *Blast) Close() error {
+func (b *Generator) Close() error {
 	counts := b.Counts()
 	var errs []error
 	if b.finishes != nil {
@@ -425,4 +427,11 @@ func enterNetwork(ns *os.File) (leave func() error, err error) {
 		}
 		return errors.Join(err, old.Close())
 	}, nil
+}
+
+// refused is for what the kernel refuses, and which needs the given capabilities.
+func refused(op string, err error, needs ...sandbox.Privilege) error {
+	missing := sandbox.Missing(needs...)
+	cause := sandbox.Look().OfPrivilege(err, len(missing) == 0)
+	return &bpf.PermissionError{Op: op, Missing: missing, Cause: string(cause), Err: err}
 }

@@ -1,4 +1,4 @@
-package bpf
+package blast
 
 import (
 	"bytes"
@@ -23,7 +23,7 @@ type blastTemplate struct {
 }
 
 // complete checks the configuration and fills in what is left to defaults.
-func (c *BlastConfig) complete() (*blastTemplate, error) {
+func (c *Config) complete() (*blastTemplate, error) {
 	if c.PacketsPerHeap == 0 {
 		c.PacketsPerHeap = 1
 	}
@@ -38,8 +38,8 @@ func (c *BlastConfig) complete() (*blastTemplate, error) {
 		return nil, errors.New("there are no frames to blast")
 	case c.PacketsPerHeap < 1:
 		return nil, fmt.Errorf("%d packets a heap", c.PacketsPerHeap)
-	case c.InFlight < 1 || c.InFlight > MaxBlastInFlight:
-		return nil, fmt.Errorf("%d heaps in flight are outside 1 to %d", c.InFlight, MaxBlastInFlight)
+	case c.InFlight < 1 || c.InFlight > MaxInFlight:
+		return nil, fmt.Errorf("%d heaps in flight are outside 1 to %d", c.InFlight, MaxInFlight)
 	case c.CPU < 0 || c.CPU >= 1024:
 		return nil, fmt.Errorf("CPU %d is outside 0 to 1023", c.CPU)
 	case c.SwapEvery == 1:
@@ -58,7 +58,7 @@ func (c *BlastConfig) complete() (*blastTemplate, error) {
 }
 
 // add takes the frames of the next destination.
-func (t *blastTemplate) add(f *BlastFrames, i int) error {
+func (t *blastTemplate) add(f *Frames, i int) error {
 	full, err := readBlastFrame(f.Full)
 	if err != nil {
 		return err
@@ -99,8 +99,8 @@ type blastFrame struct {
 func readBlastFrame(frame []byte) (*blastFrame, error) {
 	const ethernet, udp = 14, 8
 	f := &blastFrame{bytes: frame}
-	if len(frame) > MaxBlastFrame {
-		return nil, fmt.Errorf("a frame of %d bytes is longer than %d, which is what a page has room for: make the packets smaller", len(frame), MaxBlastFrame)
+	if len(frame) > MaxFrame {
+		return nil, fmt.Errorf("a frame of %d bytes is longer than %d, which is what a page has room for: make the packets smaller", len(frame), MaxFrame)
 	}
 	if len(frame) > ethernet {
 		switch etherType := binary.BigEndian.Uint16(frame[12:]); {
@@ -150,7 +150,7 @@ func (f *blastFrame) start() (words [15]uint32, sum uint32, length uint64) {
 }
 
 // set tells the program.
-func (t *blastTemplate) set(spec *ebpf.CollectionSpec, c *BlastConfig) error {
+func (t *blastTemplate) set(spec *ebpf.CollectionSpec, c *Config) error {
 	spec.Maps[blastMapStarts].MaxEntries = uint32(len(t.destinations))
 	packet := c.Frames[0].Full[t.headers:]
 	values := t.flavour.MaxValue()
@@ -178,10 +178,10 @@ func (t *blastTemplate) set(spec *ebpf.CollectionSpec, c *BlastConfig) error {
 }
 
 // taken is how many redirected packets the interface has taken since it exists.
-func (b *Blast) taken() (uint64, error) {
+func (b *Generator) taken() (uint64, error) {
 	tool, err := ethtool.NewEthtool()
 	if err != nil {
-		return 0, fmt.Errorf("bpf: open ethtool: %w", err)
+		return 0, fmt.Errorf("blast: open ethtool: %w", err)
 	}
 	defer tool.Close()
 	// Without statistics there is an error, or there are none.
@@ -198,7 +198,7 @@ func (b *Blast) taken() (uint64, error) {
 		err = errors.New("it does not count redirected packets")
 	}
 	if err != nil {
-		return 0, fmt.Errorf("bpf: statistics of %s: %w (blast sends out of a veth, and in its network namespace)", b.iface, err)
+		return 0, fmt.Errorf("blast: statistics of %s: %w (blast sends out of a veth, and in its network namespace)", b.iface, err)
 	}
 	return sum, nil
 }

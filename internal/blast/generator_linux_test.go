@@ -1,4 +1,4 @@
-package bpf
+package blast
 
 import (
 	"bytes"
@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"strings"
@@ -15,11 +16,26 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/link"
+	"github.com/gopacket/gopacket"
+	"github.com/gopacket/gopacket/layers"
 	"github.com/safchain/ethtool"
+	"golang.org/x/sys/unix"
+
 	"github.com/speadx/speadx/internal/testnet"
 	"github.com/speadx/speadx/spead"
-	"golang.org/x/sys/unix"
 )
+
+// enum xdp_action, include/uapi/linux/bpf.h
+const (
+	xdpDrop     = 1
+	xdpRedirect = 4
+)
+
+// with overwrites bytes of a frame.
+func with(frame []byte, at int, bytes ...byte) []byte {
+	copy(frame[at:], bytes)
+	return frame
+}
 
 // blastHeap describes the heaps of a test.
 type blastHeap struct {
@@ -30,7 +46,7 @@ type blastHeap struct {
 }
 
 // frames makes the templates, and says how many packets a heap has.
-func (h blastHeap) frames(tb testing.TB) (all []BlastFrames, packets int) {
+func (h blastHeap) frames(tb testing.TB) (all []Frames, packets int) {
 	tb.Helper()
 	if h.flavour == 0 {
 		h.flavour = spead.Flavour48
@@ -47,7 +63,7 @@ func (h blastHeap) frames(tb testing.TB) (all []BlastFrames, packets int) {
 		if err := p.Start(77, []spead.OutItem{{ID: 0x1000, Data: data}}); err != nil {
 			tb.Fatal(err)
 		}
-		var f BlastFrames
+		var f Frames
 		packets = 0
 		for {
 			packet, ok := p.AppendNext(nil)
@@ -69,49 +85,28 @@ func (h blastHeap) frames(tb testing.TB) (all []BlastFrames, packets int) {
 
 // udpFrame is a frame with all checksums.
 func udpFrame(to netip.AddrPort, payload []byte) []byte {
-	datagram := udp(to.Port(), payload)
-	var frame []byte
+	link := layers.Ethernet{SrcMAC: net.HardwareAddr{2, 0, 0, 0, 0, 1}, DstMAC: net.HardwareAddr{2, 0, 0, 0, 0, 2}}
+	udp := layers.UDP{SrcPort: 40000, DstPort: layers.UDPPort(to.Port())}
+	var ip gopacket.SerializableLayer
 	if to.Addr().Is4() {
-		frame = ether(etherIPv4, ipv4(to.Addr(), protoUDP, 0x4000, nil, datagram))
+		link.EthernetType = layers.EthernetTypeIPv4
+		v4 := layers.IPv4{Version: 4, Flags: layers.IPv4DontFragment, TTL: 64, Protocol: layers.IPProtocolUDP, SrcIP: net.IPv4(192, 0, 2, 1), DstIP: to.Addr().AsSlice()}
+		ip, _ = &v4, udp.SetNetworkLayerForChecksum(&v4)
 	} else {
-		frame = ether(etherIPv6, ipv6(to.Addr(), protoUDP, datagram))
+		link.EthernetType = layers.EthernetTypeIPv6
+		v6 := layers.IPv6{Version: 6, HopLimit: 64, NextHeader: layers.IPProtocolUDP, SrcIP: net.ParseIP("2001:db8::1"), DstIP: to.Addr().AsSlice()}
+		ip, _ = &v6, udp.SetNetworkLayerForChecksum(&v6)
 	}
-	at := len(frame) - len(datagram) + 6
-	sum := ^udpSum(frame)
-	if sum == 0 {
-		sum = 0xffff
+	b := gopacket.NewSerializeBuffer()
+	if err := gopacket.SerializeLayers(b, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}, &link, ip, &udp, gopacket.Payload(payload)); err != nil {
+		panic(err)
 	}
-	binary.BigEndian.PutUint16(frame[at:], sum)
-	return frame
+	return b.Bytes()
 }
 
-// udpSum is the Internet checksum's sum over a frame's UDP datagram with its pseudo
-// header (RFC 768): 0xffff if the checksum holds.
-func udpSum(frame []byte) uint16 {
-	addresses, datagram := frame[14+12:14+20], frame[14+20:]
-	if binary.BigEndian.Uint16(frame[12:]) == etherIPv6 {
-		addresses, datagram = frame[14+8:14+40], frame[14+40:]
-	}
-	return internetSum(uint32(protoUDP+len(datagram)), addresses, datagram)
-}
-
-func internetSum(sum uint32, parts ...[]byte) uint16 {
-	for _, b := range parts {
-		for i, c := range b {
-			if i%2 == 0 {
-				sum += uint32(c) << 8
-			} else {
-				sum += uint32(c)
-			}
-			sum = sum>>16 + sum&0xffff
-		}
-	}
-	return uint16(sum>>16 + sum&0xffff)
-}
-
-func loadBlastOf(tb testing.TB, c BlastConfig) *Blast {
+func loadBlastOf(tb testing.TB, c Config) *Generator {
 	tb.Helper()
-	b, err := LoadBlast(c)
+	b, err := Load(c)
 	testnet.NeedPrivilege(tb, err)
 	tb.Cleanup(func() {
 		if err := b.Close(); err != nil {
@@ -129,7 +124,7 @@ type sentPacket struct {
 
 // blastOrder is the order of the packets of a number of heaps, faults applied, made of
 // a list of them all. number is how many packets were made before.
-func blastOrder(c BlastConfig, first, heaps, number uint64) (list []sentPacket, counts BlastCounts) {
+func blastOrder(c Config, first, heaps, number uint64) (list []sentPacket, counts Counts) {
 	var made []sentPacket
 	for left := heaps; left > 0; {
 		width := min(left, uint64(c.InFlight))
@@ -194,23 +189,23 @@ func TestBlastPackets(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		heap blastHeap
-		c    BlastConfig
+		c    Config
 	}{
-		{"one packet a heap", blastHeap{size: 64, payload: 64, to: blastTo4[:1]}, BlastConfig{}},
-		{"several packets", blastHeap{size: 3000, payload: 1000, to: blastTo4[:1]}, BlastConfig{}},
-		{"a shorter last packet", blastHeap{size: 3001, payload: 1000, to: blastTo4[:1]}, BlastConfig{}},
-		{"in flight", blastHeap{size: 500, payload: 104, to: blastTo4[:1]}, BlastConfig{InFlight: 3}},
-		{"destinations", blastHeap{size: 500, payload: 104, to: blastTo4}, BlastConfig{InFlight: 4, FirstCount: 1000}},
-		{"IPv6", blastHeap{size: 5001, payload: 1000, to: blastTo6}, BlastConfig{InFlight: 2}},
-		{"counts wrap", blastHeap{flavour: 24, size: 500, payload: 104, to: blastTo4[:1]}, BlastConfig{FirstCount: 1<<24 - 2}},
-		{"drop", blastHeap{size: 500, payload: 104, to: blastTo4[:2]}, BlastConfig{InFlight: 3, DropEvery: 3}},
-		{"drop all", blastHeap{size: 500, payload: 104, to: blastTo4[:1]}, BlastConfig{DropEvery: 1, SwapEvery: 2}},
-		{"drop whole heaps", blastHeap{size: 64, payload: 64, to: blastTo4[:1]}, BlastConfig{InFlight: 2, DropEvery: 5}},
-		{"duplicate", blastHeap{size: 500, payload: 104, to: blastTo4[:1]}, BlastConfig{InFlight: 2, DuplicateEvery: 2}},
-		{"duplicate all", blastHeap{size: 500, payload: 104, to: blastTo4[:1]}, BlastConfig{DuplicateEvery: 1}},
-		{"swap", blastHeap{size: 500, payload: 104, to: blastTo4[:1]}, BlastConfig{InFlight: 2, SwapEvery: 2}},
-		{"swap across groups", blastHeap{size: 500, payload: 104, to: blastTo4[:1]}, BlastConfig{SwapEvery: 5}},
-		{"all faults", blastHeap{size: 1000, payload: 104, to: blastTo4}, BlastConfig{InFlight: 5, DropEvery: 7, DuplicateEvery: 4, SwapEvery: 3}},
+		{"one packet a heap", blastHeap{size: 64, payload: 64, to: blastTo4[:1]}, Config{}},
+		{"several packets", blastHeap{size: 3000, payload: 1000, to: blastTo4[:1]}, Config{}},
+		{"a shorter last packet", blastHeap{size: 3001, payload: 1000, to: blastTo4[:1]}, Config{}},
+		{"in flight", blastHeap{size: 500, payload: 104, to: blastTo4[:1]}, Config{InFlight: 3}},
+		{"destinations", blastHeap{size: 500, payload: 104, to: blastTo4}, Config{InFlight: 4, FirstCount: 1000}},
+		{"IPv6", blastHeap{size: 5001, payload: 1000, to: blastTo6}, Config{InFlight: 2}},
+		{"counts wrap", blastHeap{flavour: 24, size: 500, payload: 104, to: blastTo4[:1]}, Config{FirstCount: 1<<24 - 2}},
+		{"drop", blastHeap{size: 500, payload: 104, to: blastTo4[:2]}, Config{InFlight: 3, DropEvery: 3}},
+		{"drop all", blastHeap{size: 500, payload: 104, to: blastTo4[:1]}, Config{DropEvery: 1, SwapEvery: 2}},
+		{"drop whole heaps", blastHeap{size: 64, payload: 64, to: blastTo4[:1]}, Config{InFlight: 2, DropEvery: 5}},
+		{"duplicate", blastHeap{size: 500, payload: 104, to: blastTo4[:1]}, Config{InFlight: 2, DuplicateEvery: 2}},
+		{"duplicate all", blastHeap{size: 500, payload: 104, to: blastTo4[:1]}, Config{DuplicateEvery: 1}},
+		{"swap", blastHeap{size: 500, payload: 104, to: blastTo4[:1]}, Config{InFlight: 2, SwapEvery: 2}},
+		{"swap across groups", blastHeap{size: 500, payload: 104, to: blastTo4[:1]}, Config{SwapEvery: 5}},
+		{"all faults", blastHeap{size: 1000, payload: 104, to: blastTo4}, Config{InFlight: 5, DropEvery: 7, DuplicateEvery: 4, SwapEvery: 3}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := tt.c
@@ -223,7 +218,7 @@ func TestBlastPackets(t *testing.T) {
 	}
 }
 
-func checkBlast(t *testing.T, c BlastConfig, heap blastHeap) {
+func checkBlast(t *testing.T, c Config, heap blastHeap) {
 	b := loadBlastOf(t, c)
 	c = b.config
 	var first, number uint64
@@ -273,7 +268,7 @@ func checkBlast(t *testing.T, c BlastConfig, heap blastHeap) {
 func scribbled(frame []byte) []byte {
 	frame = bytes.Clone(frame)
 	headers := 14 + 20 + 8
-	if binary.BigEndian.Uint16(frame[12:]) == etherIPv6 {
+	if binary.BigEndian.Uint16(frame[12:]) == uint16(layers.EthernetTypeIPv6) {
 		headers += 20
 	}
 	rubbish := bytes.Repeat([]byte{0xa5}, headers)
@@ -283,7 +278,7 @@ func scribbled(frame []byte) []byte {
 	return frame
 }
 
-func checkBlastPacket(t *testing.T, c BlastConfig, heap blastHeap, frame []byte, want sentPacket) {
+func checkBlastPacket(t *testing.T, c Config, heap blastHeap, frame []byte, want sentPacket) {
 	t.Helper()
 	to := heap.to[want.heap%uint64(len(heap.to))]
 	headers := 14 + 20 + 8
@@ -316,7 +311,7 @@ func checkBlastPacket(t *testing.T, c BlastConfig, heap blastHeap, frame []byte,
 	}
 }
 
-func (f BlastFrames) flavour(t *testing.T) spead.Flavour {
+func (f Frames) flavour(t *testing.T) spead.Flavour {
 	t.Helper()
 	look, err := readBlastFrame(f.Full)
 	if err != nil {
@@ -343,18 +338,18 @@ func dropAll(tb testing.TB, n *testnet.Net) {
 	tb.Cleanup(func() { l.Close() })
 }
 
-// wireBlast is a Blast at A's end of a wire.
-func wireBlast(tb testing.TB, n *testnet.Net, c BlastConfig) *Blast {
+// wireBlast is a generator at A's end of a wire.
+func wireBlast(tb testing.TB, n *testnet.Net, c Config) *Generator {
 	tb.Helper()
 	c.Ifindex = n.A.Index
-	var b *Blast
+	var b *Generator
 	if err := n.A.Do(func() { b = loadBlastOf(tb, c) }); err != nil {
 		tb.Fatal(err)
 	}
 	return b
 }
 
-func runBlast(tb testing.TB, n *testnet.Net, b *Blast, ctx context.Context, heaps uint64) (counts BlastCounts) {
+func runBlast(tb testing.TB, n *testnet.Net, b *Generator, ctx context.Context, heaps uint64) (counts Counts) {
 	tb.Helper()
 	var err error
 	if e := n.A.Do(func() { counts, err = b.Run(ctx, heaps) }); e != nil {
@@ -370,7 +365,7 @@ func runBlast(tb testing.TB, n *testnet.Net, b *Blast, ctx context.Context, heap
 // comes after its period, or when the pace is set anew.
 func TestBlastBursts(t *testing.T) {
 	n := testnet.New(t, testnet.Options{})
-	var c BlastConfig
+	var c Config
 	c.Frames, c.PacketsPerHeap = blastHeap{size: 500, payload: 104, to: blastTo4[:1]}.frames(t)
 	c.DropEvery, c.DuplicateEvery = 7, 3
 	b := wireBlast(t, n, c)
@@ -396,7 +391,7 @@ func TestBlastBursts(t *testing.T) {
 func TestBlastRuns(t *testing.T) {
 	n := testnet.New(t, testnet.Options{})
 	dropAll(t, n)
-	var c BlastConfig
+	var c Config
 	c.Frames, c.PacketsPerHeap = blastHeap{size: 10_001, payload: 1000, to: blastTo4[:1]}.frames(t)
 	c.InFlight = 3
 	b := wireBlast(t, n, c)
@@ -459,7 +454,7 @@ func dropped(t *testing.T, n *testnet.Net) (packets uint64) {
 func TestBlastLongest(t *testing.T) {
 	n := testnet.New(t, testnet.Options{})
 	dropAll(t, n)
-	b := wireBlast(t, n, BlastConfig{Frames: []BlastFrames{{Full: longestFrame(t)}}})
+	b := wireBlast(t, n, Config{Frames: []Frames{{Full: longestFrame(t)}}})
 	if got := runBlast(t, n, b, t.Context(), 100); got.Attempted != 100 || got.Refused != 0 {
 		t.Errorf("counts %+v", got)
 	}
@@ -471,7 +466,7 @@ func longestFrame(t *testing.T) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Start(1, []spead.OutItem{{ID: 0x1000, Data: make([]byte, MaxBlastFrame-42-48)}}); err != nil {
+	if err := p.Start(1, []spead.OutItem{{ID: 0x1000, Data: make([]byte, MaxFrame-42-48)}}); err != nil {
 		t.Fatal(err)
 	}
 	packet, _ := p.AppendNext(nil)
@@ -481,7 +476,7 @@ func longestFrame(t *testing.T) []byte {
 // An end of the wire that has no program takes nothing, and that is seen.
 func TestBlastRefused(t *testing.T) {
 	n := testnet.New(t, testnet.Options{})
-	var c BlastConfig
+	var c Config
 	c.Frames, c.PacketsPerHeap = blastHeap{size: 64, payload: 64, to: blastTo4[:1]}.frames(t)
 	if got := runBlast(t, n, wireBlast(t, n, c), t.Context(), 100); got.Attempted != 100 || got.Refused != 100 || got.Sent() != 0 {
 		t.Errorf("counts %+v", got)
@@ -493,7 +488,7 @@ func TestBlastRefused(t *testing.T) {
 func TestBlastCancel(t *testing.T) {
 	n := testnet.New(t, testnet.Options{})
 	dropAll(t, n)
-	var c BlastConfig
+	var c Config
 	c.Frames, c.PacketsPerHeap = blastHeap{size: 10_000, payload: 1000, to: blastTo4[:1]}.frames(t)
 	c.InFlight = 4
 	b := wireBlast(t, n, c)
@@ -508,7 +503,7 @@ func TestBlastCancel(t *testing.T) {
 	} {
 		tt.pace()
 		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan BlastCounts, 1)
+		done := make(chan Counts, 1)
 		before := b.Counts()
 		go func() { done <- runBlast(t, n, b, ctx, 0) }()
 		for b.Counts().Attempted < before.Attempted+10 {
@@ -530,7 +525,7 @@ func TestBlastCancel(t *testing.T) {
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if got := runBlast(t, n, b, ended, 5); got != (BlastCounts{}) {
+	if got := runBlast(t, n, b, ended, 5); got != (Counts{}) {
 		t.Errorf("counts of a run that had no time: %+v", got)
 	}
 }
@@ -539,13 +534,13 @@ func TestBlastCancel(t *testing.T) {
 func TestBlastSignal(t *testing.T) {
 	n := testnet.New(t, testnet.Options{})
 	dropAll(t, n)
-	var c BlastConfig
+	var c Config
 	c.Frames, c.PacketsPerHeap = blastHeap{size: 64, payload: 64, to: blastTo4[:1]}.frames(t)
 	b := wireBlast(t, n, c)
 	b.SetRate(20_000)
-	tids, done := make(chan int), make(chan BlastCounts)
+	tids, done := make(chan int), make(chan Counts)
 	go func() {
-		var counts BlastCounts
+		var counts Counts
 		var err error
 		if e := n.A.Do(func() {
 			tids <- unix.Gettid()
@@ -581,9 +576,9 @@ func TestBlastCannotReturn(t *testing.T) {
 	}
 	defer there.Close()
 	var entered error
-	err := withCapabilities(t, []uint{unix.CAP_SYS_ADMIN}, func() error {
+	err := testnet.WithCapabilities(t, []uint{unix.CAP_SYS_ADMIN}, func() error {
 		leave, err := enterNetwork(there)
-		if entered = errors.Join(err, setCapabilities(nil)); entered != nil {
+		if entered = errors.Join(err, testnet.SetCapabilities(nil)); entered != nil {
 			return nil
 		}
 		return leave()
@@ -599,32 +594,32 @@ func TestBlastCannotReturn(t *testing.T) {
 func TestBlastErrors(t *testing.T) {
 	good, _ := blastHeap{size: 500, payload: 104, to: blastTo4[:1]}.frames(t)
 	frame := good[0].Full
-	other := func(h blastHeap) BlastFrames {
+	other := func(h blastHeap) Frames {
 		frames, _ := h.frames(t)
 		return frames[0]
 	}
 	for _, tt := range []struct {
-		config BlastConfig
+		config Config
 		want   string
 	}{
-		{BlastConfig{}, "no frames"},
-		{BlastConfig{Frames: good, PacketsPerHeap: -1}, "-1 packets a heap"},
-		{BlastConfig{Frames: good, InFlight: 257}, "257 heaps in flight are outside 1 to 256"},
-		{BlastConfig{Frames: good, CPU: -1}, "CPU -1 is outside"},
-		{BlastConfig{Frames: good, SwapEvery: 1}, "SwapEvery is at least 2"},
-		{BlastConfig{Frames: []BlastFrames{{Full: make([]byte, MaxBlastFrame+1)}}}, "a frame of 3393 bytes is longer than 3392, which is what a page has room for: make the packets smaller"},
-		{BlastConfig{Frames: []BlastFrames{{Full: make([]byte, 100)}}}, "neither UDP over IPv4 without options nor over IPv6"},
-		{BlastConfig{Frames: []BlastFrames{{Full: frame[:42]}}}, "has no SPEAD packet"},
-		{BlastConfig{Frames: []BlastFrames{{Full: append(bytes.Clone(frame), 0)}}}, "1 bytes beyond the SPEAD packet"},
-		{BlastConfig{Frames: []BlastFrames{{Full: with(bytes.Clone(frame), 40, 0, 0)}}}, "no UDP checksum"},
-		{BlastConfig{Frames: []BlastFrames{{Full: good[0].Last, Last: frame}}}, "destination 0: the payload of the last frame is not how that of the full one begins"},
-		{BlastConfig{Frames: []BlastFrames{{Full: frame, Last: udpFrame(blastTo4[0], append(bytes.Clone(good[0].Last[42:len(good[0].Last)-1]), 0xee))}}}, "is not how that of the full one begins"},
-		{BlastConfig{Frames: []BlastFrames{good[0], other(blastHeap{size: 500, payload: 96, to: blastTo4[:1]})}}, "destination 1: they are not as long as those of destination 0"},
-		{BlastConfig{Frames: []BlastFrames{other(blastHeap{flavour: 8, size: 200, payload: 96, to: blastTo4[:1]})}, PacketsPerHeap: 4}, "more than flavour 64-8 can address"},
-		{BlastConfig{Frames: good, Ifindex: 1 << 30}, "interface 1073741824"},
-		{BlastConfig{Frames: good, Ifindex: 1}, "statistics of lo"},
+		{Config{}, "no frames"},
+		{Config{Frames: good, PacketsPerHeap: -1}, "-1 packets a heap"},
+		{Config{Frames: good, InFlight: 257}, "257 heaps in flight are outside 1 to 256"},
+		{Config{Frames: good, CPU: -1}, "CPU -1 is outside"},
+		{Config{Frames: good, SwapEvery: 1}, "SwapEvery is at least 2"},
+		{Config{Frames: []Frames{{Full: make([]byte, MaxFrame+1)}}}, "a frame of 3393 bytes is longer than 3392, which is what a page has room for: make the packets smaller"},
+		{Config{Frames: []Frames{{Full: make([]byte, 100)}}}, "neither UDP over IPv4 without options nor over IPv6"},
+		{Config{Frames: []Frames{{Full: frame[:42]}}}, "has no SPEAD packet"},
+		{Config{Frames: []Frames{{Full: append(bytes.Clone(frame), 0)}}}, "1 bytes beyond the SPEAD packet"},
+		{Config{Frames: []Frames{{Full: with(bytes.Clone(frame), 40, 0, 0)}}}, "no UDP checksum"},
+		{Config{Frames: []Frames{{Full: good[0].Last, Last: frame}}}, "destination 0: the payload of the last frame is not how that of the full one begins"},
+		{Config{Frames: []Frames{{Full: frame, Last: udpFrame(blastTo4[0], append(bytes.Clone(good[0].Last[42:len(good[0].Last)-1]), 0xee))}}}, "is not how that of the full one begins"},
+		{Config{Frames: []Frames{good[0], other(blastHeap{size: 500, payload: 96, to: blastTo4[:1]})}}, "destination 1: they are not as long as those of destination 0"},
+		{Config{Frames: []Frames{other(blastHeap{flavour: 8, size: 200, payload: 96, to: blastTo4[:1]})}, PacketsPerHeap: 4}, "more than flavour 64-8 can address"},
+		{Config{Frames: good, Ifindex: 1 << 30}, "interface 1073741824"},
+		{Config{Frames: good, Ifindex: 1}, "statistics of lo"},
 	} {
-		b, err := LoadBlast(tt.config)
+		b, err := Load(tt.config)
 		if err == nil {
 			b.Close()
 		}
@@ -632,7 +627,7 @@ func TestBlastErrors(t *testing.T) {
 			t.Errorf("%v, want …%s…", err, tt.want)
 		}
 	}
-	var closed Blast
+	var closed Generator
 	if _, err := closed.Run(t.Context(), 1); err == nil || errors.Is(err, unix.EINVAL) {
 		t.Errorf("a run of what is closed gives %v", err)
 	}
@@ -655,12 +650,12 @@ func BenchmarkBlast(b *testing.B) {
 			name += fmt.Sprintf("/%.1fMpps", bb.rate/1e6)
 		}
 		b.Run(name, func(b *testing.B) {
-			var c BlastConfig
+			var c Config
 			c.Frames, c.PacketsPerHeap = blastHeap{size: 8 * bb.payload, payload: bb.payload, to: blastTo4[:1]}.frames(b)
 			c.InFlight = 4
 			blast := wireBlast(b, n, c)
 			blast.SetRate(bb.rate)
-			var total BlastCounts
+			var total Counts
 			var packets uint64
 			var took time.Duration
 			for b.Loop() {
