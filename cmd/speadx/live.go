@@ -72,6 +72,9 @@ func lossText(a, b *speadx.Stats, incomplete uint64) string {
 		if n := report.DroppedRepeats(b); n > 0 {
 			return fmt.Sprintf("%d repeated heaps dropped", n)
 		}
+		if n := h[ledger.SourceConflicts]; n > 0 {
+			return fmt.Sprintf("%d packets of senders that collide", n)
+		}
 		return "no loss"
 	}
 	late := all - min(all, a.Fates.Lost())

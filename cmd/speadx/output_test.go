@@ -103,10 +103,13 @@ func TestPrintRates(t *testing.T) {
 	printRates(&w, &speadx.Stats{}, &repeats, time.Second, time.Second)
 	repeats.Streams[0].Repeats = heap.RepeatsDeliver
 	printRates(&w, &repeats, &repeats, time.Second, time.Second)
+	collide := speadx.Stats{Streams: []speadx.StreamStats{{Stats: heap.Stats{Counts: ledger.StreamCounts{ledger.HeapsComplete: 1, ledger.SourceConflicts: 40}}}}}
+	printRates(&w, &collide, &collide, time.Second, time.Second)
 	want := `   12 s    4.000 Gb/s     40.0 kp/s     75.0 heaps/s       157 heaps  lost 8 packets (0.01 %), in all 18 (0.0222 %), 2 heaps incomplete
     1 s    0.000 Gb/s      0.0 kp/s      0.0 heaps/s         0 heaps  no loss
     1 s    0.000 Gb/s      0.0 kp/s      1.0 heaps/s         1 heaps  39 repeated heaps dropped
     1 s    0.000 Gb/s      0.0 kp/s      0.0 heaps/s         1 heaps  no loss
+    1 s    0.000 Gb/s      0.0 kp/s      0.0 heaps/s         1 heaps  40 packets of senders that collide
 `
 	if w.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", w.String(), want)

@@ -178,6 +178,23 @@ func lostPackets(s *Snapshot) uint64 { return s.LostPackets }
 func packets(s *Snapshot) uint64     { return s.Packets }
 func badHeaps(s *Snapshot) uint64    { return s.IncompleteHeaps + s.MissingHeaps }
 
+// warnings is how many diagnoses ask for somebody to act.
+func (s *Snapshot) warnings() (n int) {
+	for _, d := range s.Diagnoses {
+		if d.Severity != "info" {
+			n++
+		}
+	}
+	return n
+}
+
+func isOrAre(n int, what string) string {
+	if n == 1 {
+		return "is 1 " + what
+	}
+	return fmt.Sprintf("are %d %ss", n, what)
+}
+
 // verdict is the state in a line.
 func (v *View) verdict() line {
 	s := v.Now
@@ -201,6 +218,9 @@ func (v *View) verdict() line {
 		return line{{notice, fmt.Sprintf("◌ No packets on %d of %s. ", len(s.silent()), plural(uint64(len(s.Streams)), "stream"))}, {plain, silentText(s)}}
 	case s.LostPackets+badHeaps(s) > 0:
 		return line{{notice, "! No loss now, but earlier. "}, {plain, totals(s)}}
+	}
+	if n := s.warnings(); n > 0 {
+		return line{{notice, "! No packet was lost, and there " + isOrAre(n, "warning") + ". "}, {plain, "Heaps may lack all the same."}}
 	}
 	return line{{good, "✓ No loss. "}, {plain, "Every packet that came was delivered, or is on its way."}}
 }

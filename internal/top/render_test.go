@@ -80,6 +80,16 @@ func TestVerdict(t *testing.T) {
 			v.Now.IncompleteHeaps = 2
 			return v
 		}},
+		{"!", notice, func() *View { // two senders collide: their packets have a fate that is no loss
+			v := view(t, 1, false)
+			v.Now.Diagnoses = []Diagnosis{{Severity: "warn"}}
+			return v
+		}},
+		{"✓", good, func() *View {
+			v := view(t, 1, false)
+			v.Now.Diagnoses = []Diagnosis{{Severity: "info"}}
+			return v
+		}},
 		{"■", notice, func() *View {
 			v := view(t, 1, false)
 			v.Now.Threads = []Thread{{State: "ended"}}

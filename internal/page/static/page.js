@@ -308,10 +308,13 @@ function verdict() {
     return { kind: "warn", sign: "!", word: "No loss now, but earlier", detail: total + (calm ? " None in the last " + known + "." : "") };
   }
   const warnings = (s.diagnoses || []).filter((d) => d.severity !== "info").length;
-  return {
-    kind: "good", sign: "✓", word: "No loss",
-    detail: "Every packet that came was delivered, or is on its way." + (warnings > 0 ? " There is a warning: see the diagnoses." : ""),
-  };
+  if (warnings > 0) {
+    return {
+      kind: "warn", sign: "!", word: "No packet was lost, and there " + (warnings === 1 ? "is a warning" : "are " + warnings + " warnings"),
+      detail: "Heaps may lack all the same: see the diagnoses.",
+    };
+  }
+  return { kind: "good", sign: "✓", word: "No loss", detail: "Every packet that came was delivered, or is on its way." };
 }
 
 // isSilent reports whether a stream has been without packets for longer than gaps between
