@@ -1,7 +1,14 @@
 package speadx_test
 
 import (
+	"go/parser"
+	"go/token"
+	"io/fs"
 	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -50,5 +57,60 @@ func TestDependencies(t *testing.T) {
 				t.Errorf("%s is not among %d dependencies", tt.some, len(strings.Fields(string(out))))
 			}
 		})
+	}
+}
+
+// TestImports: what a package of this module may import. Test files count too, unless a rule
+// says otherwise.
+func TestImports(t *testing.T) {
+	const module = "github.com/speadx/speadx/"
+	under := func(dirs ...string) func(string) bool {
+		return func(file string) bool {
+			return slices.ContainsFunc(dirs, func(d string) bool { return strings.HasPrefix(file, d+"/") })
+		}
+	}
+	never := func(string) bool { return false }
+	code := func(file string) bool { return !strings.HasSuffix(file, "_test.go") }
+	rules := []struct {
+		path    string            // imported
+		from    func(string) bool // the files that the rule is about
+		allowed func(string) bool // those of them that may
+	}{
+		{"unsafe", func(string) bool { return true }, regexp.MustCompile(`_unsafe(_linux|_other)?(_test)?\.go$`).MatchString},
+		{"C", func(string) bool { return true }, never},
+		{module + "xsk", under("heap", "pool", "spead", "ledger", "bpf"), never},
+		{module + "bpf", under("heap", "pool", "spead", "ledger", "xsk"), never},
+		{module + "heap", under("pool", "spead", "ledger", "xsk", "bpf"), never},
+		{module + "spead", under("pool", "ledger", "xsk", "bpf"), func(file string) bool { return !code(file) }},
+		{"github.com/spf13/cobra", func(string) bool { return true }, under("cmd", "internal")},
+		{"github.com/asavie/xdp", func(string) bool { return true }, under("cmd", "internal")},
+	}
+	files := 0
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && (d.Name() == "testdata" || path == "hack" || path == "deploy" || path != "." && strings.HasPrefix(d.Name(), ".")):
+			return fs.SkipDir
+		case d.IsDir() || !strings.HasSuffix(path, ".go"):
+			return nil
+		}
+		files++
+		parsed, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		name := filepath.ToSlash(path)
+		for _, i := range parsed.Imports {
+			for _, r := range rules {
+				if i.Path.Value == strconv.Quote(r.path) && r.from(name) && !r.allowed(name) {
+					t.Errorf("%s imports %s", name, r.path)
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil || files < 100 {
+		t.Errorf("%d files, %v", files, err)
 	}
 }
