@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 SHELL       := bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS   += --no-print-directory

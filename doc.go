@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package speadx receives SPEAD streams: it takes UDP packets off a Linux
 // network interface through AF_XDP, past the kernel's network stack, puts them
 // together into heaps, and hands whole heaps over in a memory pool of huge pages

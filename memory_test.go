@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //go:build linux && !race
 
 // The race detector has memory of its own, and under it tables are in Go memory.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package bpf steers packets: it loads a small XDP program, puts it on a network
 // interface, and tells it which UDP endpoints are ours and which AF_XDP socket
 // serves which receive queue.

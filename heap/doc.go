@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package heap assembles SPEAD packets into heaps, without locks.
 //
 // # The model

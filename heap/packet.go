@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package heap
 
 // Packet is one UDP payload, or one packet of a TCP connection, as its source holds

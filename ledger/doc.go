@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package ledger is the one table of everything that a receiver counts.
 //
 // Each packet that was there for the receiver ends in exactly one [Fate], so that at rest

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package metrics shows the counters of a receiver to Prometheus.
 //
 //	reg := prometheus.NewRegistry()

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package pool is the memory heaps are assembled in: slots of fixed size, cut
 // from huge pages that are mapped, touched, locked and bound to a NUMA node
 // before the first packet. Nothing is allocated afterwards.

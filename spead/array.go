@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package spead
 
 // Order says how the elements of an array with several dimensions follow each

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package spead
 
 // Compat says which defects of old senders a receiver makes up for, and a sender

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package spead is the SPEAD wire format: flavours, packets, item pointers,
 // the items of a heap, descriptors, and the making of packets. It knows no
 // sockets and starts no goroutines.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package spead
 
 // Item identifiers with a meaning of their own. Users number their items from

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package spead
 
 // Reason says why a packet was rejected, or that it was not.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package xsk receives Ethernet frames from the queues of a network interface
 // through AF_XDP, in memory that the kernel or the NIC wrote and nobody copied
 // since. It knows nothing of what the frames carry.

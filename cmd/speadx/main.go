@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Speadx receives SPEAD streams from a network interface through AF_XDP, and
 // sends them for tests.
 package main

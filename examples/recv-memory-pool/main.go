@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Recv-memory-pool receives the heaps of a digitiser on a UDP port and prints of each
 // its timestamp and the mean power of its samples: the receiver of
 // docs/tutorial-memory-pools.md.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Send-reuse-memory sends heaps as a digitiser does, as fast as it can, out of two
 // buffers that it uses again and again: the sender of docs/tutorial-memory-pools.md.
 package main

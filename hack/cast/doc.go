@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Cast runs a command in a pseudoterminal and draws what it prints as an animated SVG.
 //
 //	go run ./hack/cast -o docs/demo.svg bin/speadx demo

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Charts draws the charts of docs/performance.md as SVG from results of `speadx bench`:
 //
 //	go run . -o ../../docs/bench ../../docs/bench/*.json

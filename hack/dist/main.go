@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Dist makes what is released: for each architecture a tarball, a .deb and an .rpm, each
 // with the program, its manual pages, completions, units and documents, and the checksums
 // of all of them.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Testrun runs the tests and says how many there were. Its arguments are those
 // of go test; a -- begins another run, with arguments of its own:
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Vm runs Go tests in emulated machines, on kernels and network cards that this
 // machine does not have.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package bell lets one thread wake others that wait, without a lock that the
 // ringing thread could be held up by.
 package bell

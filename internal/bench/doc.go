@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package bench measures: how fast heaps come together from packets in memory,
 // how fast they come off a veth pair, and what the pool of memory costs, each
 // beside its rivals in one run on one machine.

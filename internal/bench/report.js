@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Draws the charts of the report with uPlot. The figures are the JSON in #data; the
 // elements they belong in have its number in data-chart.
 "use strict";

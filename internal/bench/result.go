@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package bench
 
 // Result is what one contestant did under one set of conditions. It is one object

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package bench
 
 // sample is a run in which each sort of result stands. Its figures are made up.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package blast loads a receiver for tests: its program makes millions of SPEAD packets a
 // second in the kernel, and sends them over a veth pair. It needs Linux 5.18.
 //

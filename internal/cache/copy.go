@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package cache
 
 // leastLong is the shortest copy that is worth another way than copy's, bytes.

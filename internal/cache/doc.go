@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package cache says to the processor what Go has no words for: that memory will
 // be read soon, and that what is written will not be.
 //

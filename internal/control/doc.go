@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package control lets a program be asked for something through a Unix socket, while it
 // runs. Each request is a JSON object in a line, and so is each reply:
 //

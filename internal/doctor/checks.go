@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package doctor
 
 // Check looks at one thing. Exactly one of the functions is set: it is asked once, or for

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package doctor looks at a machine and says what keeps it from receiving well, what
 // each finding costs, and the command that mends it. It reads and reports. It changes no
 // setting, attaches no program and binds no AF_XDP socket.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package drivers is what Linux's drivers of common network cards can do for speadx, by
 // their source. docs/drivers.md and speadx doctor say it.
 package drivers

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package filter chooses datagrams by an expression as tcpdump has them, over what a parsed
 // datagram tells: addresses, ports and VLAN tag.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package flagname maps the fields of speadx.Config to the flags of the program. It is the
 // one place that has both names. The program, its reports and the generated documents use it.
 package flagname

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package frame finds the UDP payload in a raw Ethernet frame, as an AF_XDP
 // socket or a capture file gives it.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package histogram counts time spans in buckets, without locks and without allocation.
 //
 // Four buckets make a factor of two, so that a quantile is at most 19 % too large. The bounds

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package holders finds out which processes hold XDP programs and sockets, by what /proc says
 // of their descriptors.
 package holders

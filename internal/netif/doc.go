@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package netif answers what a receiver has to know about the network
 // interfaces of the machine before it opens one: which interface an address or
 // a multicast group belongs to, how many receive queues it has and how deep

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package operate serves a running receiver over HTTP: metrics, health, the totals so far,
 // and the page for people. docs/metrics.md lists the endpoints.
 //

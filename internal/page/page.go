@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package page is the page for people that a receiver serves at "/".
 //
 // It is one HTML file, one style sheet and one script, embedded. Package uplot draws the plots.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package pages maps large, long-lived memory: the slots of the pool and the
 // frames of a queue.
 //

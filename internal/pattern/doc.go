@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package pattern makes and checks the payload that a sender and a receiver
 // can both compute, so that a test sees every byte that went wrong. It is
 // spead2's: what speadx sends with --verify, spead2_recv --verify checks, and

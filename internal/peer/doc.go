@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package peer lets the receivers of a network namespace find each other, without a file,
 // a daemon or a privilege.
 //

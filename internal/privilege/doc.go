@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package privilege gives up what a process may do beyond what it still needs.
 //
 // A receiver needs capabilities to open: for the XDP program, its sockets and its memory.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package pulse shows whether a receiving thread makes progress, and what it spends its
 // time on.
 package pulse

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package pyliteral reads and writes Python literals, the language in which
 // numpy describes arrays: strings, bytes, integers, floats, True, False, None,
 // and tuples, lists and dicts of them.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package report presents what a receiver has counted: as the JSON object that ends `recv
 // --format json` and that /status serves, and as the text that ends `recv`.
 //

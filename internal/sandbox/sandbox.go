@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package sandbox finds out what forbids a system call to this process: a seccomp filter, a
 // user namespace, the kernel's lockdown, or a kernel that does not have it. An errno alone
 // does not tell: RestrictAddressFamilies of systemd answers as a kernel without AF_XDP does.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package sched says where the calling thread runs and how soon: on which processors,
 // at what priority, how it naps, and how late its sleeps may end. See sched(7).
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package send is a SPEAD sender for tests and measurements: it sends heaps
 // like spead2_send, as fast as the network takes them or at a chosen rate,
 // with faults injected on purpose if asked.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package settings gives the flags of a command their values from four layers. The
 // first layer that has a value wins:
 //

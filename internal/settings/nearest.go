@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package settings
 
 // Nearest returns the name that is most like the word, or "" if none is like it. At most

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package sizing works out what a receiver needs for a given stream: slots, rings, packet
 // buffers, memory, queues, processors and the time of a start. It gives the reason for each
 // number. All of it is arithmetic: nothing here asks the machine.

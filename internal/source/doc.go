@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package source brings packets to the assembler, whatever they come from: a
 // queue of AF_XDP, UDP sockets, a TCP connection, or a capture file. A [Source]
 // fills a [Batch] with packets, each with the number of the stream that its

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package testnet gives a test its own wire, a veth pair between two network
 // namespaces, and takes it away when the test ends. The model is that of
 // internal/vnet: A is the sender's end, B the receiver's, each in a namespace of

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package top shows a running receiver in a terminal. It reads the receiver's /status, as the
 // page in a browser does, and nothing else.
 //

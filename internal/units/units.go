@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package units reads and writes quantities on the command line.
 package units
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package uplot holds uPlot, which draws the plots of the status page and of the report
 // of `speadx bench`.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package vnet makes a wire to try things on: a veth pair between two network
 // namespaces of its own, so that nothing of it is seen by, or can disturb, the
 // machine's own network.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package tally counts the tests of runs of go test -json and prints them as go test
 // does: a line for each package, and what failed or was skipped with its output.
 package tally

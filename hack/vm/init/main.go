@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //go:build linux
 
 // Init is the first process of a guest of hack/vm. It mounts what every system has,

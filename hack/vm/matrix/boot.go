@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package matrix
 
 // Boot is what a guest is told: which kernel it runs and which cards it has. The host

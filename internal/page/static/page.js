@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The page reads status once a second, and ledger.json once. Everything that it shows comes
 // from these two, and stands in the page by textContent: names in it may be anything.
 "use strict";

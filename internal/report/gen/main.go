@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Gen writes the tables of package ledger into the documents, between the lines
 // <!-- generated: NAME --> and <!-- end -->. It is run by go generate in internal/report.
 package main
