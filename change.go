@@ -422,7 +422,7 @@ func (r *Receiver) resolve(i int, ep netip.AddrPort) (e liveEndpoint, iface stri
 		return e, "", err
 	}
 	for _, d := range scratch.found {
-		r.log.report(d)
+		r.findings.report(d)
 	}
 	e.addr = ep
 	if len(found.udp) > 0 {

@@ -34,7 +34,7 @@ import (
 func TestCloseIsIdempotent(t *testing.T) {
 	n := newWire(t, testnet.Options{})
 	r := open(t, n, stalled(n, heap.Block))
-	flood(t, n, r, 5)
+	sendAndAwait(t, n, r, 5)
 	var closing sync.WaitGroup
 	for range 4 {
 		closing.Go(func() {
@@ -68,7 +68,7 @@ func TestHeldHeaps(t *testing.T) {
 	cfg := stalled(n, heap.Block)
 	cfg.ConsumerHeaps = 3
 	r := open(t, n, cfg)
-	flood(t, n, r, 5)
+	sendAndAwait(t, n, r, 5)
 	var held []*heap.Heap
 	for range 3 {
 		h, err := r.Next(t.Context())
@@ -170,7 +170,7 @@ func TestNextContexts(t *testing.T) {
 		}
 	}
 	// Those left get a heap each, none twice.
-	flood(t, n, r, waiters/2)
+	sendAndAwait(t, n, r, waiters/2)
 	var counts []uint64
 	for range waiters / 2 {
 		res := next()
@@ -191,7 +191,7 @@ func TestNextContexts(t *testing.T) {
 	if h, err := r.Next(done); h != nil || !errors.Is(err, context.Canceled) {
 		t.Errorf("%v, %v", h, err)
 	}
-	flood(t, n, r, waiters/2+1)
+	sendAndAwait(t, n, r, waiters/2+1)
 	awaitStats(t, r, "finished heap", func(s *speadx.Stats) bool { return s.Streams[0].Slots.Ready > 0 })
 	if h, err := r.Next(done); err != nil {
 		t.Errorf("a finished heap was withheld: %v", err)

@@ -38,9 +38,9 @@ func stalled(n *testnet.Net, onFull heap.Policy) speadx.Config {
 	return cfg
 }
 
-// flood sends so many heaps of 8 packets, and waits until the receiver's kernel
+// sendAndAwait sends so many heaps of 8 packets, and waits until the receiver's kernel
 // has seen them.
-func flood(t *testing.T, n *testnet.Net, r *speadx.Receiver, heaps int64) send.Result {
+func sendAndAwait(t *testing.T, n *testnet.Net, r *speadx.Receiver, heaps int64) send.Result {
 	t.Helper()
 	sent := sendHeaps(t, n, send.Config{Heaps: heaps, HeapSize: heapBytes, MaxPacket: heapPacket, NoDescriptors: true, NoStop: true})
 	if sent.Packets != uint64(heaps)*heapPackets {
@@ -107,7 +107,7 @@ func TestStalledDrop(t *testing.T) {
 	} {
 		t.Run(policy.String(), func(t *testing.T) {
 			r := open(t, n, stalled(n, policy))
-			sent := flood(t, n, r, heaps)
+			sent := sendAndAwait(t, n, r, heaps)
 			awaitStats(t, r, "heaps dropped", func(s *speadx.Stats) bool { return s.Streams[0].Counts[ledger.HeapsRingFull] == heaps-2 })
 			r.Stop()
 			list := receive(t, r)
@@ -149,7 +149,7 @@ func TestHoarder(t *testing.T) {
 		}
 		held <- list
 	}()
-	flood(t, n, r, heaps)
+	sendAndAwait(t, n, r, heaps)
 	awaitStats(t, r, "end of the flow", func(s *speadx.Stats) bool { return s.InFlight == 0 })
 	r.Stop()
 	list := <-held
@@ -471,7 +471,7 @@ func consume(t *testing.T, r *speadx.Receiver) error {
 func TestStopWaitsForTheConsumer(t *testing.T) {
 	n := newWire(t, testnet.Options{})
 	r := open(t, n, stalled(n, heap.Block))
-	flood(t, n, r, 10) // of which two fit into the ring
+	sendAndAwait(t, n, r, 10) // of which two fit into the ring
 	r.Stop()
 	r.Stop()
 	select {

@@ -49,7 +49,7 @@ func (t *StreamTimes) Silent(now time.Time) (d time.Duration, expected bool) {
 type seen struct{ data, loss time.Time }
 
 // note compares two looks at the counters. The caller holds w.mu.
-func (w *watch) note(before, now *Stats, at time.Time) {
+func (w *findings) note(before, now *Stats, at time.Time) {
 	if w.seen == nil {
 		w.seen = map[string]seen{}
 	}
@@ -89,10 +89,10 @@ func (r *Receiver) Times() []StreamTimes {
 		}
 		out = append(out, t)
 	}
-	r.log.mu.Lock()
-	defer r.log.mu.Unlock()
+	r.findings.mu.Lock()
+	defer r.findings.mu.Unlock()
 	for i := range out {
-		s := r.log.seen[out[i].Name]
+		s := r.findings.seen[out[i].Name]
 		out[i].LastData, out[i].LastLoss = s.data, s.loss
 	}
 	return out
@@ -100,9 +100,9 @@ func (r *Receiver) Times() []StreamTimes {
 
 // LastLoss is when the last packet was lost, at any stage, exact to a second; zero is never.
 func (r *Receiver) LastLoss() time.Time {
-	r.log.mu.Lock()
-	defer r.log.mu.Unlock()
-	return r.log.lastLoss
+	r.findings.mu.Lock()
+	defer r.findings.mu.Unlock()
+	return r.findings.lastLoss
 }
 
 // QueueFrames are the packet buffers of one queue.

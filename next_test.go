@@ -52,7 +52,7 @@ func TestManyNext(t *testing.T) {
 	if more := threads(t) - before; more > 20 {
 		t.Errorf("%d goroutines wait in Next, and there are %d threads more", waiters, more)
 	}
-	flood(t, n, r, heaps)
+	sendAndAwait(t, n, r, heaps)
 	awaitStats(t, r, "heaps", func(s *speadx.Stats) bool { return s.Streams[0].Counts[ledger.HeapsDelivered] == heaps })
 	awaitInNext(t, waiters-heaps)
 	if err := r.Close(); err != nil {

@@ -12,10 +12,10 @@ import (
 	"time"
 
 	"github.com/speadx/speadx/heap"
-	"github.com/speadx/speadx/internal/bell"
 	"github.com/speadx/speadx/internal/netif"
 	"github.com/speadx/speadx/internal/sched"
 	"github.com/speadx/speadx/internal/source"
+	"github.com/speadx/speadx/internal/wakeup"
 	"github.com/speadx/speadx/pool"
 	"github.com/speadx/speadx/xsk"
 )
@@ -72,7 +72,7 @@ func openOn(ctx context.Context, cfg Config, machine resolver) (*Receiver, error
 	// Next yet.
 	r.startThreads(func(t *thread) bool { return !t.ofQueue() }, threadDone)
 	for _, d := range p.found {
-		r.log.report(d)
+		r.findings.report(d)
 	}
 	for _, s := range r.streams {
 		s.noteSince()
@@ -104,7 +104,7 @@ func (r *Receiver) startThreads(which func(*thread) bool, threadDone chan<- *thr
 
 func newReceiver(ctx context.Context, cfg Config, p *plan) *Receiver {
 	return &Receiver{
-		cfg: cfg, plan: p, opening: newOpening(ctx, &cfg), log: newWatch(cfg.Logger),
+		cfg: cfg, plan: p, opening: newOpening(ctx, &cfg), findings: newFindings(cfg.Logger),
 		causes:   causes{keep: creditTime(cfg.MaxAge)},
 		stopping: make(chan struct{}), overCh: make(chan struct{}), downs: make(chan struct{}, 1),
 	}
@@ -145,10 +145,10 @@ func (r *Receiver) open() error {
 
 // openMemory makes what needs no device.
 func (r *Receiver) openMemory() (err error) {
-	if r.ready, err = bell.New(); err != nil {
+	if r.ready, err = wakeup.New(); err != nil {
 		return fmt.Errorf("speadx: %w", err)
 	}
-	r.waiters = bell.NewQueue(r.ready)
+	r.waiters = wakeup.NewWaiters(r.ready)
 	return r.openPool()
 }
 
@@ -452,7 +452,7 @@ func (r *Receiver) assemblerConfig(ps *planStream) heap.Config {
 		ExpectStep:    r.cfg.ExpectStep,
 		ExpectItem:    r.cfg.ExpectItem,
 		Recorded:      len(ps.files) > 0,
-		Notify:        r.ready.Ring,
+		Notify:        r.ready.Signal,
 		OnStop:        r.wakeThreads,
 		Clock:         source.Now,
 	}

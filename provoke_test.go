@@ -233,7 +233,7 @@ func TestEachDiagnosis(t *testing.T) {
 
 func TestCarrierDiagnosis(t *testing.T) {
 	log := &codes{}
-	w := newWatch(slog.New(log))
+	w := newFindings(slog.New(log))
 	for _, up := range []bool{true, false, false, true, true} {
 		w.carrier("eth0", up)
 	}
@@ -244,7 +244,7 @@ func TestCarrierDiagnosis(t *testing.T) {
 
 func TestFramesDiagnosis(t *testing.T) {
 	log := &codes{}
-	w := newWatch(slog.New(log))
+	w := newFindings(slog.New(log))
 	d := ledger.Diagnosis{Code: ledger.FramesNotConserved, Device: "eth0", Queue: 2, Err: errors.New("65 of 64 frames")}
 	w.report(d)
 	if log.count(ledger.FramesNotConserved) != 1 || !strings.Contains(d.Sentence(nil), "Queue 2 of eth0: 65 of 64 frames") {

@@ -228,7 +228,7 @@ func (r *Receiver) listenQuiet(now time.Time, end bool) {
 		f.sockets = f.sockets || p.Mode == ModeUDP.String()
 		f.xdp = f.xdp || p.Mode != ModeUDP.String()
 	}
-	r.log.report(ledger.Diagnosis{
+	r.findings.report(ledger.Diagnosis{
 		Code: ledger.NothingArrived, Queue: -1, Duration: silent.Round(100 * time.Millisecond),
 		Cause: likelyCause(&f), Silence: &ledger.Silence{Where: places, Seen: f.readings()},
 	})

@@ -265,7 +265,7 @@ func TestNothingArrives(t *testing.T) {
 				t.Errorf("listens at %+v", p)
 			}
 			// The one second's look must not blame fragments of others.
-			r.log.look(r)
+			r.findings.look(r)
 			if n := log.count(ledger.Fragments); (n > 0) != (tt.want == ledger.ReasonFragments) {
 				t.Errorf("fragments were reported %d times", n)
 			}

@@ -15,11 +15,11 @@ import (
 	"time"
 
 	"github.com/speadx/speadx/heap"
-	"github.com/speadx/speadx/internal/bell"
 	"github.com/speadx/speadx/internal/filter"
 	"github.com/speadx/speadx/internal/netif"
 	"github.com/speadx/speadx/internal/sched"
 	"github.com/speadx/speadx/internal/source"
+	"github.com/speadx/speadx/internal/wakeup"
 	"github.com/speadx/speadx/pool"
 	"github.com/speadx/speadx/xsk"
 )
@@ -39,10 +39,10 @@ type Receiver struct {
 	tcp       []*source.TCP
 	links     []*netif.Link     // that UDP sockets depend on
 	groups    *netif.Membership // for devices; nil: none was joined
-	ready     *bell.Bell        // rung when there is a heap to take, or an end
-	waiters   *bell.Queue       // those that wait for it
+	ready     *wakeup.Event     // signalled when there is a heap to take, or an end
+	waiters   *wakeup.Waiters   // those that wait for it
 	yields    sched.Yielder     // of them
-	log       *watch
+	findings  *findings
 	causes    causes
 	opening   *opening      // what Open tells
 	changes   changes       // of the endpoints
@@ -199,9 +199,9 @@ func (r *Receiver) Close() error {
 			s.assembler.Abort()
 		}
 		r.Stop()
-		r.ready.Ring()
+		r.ready.Signal()
 		<-r.overCh
-		r.ready.Ring()
+		r.ready.Signal()
 		r.takers.Lock() // every Next has returned, and the next one sees that we are closed
 		defer r.takers.Unlock()
 		r.waiters.Close()
@@ -244,7 +244,7 @@ wait:
 				break wait
 			}
 		case <-housekeeping.C:
-			r.log.look(r)
+			r.findings.look(r)
 			r.listenQuiet(time.Now(), false)
 			if err := r.checkInterfaces(); err != nil {
 				failed = fmt.Errorf("speadx: %w", err)
@@ -286,8 +286,8 @@ func (r *Receiver) shutdown(alive int, threadDone <-chan *thread, failed error) 
 			failed = fmt.Errorf("speadx: %w", t.err) // which names the source
 		}
 	}
-	r.listenQuiet(time.Now(), true) // when the threads have published all that they counted
-	r.log.checkFrames(r.devices)    // while the queues are open, and their threads have ended
+	r.listenQuiet(time.Now(), true)   // when the threads have published all that they counted
+	r.findings.checkFrames(r.devices) // while the queues are open, and their threads have ended
 	for _, t := range r.threads {
 		errs = append(errs, t.src.Close())
 	}
@@ -302,12 +302,12 @@ func (r *Receiver) shutdown(alive int, threadDone <-chan *thread, failed error) 
 		errs = append(errs, d.close())
 	}
 	r.settled.Store(true)
-	r.log.look(r)
+	r.findings.look(r)
 	r.closeErr = errors.Join(errs...)
 	r.err = failed
 	r.over.Store(true)
 	close(r.overCh)
-	r.ready.Ring()
+	r.ready.Signal()
 }
 
 // drained says whether every packet that was redirected to a socket has been

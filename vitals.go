@@ -122,7 +122,7 @@ func (r *Receiver) checkInterfaces() error {
 	err = r.deaf(downLink)
 	for _, d := range append(list, more...) {
 		if err == nil || d.Code != ledger.InterfaceDown { // which is why reception ends
-			r.log.report(d)
+			r.findings.report(d)
 		}
 	}
 	return err
@@ -139,7 +139,7 @@ func (r *Receiver) checkVitals() (list []ledger.Diagnosis, err error) {
 		}
 		list = append(list, v.judge(now)...)
 		if v.device != nil && now.Up {
-			r.log.carrier(v.Name(), now.Carrier)
+			r.findings.carrier(v.Name(), now.Carrier)
 		}
 	}
 	return list, nil
@@ -217,15 +217,15 @@ func (r *Receiver) checkLinks() (downLink string, list []ledger.Diagnosis, err e
 		if downLink == "" {
 			downLink = l.Name()
 		}
-		down := r.log.isDown(l.Name())
+		down := r.findings.isDown(l.Name())
 		if d, changed := downOrBack(&down, state); changed {
 			d.Device, d.Queue = l.Name(), -1
-			r.log.setDown(l.Name(), down)
+			r.findings.setDown(l.Name(), down)
 			list = append(list, d)
 		}
 		if !down {
 			up = true
-			r.log.carrier(l.Name(), state.Carrier)
+			r.findings.carrier(l.Name(), state.Carrier)
 		}
 	}
 	if up {
@@ -235,9 +235,9 @@ func (r *Receiver) checkLinks() (downLink string, list []ledger.Diagnosis, err e
 }
 
 // isDown reports whether an interface of sockets was found down.
-func (w *watch) isDown(name string) bool { return w.downLinks[name] }
+func (w *findings) isDown(name string) bool { return w.downLinks[name] }
 
-func (w *watch) setDown(name string, down bool) {
+func (w *findings) setDown(name string, down bool) {
 	if w.downLinks == nil {
 		w.downLinks = map[string]bool{}
 	}

@@ -11,7 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/speadx/speadx/internal/bell"
+	"github.com/speadx/speadx/internal/wakeup"
 	"github.com/speadx/speadx/ledger"
 	"github.com/speadx/speadx/pool"
 	"github.com/speadx/speadx/spead"
@@ -126,7 +126,7 @@ type Assembler struct {
 	*tables
 	ring    *ring
 	feeders []Feeder
-	room    *bell.Bell // rung when a heap was taken from a full ring
+	room    *wakeup.Event // signalled when a heap was taken from a full ring
 
 	consumed struct { // what consumers have taken
 		mu    sync.Mutex // Next is not on the packet path
@@ -350,7 +350,7 @@ func New(cfg Config) (*Assembler, error) {
 	if raceEnabled {
 		m = nil
 	}
-	room, err := bell.New()
+	room, err := wakeup.New()
 	if err != nil {
 		return nil, fmt.Errorf("heap: %w", err)
 	}
@@ -389,7 +389,7 @@ func New(cfg Config) (*Assembler, error) {
 	for i := range a.feeders {
 		f := &a.feeders[i]
 		f.a, f.table = a, uint64(len(a.records)+i)
-		f.pins.alone = s.threads == 1
+		f.pinned.alone = s.threads == 1
 		f.spareNodes = make([][numKinds]uint64, s.Substreams)
 		for s := range f.spareNodes {
 			for k := range f.spareNodes[s] {
@@ -427,7 +427,7 @@ func (a *Assembler) TryNext() *Heap {
 		fate = ledger.DeliveredIncomplete
 	}
 	h.open(r, a.consume(r, fate, ledger.HeapsDelivered))
-	a.room.Ring()
+	a.room.Signal()
 	return h
 }
 
@@ -473,7 +473,7 @@ func (a *Assembler) Done() <-chan struct{} { return a.done }
 // would wait, drop their heaps with the fate Shutdown.
 func (a *Assembler) Abort() {
 	a.aborted.Store(true)
-	a.room.Ring()
+	a.room.Signal()
 }
 
 // Close drops the heaps that nobody has taken. It is to be called when every

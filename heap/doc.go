@@ -23,7 +23,7 @@
 //   - record (record.go): one heap being filled. A state word says whether it
 //     is open and how many threads have pinned it; the thread that takes off
 //     the last pin of a closed record finishes it.
-//   - pins (pins.go): the heaps that a thread has in hand, and what it has still
+//   - pinnedHeaps (pinned.go): the heaps that a thread has pinned, and what it has still
 //     to copy into them.
 //   - coverage (coverage.go) and pointers (pointers.go): which bytes are
 //     claimed, and the item pointers seen.
@@ -35,7 +35,7 @@
 // atomic operation, a half-made heap is never visible, and what another thread
 // left between two steps is completed by whoever meets it. A thread descheduled
 // at any instruction delays at most the heaps it has pinned: one, or several if
-// no other thread feeds (pins.go). The one place where a thread waits is a full
+// no other thread feeds (pinned.go). The one place where a thread waits is a full
 // ring under the policy [Block]; it holds no pin then. Tests built with the tag
 // "stepping" suspend a thread at each step.
 //

@@ -22,9 +22,9 @@ type Feeder struct {
 
 	onWait func(waiting bool) // see OnWait
 
-	pins  pins
-	cur   *pin // of the run in hand
-	crowd crowd
+	pinned      pinnedHeaps
+	cur         *pinnedHeap // of the run in hand
+	concurrency concurrency
 
 	inRun     int    // packets of the run in hand
 	runBytes  int64  // their payload
@@ -537,7 +537,7 @@ func (f *Feeder) acquire(h *spead.Packet, now int64) ledger.Fate {
 			}
 			continue // looking again: evict may have waited for the consumer
 		}
-		if f.crowded(hist, next) {
+		if f.windowFull(hist, next) {
 			// Others have started heaps since: there is room to make again, and
 			// our slot goes back first.
 			a.giveBack(rec)
@@ -558,9 +558,9 @@ func (f *Feeder) acquire(h *spead.Packet, now int64) ledger.Fate {
 	}
 }
 
-// crowded says whether a heap still has to leave the window before heap next can
+// windowFull says whether a heap still has to leave the window before heap next can
 // start.
-func (f *Feeder) crowded(hist *history, next uint64) bool {
+func (f *Feeder) windowFull(hist *history, next uint64) bool {
 	w := f.a.window.live()
 	if next < w {
 		return false
@@ -623,7 +623,7 @@ func (f *Feeder) prepare(h *spead.Packet, now int64, how how) (r *record, rec in
 	setBool(&r.refused, false)
 	r.pointers.reset()
 	r.slot, r.cnt, r.from, r.flavour, r.firstSeen, r.began, r.memory = slot, h.Cnt, f.from, h.Flavour, f.wall, now, memory
-	r.past = how == open && f.crowd.past(h, a.pastCache)
+	r.past = how == open && f.concurrency.past(h, a.pastCache)
 	return r, rec, true
 }
 

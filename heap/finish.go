@@ -12,7 +12,7 @@ func (f *Feeder) finish(r *record, rec int, now int64) {
 	if r.hist != nil {
 		r.hist.leave(r.seq, now, whole)
 		if whole {
-			f.crowd.see((r.hist.head.Load() - r.seq) * uint64(a.cfg.Substreams))
+			f.concurrency.see((r.hist.head.Load() - r.seq) * uint64(a.cfg.Substreams))
 		}
 	}
 	f.logItem(r, now, whole)

@@ -103,8 +103,8 @@ func (q *Queue) setUp() error {
 
 	// All frames go to the kernel before the socket is bound: mlx5 does not
 	// recover from a bind in zero-copy with an empty fill ring.
-	q.hand = newHand(q.umem.Bytes, chunkBytes, c.MaxChain)
-	q.hand.fillUp(&q.fill)
+	q.held = newHeldFrames(q.umem.Bytes, chunkBytes, c.MaxChain)
+	q.held.fillUp(&q.fill)
 
 	if err = q.bind(); err != nil {
 		return fail(StepBind)

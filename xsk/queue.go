@@ -27,7 +27,7 @@ type Queue struct {
 	// Owned by the receiving goroutine.
 	rx       rxRing
 	fill     fillRing
-	hand     hand
+	held     heldFrames
 	consumed uint64        // descriptors taken; its low half is rx.next
 	napped   uint64        // consumed at the last Wait
 	napTime  time.Duration // of the next nap; 0: the shortest
@@ -66,15 +66,15 @@ func (q *Queue) Receive(dst []Packet) int {
 	if !q.opened {
 		return 0
 	}
-	if q.hand.idle() {
+	if q.held.idle() {
 		q.Release()
 	}
 	avail := q.rx.available(uint32(len(dst)))
 	q.high = max(q.high, uint64(avail))
-	avail = min(avail, uint32(q.hand.room()))
+	avail = min(avail, uint32(q.held.room()))
 	n, taken := 0, uint32(0)
 	for taken < avail && n < len(dst) {
-		if q.hand.take(q.rx.at(taken), &dst[n]) {
+		if q.held.take(q.rx.at(taken), &dst[n]) {
 			n++
 		}
 		taken++
@@ -98,7 +98,7 @@ func (q *Queue) Release() {
 	if !q.opened {
 		return
 	}
-	q.hand.release(&q.fill)
+	q.held.release(&q.fill)
 	q.wakeDriver()
 }
 
@@ -145,7 +145,7 @@ func (q *Queue) Conserved() error {
 	if !q.opened {
 		return ErrClosed
 	}
-	c := census{seen: make([]bool, q.config.Frames), chunkMask: q.hand.chunkMask}
+	c := census{seen: make([]bool, q.config.Frames), chunkMask: q.held.chunkMask}
 	for i := q.fill.consumer.Load(); i != q.fill.next; i++ {
 		c.add(q.fill.addr[i&q.fill.mask])
 	}
@@ -154,16 +154,16 @@ func (q *Queue) Conserved() error {
 		c.add(q.rx.desc[i&q.rx.mask].Addr)
 	}
 	onRX := c.counted - onFill
-	for _, addr := range q.hand.frames[:q.hand.n] {
+	for _, addr := range q.held.frames[:q.held.n] {
 		c.add(addr)
 	}
-	missing := q.config.Frames - c.counted - int(q.hand.lostFrames)
+	missing := q.config.Frames - c.counted - int(q.held.lostFrames)
 	if c.err == nil && (missing < 0 || missing > 0 && q.config.Mode != ModeZeroCopy) {
 		c.err = errors.New("frames are not conserved")
 	}
 	if c.err != nil {
 		return fmt.Errorf("xsk: %s queue %d: %w: %d on the fill ring + %d on the RX ring + %d in hand + %d lost of %d",
-			q.config.Ifname, q.config.Queue, c.err, onFill, onRX, q.hand.n, q.hand.lostFrames, q.config.Frames)
+			q.config.Ifname, q.config.Queue, c.err, onFill, onRX, q.held.n, q.held.lostFrames, q.config.Frames)
 	}
 	return nil
 }
@@ -225,7 +225,7 @@ func (q *Queue) Close() error {
 		check("unmap the fill ring", q.sys.unmapRing(q.fillMem))
 		q.fillMem = nil
 	}
-	q.hand.umem, q.hand.segs = nil, nil
+	q.held.umem, q.held.segs = nil, nil
 	if q.umem != nil && q.umem.Bytes != nil {
 		check("unmap the UMEM", q.sys.unmapUMEM(q.umem))
 	}

@@ -171,7 +171,7 @@ func TestInvalidDescriptors(t *testing.T) {
 }
 
 // TestFrameTwice: a kernel that names one frame again and again neither overruns
-// the hand nor goes unnoticed.
+// the held frames nor goes unnoticed.
 func TestFrameTwice(t *testing.T) {
 	q, f := openFake(t, testConfig())
 	dst := make([]Packet, 200)

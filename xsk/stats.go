@@ -58,7 +58,7 @@ type published struct {
 // publish ends a batch. A store costs some ns, so what rarely changes is looked at
 // first.
 func (q *Queue) publish() {
-	p, h := &q.pub, &q.hand
+	p, h := &q.pub, &q.held
 	if p.high.Load() != q.high {
 		p.high.Store(q.high)
 	}

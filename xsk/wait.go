@@ -50,7 +50,7 @@ func (q *Queue) Wait(timeout time.Duration) error {
 	if !q.opened {
 		return ErrClosed
 	}
-	if q.hand.idle() {
+	if q.held.idle() {
 		q.Release()
 	}
 	if q.ready() {

@@ -56,7 +56,7 @@ type AFXDP struct {
 	name      string
 	endpoints lookup
 	wanted    atomic.Pointer[Endpoints] // those of the next batch
-	cutter    cutter
+	splitter  splitter
 	counters  counters
 
 	frames  []xsk.Packet // taken from the queue and not released
@@ -76,7 +76,7 @@ var _ Source = (*AFXDP)(nil)
 
 // NewAFXDP makes a source of a queue, which belongs to it from then on.
 func NewAFXDP(q Queue, c AFXDPConfig) *AFXDP {
-	a := &AFXDP{queue: q, name: c.Name, endpoints: newLookup(c.Endpoints, 0), cutter: newCutter(c.SuperFrames)}
+	a := &AFXDP{queue: q, name: c.Name, endpoints: newLookup(c.Endpoints, 0), splitter: newSplitter(c.SuperFrames)}
 	a.wanted.Store(c.Endpoints)
 	a.settled.Store(q.Position())
 	return a
@@ -90,7 +90,7 @@ func (a *AFXDP) SetEndpoints(e *Endpoints) { a.wanted.Store(e) }
 // one, and its frames with it.
 func (a *AFXDP) Receive(b *Batch, timeout time.Duration) (int, error) {
 	b.reset()
-	a.cutter.reset()
+	a.splitter.reset()
 	if !a.holds() {
 		a.Release() // of a batch that turned out to be empty
 		if err := a.take(b, timeout); err != nil {
@@ -158,16 +158,16 @@ func (a *AFXDP) take(b *Batch, timeout time.Duration) error {
 }
 
 // holds reports whether frames in hand have packets that were not handed on.
-func (a *AFXDP) holds() bool { return a.cutter.active || a.next < len(a.frames) }
+func (a *AFXDP) holds() bool { return a.splitter.active || a.next < len(a.frames) }
 
 func (a *AFXDP) fill(b *Batch) {
 	var d frame.Datagram
 	for b.room() > 0 {
-		if a.cutter.active {
-			if !a.cutter.next(b) {
+		if a.splitter.active {
+			if !a.splitter.next(b) {
 				return
 			}
-			if a.cutter.active {
+			if a.splitter.active {
 				a.counters.superFrames.Add(1)
 			}
 			continue
@@ -198,7 +198,7 @@ func (a *AFXDP) fill(b *Batch) {
 		}
 		first := p.First[d.Offset:]
 		switch {
-		case a.cutter.split:
+		case a.splitter.split:
 		case d.Len <= len(first):
 			b.add(heap.Packet{First: first[:d.Len:d.Len], Len: d.Len, From: heap.SenderOf(d.Src)}, stream)
 			continue
@@ -206,7 +206,7 @@ func (a *AFXDP) fill(b *Batch) {
 			b.add(heap.Packet{First: first, Rest: p.Rest, Len: d.Len, From: heap.SenderOf(d.Src)}, stream)
 			continue
 		}
-		a.cutter.begin(first, p.Rest, d.Len, stream, heap.SenderOf(d.Src))
+		a.splitter.begin(first, p.Rest, d.Len, stream, heap.SenderOf(d.Src))
 	}
 }
 

@@ -49,10 +49,10 @@ type PCAP struct {
 	records  recordReader
 	wants    []*wants // by file
 	accept   func(*frame.Datagram) bool
-	cutter   cutter
+	splitter splitter
 	counters counters
 
-	arena []byte // len is what the batch, and the datagram in the cutter, use
+	arena []byte // len is what the batch, and the datagram in the splitter, use
 	now   int64
 
 	// The record that was read and belongs to the next batch.
@@ -165,21 +165,21 @@ func OpenPCAP(captures []Capture, accept func(*frame.Datagram) bool) (*PCAP, err
 
 func newPCAP(records recordReader, name string, all []*wants, accept func(*frame.Datagram) bool) *PCAP {
 	return &PCAP{
-		name:    name,
-		close:   func() error { return nil },
-		records: records,
-		wants:   all,
-		accept:  accept,
-		cutter:  newCutter(true),
-		arena:   make([]byte, 0, pcapArena),
+		name:     name,
+		close:    func() error { return nil },
+		records:  records,
+		wants:    all,
+		accept:   accept,
+		splitter: newSplitter(true),
+		arena:    make([]byte, 0, pcapArena),
 	}
 }
 
 // Receive implements [Source].
 func (p *PCAP) Receive(b *Batch, timeout time.Duration) (int, error) {
 	b.reset()
-	p.cutter.reset()
-	if !p.cutter.active {
+	p.splitter.reset()
+	if !p.splitter.active {
 		p.arena = p.arena[:0]
 	}
 	if p.idle() {
@@ -207,7 +207,7 @@ func (p *PCAP) Receive(b *Batch, timeout time.Duration) (int, error) {
 
 // idle reports whether there is nothing to do but wait for a pipe.
 func (p *PCAP) idle() bool {
-	if p.pipe == nil || p.err != nil || p.held || p.cutter.active {
+	if p.pipe == nil || p.err != nil || p.held || p.splitter.active {
 		return false
 	}
 	f := p.records.(*captureFile)
@@ -230,11 +230,11 @@ func buffered(r recordReader) int {
 
 func (p *PCAP) fill(b *Batch) {
 	for end := p.read + batchRecords; b.room() > 0 && p.read < end; {
-		if p.cutter.active {
-			if !p.cutter.next(b) {
+		if p.splitter.active {
+			if !p.splitter.next(b) {
 				return
 			}
-			if p.cutter.active {
+			if p.splitter.active {
 				p.counters.superFrames.Add(1)
 			}
 			continue
@@ -262,7 +262,7 @@ func (p *PCAP) fill(b *Batch) {
 	}
 }
 
-// parse takes the record in hand into the cutter, if it is a datagram of ours.
+// parse takes the record in hand into the splitter, if it is a datagram of ours.
 func (p *PCAP) parse() {
 	r, d := &p.rec, &p.datagram
 	switch parseLink(r.link, r.data, d) {
@@ -296,7 +296,7 @@ func (p *PCAP) parse() {
 	}
 	from := len(p.arena)
 	p.arena = append(p.arena, r.data[d.Offset:d.Offset+d.Len]...)
-	p.cutter.begin(p.arena[from:], nil, d.Len, stream, heap.SenderOf(d.Src))
+	p.splitter.begin(p.arena[from:], nil, d.Len, stream, heap.SenderOf(d.Src))
 }
 
 // Release implements [Source].

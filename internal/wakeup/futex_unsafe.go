@@ -2,7 +2,7 @@
 
 //go:build linux
 
-package bell
+package wakeup
 
 import (
 	"math"

@@ -7,7 +7,7 @@ import (
 	"github.com/speadx/speadx/spead"
 )
 
-// pins are the heaps that a thread has pinned, and the copies that it owes them.
+// pinnedHeaps are those that a thread has pinned, and the copies that it owes them.
 //
 // An atomic operation waits until all that was stored before it has left the
 // processor's store buffer, and after a copy that is a whole packet. So the copies
@@ -19,11 +19,11 @@ import (
 // pool has one slot a thread for that. So a thread has one heap pinned, unless it is
 // the only one that feeds: then nobody else evicts, and before it starts a heap itself
 // it releases all.
-type pins struct {
-	alone bool           // no other thread feeds
-	list  [maxPins]pin   // where a heap is follows from its count
-	used  [maxPins]uint8 // places in list, in the order of pinning
-	n     int            // how many
+type pinnedHeaps struct {
+	alone bool                // no other thread feeds
+	list  [maxPins]pinnedHeap // where a heap is follows from its count
+	used  [maxPins]uint8      // places in list, in the order of pinning
+	n     int                 // how many
 
 	copies [batchSize]payload
 	owed   int // of copies
@@ -32,8 +32,8 @@ type pins struct {
 // maxPins is how many heaps a thread has pinned at most.
 const maxPins = 32
 
-// pin is a heap that is pinned, and what was placed in it and is not committed.
-type pin struct {
+// pinnedHeap is a heap that is pinned, and what was placed in it and is not committed.
+type pinnedHeap struct {
 	r       *record // nil: none
 	ref     int     // its number
 	touched bool    // it was fed
@@ -60,7 +60,7 @@ func (f *Feeder) pinOf(h *spead.Packet) int {
 
 // has says whether the heap that h belongs to is pinned, and takes it in hand.
 func (f *Feeder) has(h *spead.Packet) bool {
-	p := &f.pins.list[f.pinOf(h)]
+	p := &f.pinned.list[f.pinOf(h)]
 	r := p.r
 	if r == nil || r.cnt != h.Cnt || r.from != f.from && f.a.cfg.BySender || howOf(r.state.Load()) != open {
 		return false
@@ -71,17 +71,17 @@ func (f *Feeder) has(h *spead.Packet) bool {
 
 // makeRoom releases what stands in the way of pinning the heap of h.
 func (f *Feeder) makeRoom(h *spead.Packet, now int64) {
-	if ps := &f.pins; ps.n > 0 && (!ps.alone || ps.list[f.pinOf(h)].r != nil) {
+	if ps := &f.pinned; ps.n > 0 && (!ps.alone || ps.list[f.pinOf(h)].r != nil) {
 		f.release(now)
 	}
 }
 
 // hold takes the heap of h, which is pinned, in hand.
 func (f *Feeder) hold(h *spead.Packet, r *record, ref int) {
-	ps := &f.pins
+	ps := &f.pinned
 	i := f.pinOf(h)
 	f.cur = &ps.list[i]
-	*f.cur = pin{r: r, ref: ref}
+	*f.cur = pinnedHeap{r: r, ref: ref}
 	ps.used[ps.n] = uint8(i)
 	ps.n++
 }
@@ -90,7 +90,7 @@ func (f *Feeder) hold(h *spead.Packet, r *record, ref int) {
 // takes off our pins. As finishing a heap may wait for the consumer, all of that is
 // done before.
 func (f *Feeder) release(now int64) {
-	ps := &f.pins
+	ps := &f.pinned
 	f.copyOwed(nil)
 	used := ps.used[:ps.n]
 	ps.n, f.cur = 0, nil
@@ -113,7 +113,7 @@ func (f *Feeder) release(now int64) {
 
 // commit tells a heap what was placed in it since we pinned it. What was placed has
 // its pointers already, so a heap of which every byte is committed has all of them.
-func (f *Feeder) commit(p *pin, now int64) {
+func (f *Feeder) commit(p *pinnedHeap, now int64) {
 	r := p.r
 	if r.past {
 		cache.Fence()
@@ -132,15 +132,15 @@ func (f *Feeder) commit(p *pin, now int64) {
 
 // owe notes that the payload of a packet is to be copied into a heap that is pinned.
 func (f *Feeder) owe(r *record, h *spead.Packet, p *Packet) {
-	f.pins.copies[f.pins.owed] = payload{r, h, p}
-	f.pins.owed++
+	f.pinned.copies[f.pinned.owed] = payload{r, h, p}
+	f.pinned.owed++
 }
 
 // copyOwed makes the copies, fetching meanwhile what is copied next, and the headers
 // of the next batch. after are the packets that follow the last copy, if it is known.
 func (f *Feeder) copyOwed(after []Packet) {
-	copies := f.pins.copies[:f.pins.owed]
-	f.pins.owed = 0
+	copies := f.pinned.copies[:f.pinned.owed]
+	f.pinned.owed = 0
 	for i := range copies {
 		c := &copies[i]
 		if len(f.next) > 0 {

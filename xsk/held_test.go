@@ -27,9 +27,9 @@ func join(t testing.TB, p Packet) []byte {
 	return all
 }
 
-// TestHandTake is the table of what single descriptors and chains become. Chunks
+// TestHeldFramesTake is the table of what single descriptors and chains become. Chunks
 // are 64 bytes, byte i of the UMEM is i.
-func TestHandTake(t *testing.T) {
+func TestHeldFramesTake(t *testing.T) {
 	const chunk, nChunks, maxChain = 64, 4, 3
 	type totals struct{ packets, tooLong, invalidDesc, invalidPackets, lost uint64 }
 	for _, tt := range []struct {
@@ -111,7 +111,7 @@ func TestHandTake(t *testing.T) {
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			h := newHand(seq(0, chunk*nChunks), chunk, maxChain)
+			h := newHeldFrames(seq(0, chunk*nChunks), chunk, maxChain)
 			fill, kernel := newFill(t, 8, 0)
 			var got [][]byte
 			for _, d := range tt.descs {
@@ -164,12 +164,12 @@ func equal(a, b []uint64) bool {
 	return true
 }
 
-// TestHandChainOverReleases: a chain that arrives piece by piece, with releases in
+// TestHeldFramesChainOverReleases: a chain that arrives piece by piece, with releases in
 // between that find little or no room, comes out whole, and one that grows too long
 // over several releases is dropped to its last piece.
-func TestHandChainOverReleases(t *testing.T) {
+func TestHeldFramesChainOverReleases(t *testing.T) {
 	const chunk, nChunks = 64, 16
-	h := newHand(seq(0, chunk*nChunks), chunk, 4)
+	h := newHeldFrames(seq(0, chunk*nChunks), chunk, 4)
 	fill, kernel := newFill(t, 2, 0) // two slots: much has to wait
 	var p Packet
 	take := func(frame uint64, options uint32) bool {
@@ -183,7 +183,7 @@ func TestHandChainOverReleases(t *testing.T) {
 	take(4, contd)
 	h.release(fill)
 	if h.waiting != 2 || h.n != 3 {
-		t.Fatalf("%d frames wait, %d in hand; want 2 and 3", h.waiting, h.n)
+		t.Fatalf("%d frames wait, %d are held; want 2 and 3", h.waiting, h.n)
 	}
 	take(5, contd)
 	h.release(fill) // still no room
@@ -203,7 +203,7 @@ func TestHandChainOverReleases(t *testing.T) {
 		t.Errorf("released %v, want %v", released, want)
 	}
 	if h.n != 0 || h.waiting != 0 || h.idle() {
-		t.Errorf("%d frames left in hand", h.n)
+		t.Errorf("%d frames are still held", h.n)
 	}
 
 	for frame := range uint64(6) {
@@ -225,14 +225,14 @@ func TestHandChainOverReleases(t *testing.T) {
 	}
 }
 
-// TestHandRandom plays a kernel that sends packets of random shape, many of them
+// TestHeldFramesRandom plays a kernel that sends packets of random shape, many of them
 // broken, with frames it has got by the fill ring only. Every packet must come out
 // as it went in or be counted, and no frame may get lost or stand twice.
-func TestHandRandom(t *testing.T) {
+func TestHeldFramesRandom(t *testing.T) {
 	const chunk, nChunks, maxChain = 64, 32, 4
 	rng := rand.New(rand.NewPCG(1, 2))
 	umem := make([]byte, chunk*nChunks)
-	h := newHand(umem, chunk, maxChain)
+	h := newHeldFrames(umem, chunk, maxChain)
 	fill, kernel := newFill(t, nChunks, 1<<32-100)
 	h.fillUp(fill)
 
@@ -278,7 +278,7 @@ func TestHandRandom(t *testing.T) {
 		case 1: // we receive
 			for n := rng.IntN(len(queue) + 1); n > 0; n-- {
 				if h.room() == 0 {
-					t.Fatal("no room in hand")
+					t.Fatal("no room")
 				}
 				var p Packet
 				whole := h.take(queue[0], &p)
@@ -304,7 +304,7 @@ func TestHandRandom(t *testing.T) {
 	kernel.publish()
 	h.release(fill)
 	if h.n != 0 {
-		t.Errorf("%d frames in hand at the end", h.n)
+		t.Errorf("%d frames are held at the end", h.n)
 	}
 	seen := map[uint64]int{}
 	for _, frame := range kernel.take(nChunks + 1) {

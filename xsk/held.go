@@ -15,7 +15,7 @@ type Packet struct {
 	Len   int      // bytes in First and Rest together
 }
 
-// hand holds the frames that are ours: taken from the RX ring and not yet on the
+// heldFrames are those that are ours: taken from the RX ring and not yet on the
 // fill ring again. It puts packets together. A frame moves from right to left:
 //
 //	frames: | waiting | in packets | in an unfinished chain |  unused  |
@@ -23,9 +23,9 @@ type Packet struct {
 //
 // The caller may look at the packets until release; waiting frames found no room
 // on the fill ring and go first next time. There are as many slots as frames in
-// the UMEM, so the hand is never too small unless the kernel names a frame twice,
+// the UMEM, so there is room unless the kernel names a frame twice,
 // and then room says so.
-type hand struct {
+type heldFrames struct {
 	umem      []byte
 	chunkMask uint64 // bytes in a chunk, minus 1
 	maxChain  int
@@ -47,9 +47,9 @@ type hand struct {
 	lostFrames     uint64 // frames we cannot give back: their descriptor named no frame
 }
 
-func newHand(umem []byte, chunk, maxChain int) hand {
+func newHeldFrames(umem []byte, chunk, maxChain int) heldFrames {
 	nFrames := len(umem) / chunk
-	return hand{
+	return heldFrames{
 		umem:      umem,
 		chunkMask: uint64(chunk) - 1,
 		maxChain:  maxChain,
@@ -59,7 +59,7 @@ func newHand(umem []byte, chunk, maxChain int) hand {
 }
 
 // fillUp gives every frame of the UMEM to the kernel: the start of their life.
-func (h *hand) fillUp(fill *fillRing) {
+func (h *heldFrames) fillUp(fill *fillRing) {
 	for i := range h.frames {
 		h.frames[i] = uint64(i) * (h.chunkMask + 1)
 	}
@@ -69,11 +69,11 @@ func (h *hand) fillUp(fill *fillRing) {
 }
 
 // room is the number of descriptors that take may be given.
-func (h *hand) room() int { return len(h.frames) - h.n }
+func (h *heldFrames) room() int { return len(h.frames) - h.n }
 
 // take adds a descriptor from the RX ring. It reports whether *p now holds a whole
 // packet. There must be room.
-func (h *hand) take(d unix.XDPDesc, p *Packet) bool {
+func (h *heldFrames) take(d unix.XDPDesc, p *Packet) bool {
 	more := d.Options&unix.XDP_PKT_CONTD != 0
 	end := d.Addr&h.chunkMask + uint64(d.Len)
 	if d.Addr >= uint64(len(h.umem)) || end > h.chunkMask+1 {
@@ -94,7 +94,7 @@ func (h *hand) take(d unix.XDPDesc, p *Packet) bool {
 }
 
 // link is the part of take for chains. The frame is in frames[n] already.
-func (h *hand) link(data []byte, more bool, p *Packet) bool {
+func (h *heldFrames) link(data []byte, more bool, p *Packet) bool {
 	h.segs[h.n] = data
 	h.n++
 	if h.skip {
@@ -120,7 +120,7 @@ func (h *hand) link(data []byte, more bool, p *Packet) bool {
 }
 
 // invalid deals with a descriptor that cannot be believed: its packet is dropped.
-func (h *hand) invalid(addr uint64, more bool) {
+func (h *heldFrames) invalid(addr uint64, more bool) {
 	h.invalidDesc++
 	if !h.skip {
 		h.invalidPackets++
@@ -135,7 +135,7 @@ func (h *hand) invalid(addr uint64, more bool) {
 }
 
 // drop lets go of the chain so far, and of the rest if more is to come.
-func (h *hand) drop(more bool) {
+func (h *heldFrames) drop(more bool) {
 	h.done = h.n
 	h.length = 0
 	h.skip = more
@@ -143,7 +143,7 @@ func (h *hand) drop(more bool) {
 
 // release gives the frames of all packets so far to the fill ring, and keeps
 // those for which there is no room until the next time.
-func (h *hand) release(fill *fillRing) {
+func (h *heldFrames) release(fill *fillRing) {
 	pushed := fill.push(h.frames[:h.done])
 	h.waiting = h.done - pushed
 	// Mostly nothing is left; else the unfinished chain, a few frames.
@@ -156,4 +156,4 @@ func (h *hand) release(fill *fillRing) {
 
 // idle says that frames could be released without the caller, who has no packet:
 // dropped ones, and those that found no room before.
-func (h *hand) idle() bool { return h.out == 0 && h.done > 0 }
+func (h *heldFrames) idle() bool { return h.out == 0 && h.done > 0 }

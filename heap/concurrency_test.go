@@ -11,7 +11,7 @@ import (
 
 // Heaps are written past the cache where those that are filled at once are too large
 // for it, also when just those that began together have ended together.
-func TestCrowd(t *testing.T) {
+func TestConcurrency(t *testing.T) {
 	for _, c := range []struct {
 		size    int64
 		started []uint64 // meanwhile, of each heap that is complete
@@ -30,7 +30,7 @@ func TestCrowd(t *testing.T) {
 		{64 << 10, count(64, 1), false},
 		{-1, count(64, 1), false},
 	} {
-		var w crowd
+		var w concurrency
 		h := spead.Packet{HeapLength: c.size}
 		for _, n := range c.started {
 			w.see(n)
@@ -43,7 +43,7 @@ func TestCrowd(t *testing.T) {
 
 // Of heaps that begin and end together, and of those of one sender, the assembler sees
 // how many are filled at once; heaps that stay incomplete are not among them.
-func TestCrowdSeen(t *testing.T) {
+func TestConcurrencySeen(t *testing.T) {
 	r := newRig(t, pool.ShareConfig{Live: 64, Ring: 64, Largest: 4096}, Config{})
 	feed := func(cnts []uint64, offsets ...int) {
 		for _, off := range offsets {
@@ -60,12 +60,12 @@ func TestCrowdSeen(t *testing.T) {
 		feed([]uint64{33 + cnt}, 0, 100)
 	}
 	f := r.Feeder(0)
-	if h := (spead.Packet{HeapLength: 1000}); f.crowd.past(&h, 1001) || !f.crowd.past(&h, 1000) {
-		t.Errorf("one sender, and heaps that are incomplete: a crowd of %v", float64(f.crowd)/256)
+	if h := (spead.Packet{HeapLength: 1000}); f.concurrency.past(&h, 1001) || !f.concurrency.past(&h, 1000) {
+		t.Errorf("one sender, and heaps that are incomplete: a concurrency of %v", float64(f.concurrency)/256)
 	}
 	feed(count(100, 139), 0, 100)
-	if h := (spead.Packet{HeapLength: 1000}); f.crowd.past(&h, 40_001) || !f.crowd.past(&h, 29_000) {
-		t.Errorf("40 senders: a crowd of %v", float64(f.crowd)/256)
+	if h := (spead.Packet{HeapLength: 1000}); f.concurrency.past(&h, 40_001) || !f.concurrency.past(&h, 29_000) {
+		t.Errorf("40 senders: a concurrency of %v", float64(f.concurrency)/256)
 	}
 }
 

@@ -11,21 +11,21 @@ import "github.com/speadx/speadx/spead"
 // that way, and those who read the heaps next would miss them in the cache.
 const pastCache = 16 << 20
 
-// crowd is how many heaps are filled at once: a mark, in units of 1/256, that sinks
+// concurrency is how many heaps are filled at once: a mark, in units of 1/256, that sinks
 // slowly. It is seen in how many heaps have started from the start of one to its end;
 // those that stay incomplete and are filled by nobody do not count. Where many senders
 // send in step, heaps begin together and end together, so that of one heap to the next
 // the number differs, and the highest is what matters.
-type crowd int64
+type concurrency int64
 
 // see takes in how many heaps have started since one did, itself among them, when it
 // is complete.
-func (c *crowd) see(started uint64) {
-	*c = max(crowd(min(started, maxRecords))<<8, *c-*c>>7)
+func (c *concurrency) see(started uint64) {
+	*c = max(concurrency(min(started, maxRecords))<<8, *c-*c>>7)
 }
 
 // past says whether a heap, which begins with h, is written past a cache of limit bytes.
-func (c crowd) past(h *spead.Packet, limit int64) bool {
+func (c concurrency) past(h *spead.Packet, limit int64) bool {
 	size := max(h.HeapLength, h.PayloadOffset)
 	return size >= limit || size*int64(c)>>8 >= limit
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package bell
+package wakeup
 
 import (
 	"sync/atomic"
@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-func newBell(t *testing.T) *Bell {
+func newEvent(t *testing.T) *Event {
 	t.Helper()
 	b, err := New()
 	if err != nil {
@@ -35,7 +35,7 @@ func finished(t *testing.T, what string, done <-chan struct{}) {
 }
 
 // awaitWaiters waits until so many have said that they wait.
-func awaitWaiters(t *testing.T, b *Bell, n int32) {
+func awaitWaiters(t *testing.T, b *Event, n int32) {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); b.waiting.Load() < n; time.Sleep(100 * time.Microsecond) {
 		if time.Now().After(deadline) {
@@ -45,7 +45,7 @@ func awaitWaiters(t *testing.T, b *Bell, n int32) {
 }
 
 func TestWaitAsksFirst(t *testing.T) {
-	b := newBell(t)
+	b := newEvent(t)
 	asked := 0
 	b.Wait(func() bool { asked++; return true })
 	if asked != 1 {
@@ -57,28 +57,28 @@ func TestWaitAsksFirst(t *testing.T) {
 }
 
 func TestRingWakes(t *testing.T) {
-	b := newBell(t)
+	b := newEvent(t)
 	var ready atomic.Bool
 	done := make(chan struct{})
 	go func() { b.Wait(ready.Load); close(done) }()
 	awaitWaiters(t, b, 1)
-	b.Ring() // for nothing: it goes on waiting
+	b.Signal() // for nothing: it goes on waiting
 	select {
 	case <-done:
 		t.Fatal("it did not wait for the condition")
 	case <-time.After(5 * time.Millisecond):
 	}
 	ready.Store(true)
-	b.Ring()
+	b.Signal()
 	finished(t, "the waiter", done)
 	if n := b.waiting.Load(); n != 0 {
 		t.Errorf("%d waiters are left", n)
 	}
-	b.Ring() // and nobody hears it
+	b.Signal() // and nobody hears it
 }
 
 func TestWaitTimeout(t *testing.T) {
-	b := newBell(t)
+	b := newEvent(t)
 	never := func() bool { return false }
 	for _, timeout := range []time.Duration{0, time.Nanosecond, 10 * time.Millisecond} {
 		start := time.Now()
@@ -89,7 +89,7 @@ func TestWaitTimeout(t *testing.T) {
 			t.Errorf("%v: waited only %v", timeout, waited)
 		}
 	}
-	// A ring in between does not prolong it, and neither makes it return early.
+	// A signal in between does not prolong it, and neither makes it return early.
 	stop := make(chan struct{})
 	go func() {
 		for {
@@ -97,7 +97,7 @@ func TestWaitTimeout(t *testing.T) {
 			case <-stop:
 				return
 			default:
-				b.Ring()
+				b.Signal()
 			}
 		}
 	}()
@@ -108,11 +108,11 @@ func TestWaitTimeout(t *testing.T) {
 	close(stop)
 }
 
-// TestOneRingIsForAll: each waiter has a condition of its own. A ring is heard by
+// TestOneSignalIsForAll: each waiter has a condition of its own. A signal wakes
 // the one whose condition it is, whatever the others, who hear it too, do with it.
-func TestOneRingIsForAll(t *testing.T) {
+func TestOneSignalIsForAll(t *testing.T) {
 	const waiters, rounds = 4, 3000
-	b := newBell(t)
+	b := newEvent(t)
 	var turn [waiters]atomic.Int64
 	passed := make(chan int, waiters)
 	for i := range waiters {
@@ -126,14 +126,14 @@ func TestOneRingIsForAll(t *testing.T) {
 	for n := range int64(rounds) {
 		for i := range waiters {
 			turn[i].Store(n + 1)
-			b.Ring() // once
+			b.Signal() // once
 			select {
 			case got := <-passed:
 				if got != i {
 					t.Fatalf("waiter %d instead of %d", got, i)
 				}
 			case <-time.After(10 * time.Second):
-				t.Fatalf("round %d: waiter %d did not hear its ring", n, i)
+				t.Fatalf("round %d: waiter %d did not wake by its signal", n, i)
 			}
 		}
 	}
@@ -142,7 +142,7 @@ func TestOneRingIsForAll(t *testing.T) {
 // TestNoRingIsLost: two sides wait for each other in turn.
 func TestNoRingIsLost(t *testing.T) {
 	const rounds = 20_000
-	a, b := newBell(t), newBell(t)
+	a, b := newEvent(t), newEvent(t)
 	var ping, pong atomic.Int64
 	done := make(chan struct{})
 	go func() {
@@ -150,33 +150,33 @@ func TestNoRingIsLost(t *testing.T) {
 		for n := int64(1); n <= rounds; n++ {
 			a.Wait(func() bool { return ping.Load() >= n })
 			pong.Store(n)
-			b.Ring()
+			b.Signal()
 		}
 	}()
 	for n := int64(1); n <= rounds; n++ {
 		ping.Store(n)
-		a.Ring()
+		a.Signal()
 		b.Wait(func() bool { return pong.Load() >= n })
 	}
 	finished(t, "the other side", done)
 }
 
 func TestNothingIsAllocated(t *testing.T) {
-	b := newBell(t)
+	b := newEvent(t)
 	cond := func() bool { return false }
-	if n := testing.AllocsPerRun(100, func() { b.Ring(); b.WaitTimeout(cond, time.Microsecond) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { b.Signal(); b.WaitTimeout(cond, time.Microsecond) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
 
-// BenchmarkRing is what each finished heap costs while nobody waits.
-func BenchmarkRing(b *testing.B) {
-	bell, err := New()
+// BenchmarkSignal is what each finished heap costs while nobody waits.
+func BenchmarkSignal(b *testing.B) {
+	event, err := New()
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer bell.Close()
+	defer event.Close()
 	for b.Loop() {
-		bell.Ring()
+		event.Signal()
 	}
 }

@@ -17,9 +17,9 @@ import (
 	"github.com/speadx/speadx/ledger"
 )
 
-// watch looks at the counters once a second. It logs each diagnosis, and remembers all of
+// findings looks at the counters once a second. It logs each diagnosis, and remembers all of
 // them for [Receiver.Diagnoses].
-type watch struct {
+type findings struct {
 	log  *slog.Logger
 	last Stats
 	lost map[string]bool // interfaces without a carrier
@@ -42,10 +42,12 @@ type finding struct {
 	queue                  int
 }
 
-func newWatch(l *slog.Logger) *watch { return &watch{log: l, found: map[finding]*ledger.Diagnosis{}} }
+func newFindings(l *slog.Logger) *findings {
+	return &findings{log: l, found: map[finding]*ledger.Diagnosis{}}
+}
 
 // look diagnoses what happened since the last look.
-func (w *watch) look(r *Receiver) {
+func (w *findings) look(r *Receiver) {
 	now := r.Stats()
 	r.readMore(&now)
 	f := r.facts()
@@ -62,7 +64,7 @@ func (w *watch) look(r *Receiver) {
 
 // destinations reports several destinations of one endpoint at any address, and again when there are
 // more.
-func (w *watch) destinations(devices []*device) {
+func (w *findings) destinations(devices []*device) {
 	for _, d := range devices {
 		byPort := map[uint16][]string{}
 		for _, s := range d.sources {
@@ -102,7 +104,7 @@ func rise(now, before map[string]map[int]uint64) map[string]map[int]uint64 {
 }
 
 // report logs a diagnosis and adds it to what was found before.
-func (w *watch) report(d ledger.Diagnosis) {
+func (w *findings) report(d ledger.Diagnosis) {
 	d.First = time.Now()
 	d.Last = d.First
 	key := finding{d.Code, d.Stream, d.Device, d.Source, d.Queue}
@@ -129,10 +131,10 @@ func (w *watch) report(d ledger.Diagnosis) {
 // time, the latest first. It looks once a second, and once more when reception ends. The
 // slice is the caller's.
 func (r *Receiver) Diagnoses() []ledger.Diagnosis {
-	r.log.mu.Lock()
-	defer r.log.mu.Unlock()
-	out := make([]ledger.Diagnosis, 0, len(r.log.found))
-	for _, d := range r.log.found {
+	r.findings.mu.Lock()
+	defer r.findings.mu.Unlock()
+	out := make([]ledger.Diagnosis, 0, len(r.findings.found))
+	for _, d := range r.findings.found {
 		out = append(out, *d)
 	}
 	slices.SortFunc(out, func(a, b ledger.Diagnosis) int {
@@ -166,7 +168,7 @@ func (r *Receiver) facts() *facts {
 
 // checkFrames reports queues whose frames are not each in one place at the end: a driver
 // has handed one out twice, or has lost it. What was received may then be damaged.
-func (w *watch) checkFrames(devices []*device) {
+func (w *findings) checkFrames(devices []*device) {
 	for _, d := range devices {
 		for _, q := range d.queues {
 			if err := q.Conserved(); err != nil {
@@ -177,7 +179,7 @@ func (w *watch) checkFrames(devices []*device) {
 }
 
 // carrier reports when an interface has lost its carrier, and when it is back.
-func (w *watch) carrier(name string, up bool) {
+func (w *findings) carrier(name string, up bool) {
 	if w.lost == nil {
 		w.lost = map[string]bool{}
 	}

@@ -22,7 +22,7 @@ const (
 	arenaSize = 64 * 18
 )
 
-// cutter makes packets out of a datagram that lies in one or more segments: cut
+// splitter makes packets out of a datagram that lies in one or more segments: cut
 // where SPEAD packets end, if split is set, and each with its header in one
 // piece.
 //
@@ -33,8 +33,8 @@ const (
 //	                                        hhhppppp
 //
 // It holds one datagram at a time. What it makes refers to the datagram's own
-// memory and to that of the cutter, and is valid until reset.
-type cutter struct {
+// memory and to that of the splitter, and is valid until reset.
+type splitter struct {
 	split bool
 
 	// The datagram in hand: what is left of the current segment, the segments
@@ -51,23 +51,23 @@ type cutter struct {
 	packet  spead.Packet
 }
 
-func newCutter(split bool) cutter {
-	return cutter{split: split, arena: make([][]byte, 0, arenaSize), scratch: make([]byte, 0, scratchSize)}
+func newSplitter(split bool) splitter {
+	return splitter{split: split, arena: make([][]byte, 0, arenaSize), scratch: make([]byte, 0, scratchSize)}
 }
 
 // reset forgets the packets made so far; the datagram in hand stays.
-func (c *cutter) reset() { c.arena, c.scratch = c.arena[:0], c.scratch[:0] }
+func (c *splitter) reset() { c.arena, c.scratch = c.arena[:0], c.scratch[:0] }
 
 // begin takes a datagram of length bytes in hand, which are in first and rest
 // and may be followed by others.
-func (c *cutter) begin(first []byte, rest [][]byte, length int, stream int32, from heap.Sender) {
+func (c *splitter) begin(first []byte, rest [][]byte, length int, stream int32, from heap.Sender) {
 	c.active, c.first, c.rest, c.left, c.stream, c.from = true, first, rest, length, stream, from
 }
 
 // next moves one packet of the datagram in hand to b, which has room for it. It
-// returns false if the cutter's own memory has no more room in this batch. The
+// returns false if the splitter's own memory has no more room in this batch. The
 // last packet ends the datagram.
-func (c *cutter) next(b *Batch) bool {
+func (c *splitter) next(b *Batch) bool {
 	for len(c.first) == 0 && len(c.rest) > 0 {
 		c.first, c.rest = c.rest[0], c.rest[1:]
 	}
@@ -129,7 +129,7 @@ func headerLies(first []byte) bool {
 
 // headerNeed is how many bytes of SPEAD header and item pointers have to be put
 // in one piece at the cursor, 0 if they are.
-func (c *cutter) headerNeed() int {
+func (c *splitter) headerNeed() int {
 	if len(c.first) >= c.left || len(c.rest) == 0 {
 		return 0
 	}
@@ -152,7 +152,7 @@ func (c *cutter) headerNeed() int {
 }
 
 // peek copies the next n bytes to the free part of the scratch, which has room.
-func (c *cutter) peek(n int) []byte {
+func (c *splitter) peek(n int) []byte {
 	free := c.scratch[len(c.scratch):]
 	out := free[:n:n]
 	c.copyOut(out, 0)
@@ -161,7 +161,7 @@ func (c *cutter) peek(n int) []byte {
 
 // isPacketAt reports whether another SPEAD packet seems to begin n bytes after
 // the cursor, inside the datagram.
-func (c *cutter) isPacketAt(n int) bool {
+func (c *splitter) isPacketAt(n int) bool {
 	if n <= 0 || c.left-n < headerSize {
 		return false
 	}
@@ -171,7 +171,7 @@ func (c *cutter) isPacketAt(n int) bool {
 }
 
 // copyOut copies what is offset bytes after the cursor, without moving it.
-func (c *cutter) copyOut(dst []byte, offset int) {
+func (c *splitter) copyOut(dst []byte, offset int) {
 	segment, rest := c.first, c.rest
 	for {
 		if offset < len(segment) {
@@ -188,7 +188,7 @@ func (c *cutter) copyOut(dst []byte, offset int) {
 }
 
 // chunk takes up to n bytes that lie together from the cursor; nil at the end.
-func (c *cutter) chunk(n int) []byte {
+func (c *splitter) chunk(n int) []byte {
 	for len(c.first) == 0 {
 		if len(c.rest) == 0 {
 			return nil
@@ -202,7 +202,7 @@ func (c *cutter) chunk(n int) []byte {
 }
 
 // skip moves the cursor n bytes on.
-func (c *cutter) skip(n int) {
+func (c *splitter) skip(n int) {
 	for n > 0 {
 		part := c.chunk(n)
 		if part == nil {

@@ -2,7 +2,7 @@
 
 //go:build linux
 
-package bell
+package wakeup
 
 import (
 	"context"
@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// awaitQueued waits until n goroutines wait in Queue.Wait for the turn.
+// awaitQueued waits until n goroutines wait in Waiters.Wait for the turn.
 func awaitQueued(t *testing.T, n int) {
 	t.Helper()
 	buf := make([]byte, 1<<20)
@@ -26,7 +26,7 @@ func awaitQueued(t *testing.T, n int) {
 		queued := 0
 		for _, g := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
 			head, frames, _ := strings.Cut(g, "\n")
-			if strings.Contains(head, "[select") && strings.Contains(frames, "bell.(*Queue).Wait(") {
+			if strings.Contains(head, "[select") && strings.Contains(frames, "wakeup.(*Waiters).Wait(") {
 				queued++
 			}
 		}
@@ -39,12 +39,12 @@ func awaitQueued(t *testing.T, n int) {
 	}
 }
 
-// TestQueueThreads: however many wait, one of them is in the bell, so that a ring
+// TestWaitersThreads: however many wait, one of them is at the event, so that a signal
 // wakes one, and the others have no threads.
-func TestQueueThreads(t *testing.T) {
+func TestWaitersThreads(t *testing.T) {
 	const waiters = 300
-	b := newBell(t)
-	q := NewQueue(b)
+	b := newEvent(t)
+	q := NewWaiters(b)
 	threads := func() int {
 		list, err := os.ReadDir("/proc/self/task")
 		if err != nil {
@@ -54,7 +54,7 @@ func TestQueueThreads(t *testing.T) {
 	}
 	before := threads()
 	var left atomic.Int64 // things to take
-	var most atomic.Int32 // in the bell
+	var most atomic.Int32 // at the event
 	var all sync.WaitGroup
 	for range waiters {
 		all.Go(func() {
@@ -78,11 +78,11 @@ func TestQueueThreads(t *testing.T) {
 	}
 	for range waiters {
 		left.Add(1)
-		b.Ring()
+		b.Signal()
 	}
 	all.Wait()
 	if n := most.Load(); n != 1 {
-		t.Errorf("%d were in the bell at once", n)
+		t.Errorf("%d were at the event at once", n)
 	}
 }
 
@@ -99,19 +99,19 @@ func takeOne(n *atomic.Int64) bool {
 	}
 }
 
-// TestQueueLosesNothing: everything that is put down is taken, by one, while some take
+// TestWaitersLosesNothing: everything that is put down is taken, by one, while some take
 // without waiting and others leave because their contexts are done. A wake-up that is
 // lost leaves something lying there.
-func TestQueueLosesNothing(t *testing.T) {
+func TestWaitersLosesNothing(t *testing.T) {
 	const waiters, things = 16, 10_000
-	b := newBell(t)
-	q := NewQueue(b)
+	b := newEvent(t)
+	q := NewWaiters(b)
 	var left, taken atomic.Int64
 	end := make(chan struct{})
 	count := func() {
 		if taken.Add(1) == things {
 			close(end)
-			b.Ring()
+			b.Signal()
 		}
 	}
 	var all sync.WaitGroup
@@ -147,7 +147,7 @@ func TestQueueLosesNothing(t *testing.T) {
 			runtime.Gosched()
 		}
 		left.Add(1)
-		b.Ring()
+		b.Signal()
 	}
 	finished(t, "somebody", end)
 	all.Wait()
@@ -156,11 +156,11 @@ func TestQueueLosesNothing(t *testing.T) {
 	}
 }
 
-// TestQueuePassesOn: what comes just when the one in the bell leaves because its
-// context is done is seen by the next, without another ring.
-func TestQueuePassesOn(t *testing.T) {
-	b := newBell(t)
-	q := NewQueue(b)
+// TestWaitersPassesOn: what comes just when the one at the event leaves because its
+// context is done is seen by the next, without another signal.
+func TestWaitersPassesOn(t *testing.T) {
+	b := newEvent(t)
+	q := NewWaiters(b)
 	var left atomic.Int64
 	ctx, cancel := context.WithCancel(t.Context())
 	var woken atomic.Bool
@@ -171,7 +171,7 @@ func TestQueuePassesOn(t *testing.T) {
 				return false
 			}
 			left.Add(1) // after it has looked
-			b.Ring()
+			b.Signal()
 			cancel()
 			return false
 		})
@@ -186,20 +186,20 @@ func TestQueuePassesOn(t *testing.T) {
 	}()
 	awaitQueued(t, 1)
 	woken.Store(true)
-	b.rings.Add(1)
-	futexWake(&b.rings)
+	b.signals.Add(1)
+	futexWake(&b.signals)
 	if err := <-first; !errors.Is(err, context.Canceled) {
 		t.Errorf("the first: %v", err)
 	}
 	finished(t, "the second", second)
 }
 
-// TestQueueContexts: a goroutine whose context is done returns, whether in the bell or
+// TestWaitersContexts: a goroutine whose context is done returns, whether at the event or
 // before it, and no other does. What is there comes first.
-func TestQueueContexts(t *testing.T) {
+func TestWaitersContexts(t *testing.T) {
 	const waiters = 8
-	b := newBell(t)
-	q := NewQueue(b)
+	b := newEvent(t)
+	q := NewWaiters(b)
 	var ready atomic.Bool
 	var cancels []context.CancelFunc
 	var results []chan error
@@ -209,7 +209,7 @@ func TestQueueContexts(t *testing.T) {
 		result := make(chan error, 1)
 		results = append(results, result)
 		go func() { result <- q.Wait(ctx, ready.Load) }()
-		awaitWaiters(t, b, 1) // number 0 is in the bell
+		awaitWaiters(t, b, 1) // number 0 is at the event
 		awaitQueued(t, i)
 	}
 	result := func(i int) error {
@@ -222,7 +222,7 @@ func TestQueueContexts(t *testing.T) {
 			return nil
 		}
 	}
-	for n, i := range []int{3, 0, 7} { // 1 comes into the bell after 0
+	for n, i := range []int{3, 0, 7} { // 1 comes to the event after 0
 		cancels[i]()
 		if err := result(i); !errors.Is(err, context.Canceled) {
 			t.Errorf("waiter %d: %v", i, err)
@@ -231,7 +231,7 @@ func TestQueueContexts(t *testing.T) {
 		awaitQueued(t, waiters-1-(n+1))
 	}
 	ready.Store(true)
-	b.Ring()
+	b.Signal()
 	for _, i := range []int{1, 2, 4, 5, 6} {
 		if err := result(i); err != nil {
 			t.Errorf("waiter %d: %v", i, err)
@@ -252,10 +252,10 @@ type uncomparable struct {
 	values map[string]int
 }
 
-// TestQueueUncomparableContext: a context need not be of a type that can be compared.
-func TestQueueUncomparableContext(t *testing.T) {
-	b := newBell(t)
-	q := NewQueue(b)
+// TestWaitersUncomparableContext: a context need not be of a type that can be compared.
+func TestWaitersUncomparableContext(t *testing.T) {
+	b := newEvent(t)
+	q := NewWaiters(b)
 	for range 2 {
 		for _, parent := range []context.Context{t.Context(), context.Background()} {
 			asked := 0
@@ -267,10 +267,10 @@ func TestQueueUncomparableContext(t *testing.T) {
 	}
 }
 
-// TestQueueAllocatesNothing: also where it has to wait.
-func TestQueueAllocatesNothing(t *testing.T) {
-	b := newBell(t)
-	q := NewQueue(b)
+// TestWaitersAllocatesNothing: also where it has to wait.
+func TestWaitersAllocatesNothing(t *testing.T) {
+	b := newEvent(t)
+	q := NewWaiters(b)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	if n := testing.AllocsPerRun(100, func() {
@@ -282,21 +282,21 @@ func TestQueueAllocatesNothing(t *testing.T) {
 }
 
 // ringNow makes the wait that follows return at once.
-func ringNow(b *Bell) bool {
-	b.Ring()
+func ringNow(b *Event) bool {
+	b.Signal()
 	return false
 }
 
-// BenchmarkRingWaited is what a finished heap costs the thread that rings, by the number
+// BenchmarkSignalWaited is what a finished heap costs the thread that signals, by the number
 // of goroutines that wait for heaps.
-func BenchmarkRingWaited(b *testing.B) {
+func BenchmarkSignalWaited(b *testing.B) {
 	for _, waiters := range []int{1, 4, 16, 64} {
 		b.Run(fmt.Sprint(waiters), func(b *testing.B) {
-			bell, err := New()
+			event, err := New()
 			if err != nil {
 				b.Fatal(err)
 			}
-			q := NewQueue(bell)
+			q := NewWaiters(event)
 			ctx, cancel := context.WithCancel(b.Context())
 			var all sync.WaitGroup
 			for range waiters {
@@ -305,11 +305,11 @@ func BenchmarkRingWaited(b *testing.B) {
 					}
 				})
 			}
-			for bell.waiting.Load() == 0 {
+			for event.waiting.Load() == 0 {
 				runtime.Gosched()
 			}
 			for b.Loop() {
-				bell.Ring()
+				event.Signal()
 			}
 			cancel()
 			all.Wait()
