@@ -4,18 +4,18 @@ package heap
 
 import "github.com/speadx/speadx/spead"
 
-// pastCache is how many bytes of heaps are filled at once, from which on they are
-// written past the cache. The cores' own caches are smaller than that, and of the last
-// level a stream may have less to itself: a line would be read before it is written,
-// and gone before the next packet of its heap comes. Fewer bytes are written no faster
-// that way, and those who read the heaps next would miss them in the cache.
+// pastCache is from how many bytes of heaps that are filled at once they are written past
+// the cache. The cores' own caches are smaller than that, and a stream may have less of
+// the last level to itself. A line would be read before it is written, and gone before
+// the next packet of its heap comes. Fewer bytes are written no faster that way, and
+// the reader of the heaps would miss them in the cache.
 const pastCache = 16 << 20
 
 // concurrency is how many heaps are filled at once: a mark, in units of 1/256, that sinks
-// slowly. It is seen in how many heaps have started from the start of one to its end;
-// those that stay incomplete and are filled by nobody do not count. Where many senders
-// send in step, heaps begin together and end together, so that of one heap to the next
-// the number differs, and the highest is what matters.
+// slowly. It is taken from how many heaps have started from the start of one to its end.
+// Heaps that stay incomplete, and that nobody fills, do not count. Where many senders
+// send in step, heaps begin together and end together. Then the number differs from heap
+// to heap, and the highest one matters.
 type concurrency int64
 
 // see takes in how many heaps have started since one did, itself among them, when it

@@ -5,8 +5,8 @@ package heap
 import "sync/atomic"
 
 // coverage says which bytes of a heap are claimed. A thread claims a range
-// before it copies there, so no byte is ever written twice and disjoint claims
-// that add up to the heap's length cover it.
+// before it copies there, so no byte is ever written twice. Disjoint claims that add
+// up to the heap's length cover the heap.
 //
 // The ranges are kept in a table: sorted, disjoint, not adjacent. One of them is
 // the cursor, the range that was extended last. Its end is not in the table; it
@@ -16,16 +16,16 @@ import "sync/atomic"
 //	word = table<<48 | bytes claimed        end of the cursor = bytes claimed + table[tDelta]
 //
 // Packets that come in order, also those behind a hole, add their length to
-// both: one compare-and-swap on the word. Any other claim writes a new table, in
-// the claiming thread's spare, and publishes it by the same compare-and-swap;
-// the old table becomes the thread's spare.
+// both: one compare-and-swap on the word. Any other claim writes a new table into
+// the claiming thread's spare, and publishes it by the same compare-and-swap.
+// The old table becomes the thread's spare.
 //
-// Why that is safe: bytes are claimed and never unclaimed, so within one heap the
-// word never has the same value twice, and a compare-and-swap that succeeds
-// proves that the word, and with it the table, did not change since the word was
-// read. A thread that reads a table while its new owner rewrites it reads
-// nonsense, within bounds, and its compare-and-swap fails. Records are pinned
-// meanwhile, so they do not change heaps under a claim.
+// This is safe because bytes are claimed and never unclaimed. So within one heap the
+// word never has the same value twice. A compare-and-swap that succeeds proves that
+// the word, and with it the table, did not change since the word was read. A
+// thread may read a table while its new owner rewrites it. It then reads nonsense,
+// within bounds, and its compare-and-swap fails. Records are pinned meanwhile, so
+// they do not change heaps under a claim.
 type coverage struct {
 	words  []uint64 // all tables, accessed atomically; see the t* constants
 	stride int      // words a table

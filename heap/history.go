@@ -16,19 +16,19 @@ import (
 //
 //	cell = lap<<nodeBits | node     lap = s/size + 1
 //
-// To start heap s, a thread that has read head == s fills its own spare node and
-// replaces, by one compare-and-swap, the cell's last lap with it; the node it
-// displaced is its new spare. Since s is the one place where the next heap can
-// start, success proves that no heap started since head was read, so a look-up
-// made in between still holds: two threads never start one heap twice.
+// A thread that has read head == s may start heap s. It fills its own spare node, and
+// replaces the cell's last lap with it by one compare-and-swap. The node that it
+// displaced is its new spare. The next heap can start in one place only, which is s.
+// So success proves that no heap started since head was read. A look-up made in
+// between still holds, and two threads never start one heap twice.
 //
 // A started heap is then linked: its number is put at the front of its bucket's
 // chain (node.prev continues it), and head moves on. Any thread may do that, and
-// every thread that meets an unlinked heap does, so at most the newest is not
-// linked and nobody waits for its starter.
+// every thread that meets an unlinked heap does. So at most the newest heap is not
+// linked, and nobody waits for its starter.
 //
-// A node is read without owning it: its fields are loaded and then the cell once
-// more; if it is unchanged the node was not reused.
+// A thread reads a node without owning it. It loads the fields, and then the cell
+// once more. If the cell is unchanged, the node was not reused.
 type history struct {
 	head  atomic.Uint64 // number of the next heap to start
 	_     [56]byte

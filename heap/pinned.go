@@ -10,15 +10,15 @@ import (
 // pinnedHeaps are those that a thread has pinned, and the copies that it owes them.
 //
 // An atomic operation waits until all that was stored before it has left the
-// processor's store buffer, and after a copy that is a whole packet. So the copies
-// of a batch are made together, after all of it is claimed, and heaps stay pinned
-// meanwhile: a heap is told what was placed in it, and released, once for many
-// packets, also where packets of many heaps alternate.
+// processor's store buffer, and after a copy that is a whole packet. So the thread
+// claims a whole batch first, and then makes its copies together. The heaps stay pinned
+// meanwhile. A heap is committed and released once for many packets, also where packets
+// of many heaps alternate.
 //
-// A heap that another thread evicts keeps its slot until we release it, and the
-// pool has one slot a thread for that. So a thread has one heap pinned, unless it is
-// the only one that feeds: then nobody else evicts, and before it starts a heap itself
-// it releases all.
+// A heap that another thread evicts keeps its slot until we release it. The pool has
+// one slot for each thread for that, so a thread has one heap pinned. A thread that
+// feeds alone may have several: nobody else evicts, and it releases all before it
+// starts a heap.
 type pinnedHeaps struct {
 	alone bool                // no other thread feeds
 	list  [maxPins]pinnedHeap // where a heap is follows from its count

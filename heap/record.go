@@ -23,14 +23,14 @@ import (
 //	           add pointers and commit.
 //	closed     how says why: complete, or evicted, by one compare-and-swap of
 //	           whoever found the reason. No pin is added any more.
-//	finished   closed and without pins. The thread that made it so, by closing
-//	           it or by taking off the last pin, alone owns it and hands it on:
-//	           to the ring, or its slot back to the pool.
+//	finished   closed and without pins. One thread made it so, by closing it or
+//	           by taking off the last pin. It alone owns the record. It hands
+//	           the record to the ring, or the slot back to the pool.
 //	held       the consumer has it, until Release.
 //
-// Memory order: what the preparer set is visible to whoever pinned, by the
-// publishing compare-and-swap; what the pinned threads wrote is visible to the
-// finisher, by the subtraction of their pins.
+// Memory order: the publishing compare-and-swap makes what the preparer set visible
+// to all that pin. The subtraction of a pin makes what its thread wrote visible to
+// the finisher.
 type record struct {
 	state atomic.Uint64
 

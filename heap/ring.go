@@ -14,10 +14,10 @@ import "sync/atomic"
 //	                                     ──exchange──► (lap+1, record)
 //
 // Each change is one compare-and-swap, and it is the moment at which a heap
-// enters or leaves the ring. tail and head only say where to look: whoever
-// finds a cell already changed moves the index on, so a thread stopped between
-// the two leaves nothing for others to wait for. Laps never wrap in practice
-// (2^44 of them), so a stale compare-and-swap cannot succeed.
+// enters or leaves the ring. tail and head only say where to look. A thread that
+// finds a cell already changed moves the index on. So a thread that is stopped
+// between the two leaves nothing for others to wait for. There are 2^44 laps, so
+// they never wrap in practice, and a stale compare-and-swap cannot succeed.
 type ring struct {
 	cells []atomic.Uint64 // lap<<recordBits | record+1, 0 in the low bits: empty
 	_     [64]byte

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package pool is the memory heaps are assembled in: slots of fixed size, cut
-// from huge pages that are mapped, touched, locked and bound to a NUMA node
-// before the first packet. Nothing is allocated afterwards.
+// Package pool is the memory in which heaps are assembled. It consists of slots of
+// fixed size, cut from huge pages. The pages are mapped, touched, locked and bound to a
+// NUMA node before the first packet. Nothing is allocated afterwards.
 //
 // # How many slots
 //
@@ -24,19 +24,19 @@
 //	  │                  │                       │                    │
 //	Free ◄──── Free ─────┴───────────────────────┴────────────────────┘
 //
-// Who took a slot owns it, and alone may change its state and its bytes, until
-// it hands slot and duty on to another goroutine or calls [Share.Free]. Freeing
-// a slot that is free is refused ([ErrNotTaken]).
+// The goroutine that took a slot owns it. It alone may change the slot's state and bytes,
+// until it hands the slot on to another goroutine or calls [Share.Free]. Freeing a slot
+// that is free is refused ([ErrNotTaken]).
 //
 // # No locks
 //
-// Take, MarkReady, MarkHeld and Free never wait for another goroutine: one
-// stopped between any two instructions keeps the slot in its hands, and
-// nothing else, from the others. The free slots of a class are a stack, so that
-// the slot taken next is the one whose cache lines are warmest.
+// Take, MarkReady, MarkHeld and Free never wait for another goroutine. A goroutine that
+// is stopped between any two instructions withholds the slot it owns, and nothing
+// else. The free slots of a class are a stack. So the slot that is taken next is the
+// one whose cache lines are warmest.
 //
-// How many slots are in each state is one atomic word, so [Share.Counts] is
-// always one consistent set, and its high-water marks are values that word has
-// had. They stand against the terms of the sum above: a mark below its term
-// says that the term could be smaller.
+// One atomic word has the number of slots in each state. So [Share.Counts] is always one
+// consistent set, and its high-water marks are values that the word has had. Compare
+// them with the terms of the sum above: a mark below its term says that the term could
+// be smaller.
 package pool

@@ -11,11 +11,11 @@ import (
 // freeList is the stack of one class's free slots (Treiber's): head names the
 // top slot, and each slot's next the one below it.
 //
-// head holds a tag beside the slot, one more after each change. A goroutine
-// that read head and next, and was stopped while others took the top slot and
-// the one below and put the top slot back, would otherwise find head as it was
-// and make a taken slot the top. The tag returns to a value only after 2^43
-// changes, days at any rate a receiver reaches.
+// head holds a tag beside the slot, one more after each change. Suppose that a goroutine
+// read head and next and was stopped. Others took the top slot and the one below, and put
+// the top slot back. Without the tag the goroutine would find head as it was, and make
+// a taken slot the top. The tag returns to a value only after 2^43 changes, days at
+// any rate a receiver reaches.
 type freeList struct {
 	_     cpu.CacheLinePad
 	head  atomic.Uint64 // tag << fieldBits | slot+1; slot part 0: the list is empty

@@ -67,9 +67,9 @@ func (p *Pool) Share(i int) *Share { return &p.shares[i] }
 // belong to the slots and the tables.
 func (p *Pool) Mapping() *pages.Mapping { return p.mapping }
 
-// Close ends Take on every share and unmaps the memory: at once if all slots
-// are free, otherwise in the Free of the last one, so that what is held stays
-// valid. It may be called at any time, by any goroutine, more than once.
+// Close ends Take on every share and unmaps the memory. It does so at once if all slots
+// are free, otherwise in the Free of the last one. So what is held stays valid. It may be
+// called at any time, by any goroutine, more than once.
 func (p *Pool) Close() error {
 	step("close.closed")
 	p.closed.Store(true)
@@ -79,9 +79,9 @@ func (p *Pool) Close() error {
 
 // unmapIfIdle unmaps the memory of a closed pool with no slot taken.
 //
-// Close sets closed and then reads the counts; Take and Free change a count and
-// then read closed. sync/atomic orders all four, so either Close sees the slot
-// as taken or its owner sees closed: the last of them to get here unmaps.
+// Close sets closed and then reads the counts. Take and Free change a count and then
+// read closed. sync/atomic orders all four. So either Close sees the slot as taken, or its
+// owner sees closed. The last of them to get here unmaps.
 func (p *Pool) unmapIfIdle() error {
 	for i := range p.shares {
 		if p.shares[i].states.Load() != 0 {

@@ -57,8 +57,8 @@ type Share struct {
 	_ cpu.CacheLinePad
 	// states counts the slots in each state but free, in fields of fieldBits:
 	// one addition moves a slot from one state to another. A slot is added
-	// before its owner can do anything else with it and taken away before the
-	// next owner can have it, so no field goes below 0 or beyond Slots.
+	// before its owner can do anything else with it. It is taken away before the
+	// next owner can have it. So no field goes below 0 or beyond Slots.
 	states atomic.Uint64
 	high   [nStates]atomic.Int64 // the most each field has been; high[free] is not used
 	_      cpu.CacheLinePad
@@ -107,10 +107,9 @@ func (s *Share) IsSmall(size int64) bool {
 	return size >= 0 && size < int64(s.config.SmallBelow) && s.layout.small > 0
 }
 
-// Take takes a free slot for a heap of size bytes, to be filled; a negative
-// size is one that is not known yet and takes a large slot. It is not ok if
-// size exceeds SlotSize(), if the class has no free slot, or if the pool
-// is closed.
+// Take takes a free slot for a heap of size bytes, to be filled. A negative size is
+// one that is not known yet, and takes a large slot. It is not ok if size exceeds
+// SlotSize(), if the class has no free slot, or if the pool is closed.
 func (s *Share) Take(size int64) (slot int, ok bool) {
 	if size > int64(s.layout.large) {
 		return 0, false
@@ -183,12 +182,11 @@ func (s *Share) mark(slot int, from, to state) {
 	step("mark.done")
 }
 
-// Free gives a taken slot back, in whatever state it is; its bytes are no
-// longer the caller's. The error wraps [ErrNotTaken] if the slot is not taken,
-// and nothing is changed then. (A second Free that comes after somebody else
-// has taken the slot cannot be told from theirs; who hands slots on must see to
-// that.) In a closed pool the last Free unmaps the memory, and its error is
-// that of munmap.
+// Free gives a taken slot back, in whatever state it is. Its bytes are no longer the
+// caller's. The error wraps [ErrNotTaken] if the slot is not taken, and nothing is
+// changed then. A second Free that comes after another goroutine has taken the slot
+// frees that one's slot: callers must not do that. In a closed pool the last Free
+// unmaps the memory, and its error is that of munmap.
 func (s *Share) Free(slot int) error {
 	if slot < 0 || slot >= len(s.slots) {
 		return fmt.Errorf("pool: slot %d of share %s, which has %d: %w", slot, s.config.Name, len(s.slots), ErrNotTaken)
