@@ -104,9 +104,9 @@ type ListenerInfo struct {
 
 // Info does not change after Open: [Receiver.Endpoints] and [Receiver.Sockets] say what is received now.
 func (r *Receiver) Info() Info {
-	m := r.pool.Mapping()
+	m := r.pool.Memory()
 	in := Info{
-		PoolBytes: m.Mapped, PoolPages: m.Kind.String(), PoolNode: m.Node, PoolNotes: m.Notes,
+		PoolBytes: m.Bytes, PoolPages: m.Pages, PoolNode: m.Node, PoolNotes: m.Notes,
 		Threads: len(r.threads), Notes: slices.Concat(r.plan.notes, r.poolNotes), Refused: r.plan.refused,
 	}
 	for _, t := range r.threads {

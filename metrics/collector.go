@@ -234,7 +234,7 @@ func (c *Collector) devices(e *emitter, now *reading) {
 		d := &c.info.Devices[i]
 		for j := range d.Queues {
 			q := &d.Queues[j]
-			e.put(&f.queueInfo, 1, d.Name, strconv.Itoa(q.Queue), d.Driver, q.Mode.String(), strconv.FormatBool(q.MultiBuffer), q.Pages.String())
+			e.put(&f.queueInfo, 1, d.Name, strconv.Itoa(q.Queue), d.Driver, q.Mode.String(), strconv.FormatBool(q.MultiBuffer), q.Pages)
 		}
 	}
 	for i := range now.frames {

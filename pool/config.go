@@ -7,21 +7,6 @@ import (
 	"fmt"
 	"math"
 	"os"
-
-	"github.com/speadx/speadx/internal/pages"
-)
-
-// Pages chooses the pages the pool lies on.
-type Pages = pages.Choice
-
-// The choices of pages. Auto takes the largest the machine has; each of the
-// others is had or is an error.
-const (
-	PagesAuto = pages.Auto
-	Pages1G   = pages.Page1G
-	Pages2M   = pages.Page2M
-	PagesTHP  = pages.THP
-	PagesOff  = pages.Off
 )
 
 const (

@@ -68,7 +68,7 @@ func TestSizeRefused(t *testing.T) {
 				t.Errorf("Size = %d, %d, %v; want an error with %q", bytes, slots, err, tt.want)
 			}
 			if p, err := New(Config{Shares: tt.shares, Node: -1}); err == nil {
-				t.Errorf("New made a pool of %d bytes", len(p.Mapping().Bytes))
+				t.Errorf("New made a pool of %d bytes", len(p.mapping.Bytes))
 			}
 		})
 	}

@@ -33,7 +33,7 @@ func New(c Config) (*Pool, error) {
 			return nil, fmt.Errorf("pool: %d slots are too many to be guarded (%d at most)", slots, maxGuarded)
 		}
 	}
-	mapping, err := pages.Map(bytes, pages.Options{Choice: c.Pages, Node: c.Node, Lock: !c.NoLock, Name: "the pool", Touched: c.Touched})
+	mapping, err := pages.Map(bytes, pages.Options{Choice: pages.Choice(c.Pages), Node: c.Node, Lock: !c.NoLock, Name: "the pool", Touched: c.Touched})
 	if errors.Is(err, pages.ErrMemory) {
 		return nil, fmt.Errorf("pool: %d slots: %w (%s)", slots, err, remedy)
 	}
@@ -62,10 +62,6 @@ func New(c Config) (*Pool, error) {
 
 // Share returns the i-th share, in the order of Config.Shares.
 func (p *Pool) Share(i int) *Share { return &p.shares[i] }
-
-// Mapping says which pages the pool got and why not better ones. Its Bytes
-// belong to the slots and the tables.
-func (p *Pool) Mapping() *pages.Mapping { return p.mapping }
 
 // Close ends Take on every share and unmaps the memory. It does so at once if all slots
 // are free, otherwise in the Free of the last one. So what is held stays valid. It may be

@@ -54,7 +54,7 @@ func TestNew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := p.Mapping()
+	m := p.mapping
 	t.Logf("%v pages of %d bytes, %d mapped, node %d, %q", m.Kind, m.PageBytes, m.Mapped, m.Node, m.Notes)
 	if want := 3<<20 + 8192; len(m.Bytes) != want || m.Mapped%m.PageBytes != 0 || m.Mapped < want {
 		t.Errorf("%d bytes in %d mapped, want %d", len(m.Bytes), m.Mapped, want)
@@ -94,8 +94,8 @@ func TestSlotsAreApart(t *testing.T) {
 			}
 		}
 	})
-	if total != len(p.Mapping().Bytes) {
-		t.Errorf("the slots are %d bytes of %d", total, len(p.Mapping().Bytes))
+	if total != len(p.mapping.Bytes) {
+		t.Errorf("the slots are %d bytes of %d", total, len(p.mapping.Bytes))
 	}
 	a := p.Share(0)
 	if a.SlotSize() != 28672 || a.SmallSize() != 12288 || a.Slots() != 6 || a.Config().Name != "a" {
@@ -491,7 +491,7 @@ func mapped(t *testing.T, first string) bool {
 
 func TestCloseIdle(t *testing.T) {
 	p := newPool(t, ShareConfig{Live: 2, Largest: 64 << 20})
-	first := fmt.Sprintf("%p", p.Mapping().Bytes)
+	first := fmt.Sprintf("%p", p.mapping.Bytes)
 	if !mapped(t, first) {
 		t.Fatalf("%s is not mapped", first)
 	}
@@ -522,7 +522,7 @@ func TestCloseHeld(t *testing.T) {
 	one, two, other := take(t, a, -1), take(t, a, -1), take(t, b, 1)
 	a.MarkReady(one)
 	a.MarkHeld(one)
-	first := fmt.Sprintf("%p", p.Mapping().Bytes)
+	first := fmt.Sprintf("%p", p.mapping.Bytes)
 	for range 2 {
 		if err := p.Close(); err != nil {
 			t.Fatal(err)
@@ -551,7 +551,7 @@ func TestCloseHeld(t *testing.T) {
 func TestCloseInFlow(t *testing.T) {
 	for range 50 {
 		p := newPool(t, ShareConfig{Live: 2, Largest: 1}, ShareConfig{Live: 2, Largest: 1})
-		first := fmt.Sprintf("%p", p.Mapping().Bytes)
+		first := fmt.Sprintf("%p", p.mapping.Bytes)
 		var wg sync.WaitGroup
 		started := make(chan struct{}, 2)
 		for i := range 2 {
@@ -577,7 +577,7 @@ func TestCloseInFlow(t *testing.T) {
 			t.Fatal(err)
 		}
 		wg.Wait()
-		if !p.unmapped.Load() || p.Mapping().Bytes != nil {
+		if !p.unmapped.Load() || p.mapping.Bytes != nil {
 			t.Fatalf("%s was not unmapped", first)
 		}
 	}

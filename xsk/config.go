@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"math/bits"
 
-	"github.com/speadx/speadx/internal/pages"
+	"github.com/speadx/speadx/pool"
 )
 
 // Defaults and limits of [Config].
@@ -46,8 +46,8 @@ type Config struct {
 
 	Wait Wait // what Wait does while there is nothing to receive
 
-	Pages pages.Choice // of the UMEM; 1 GiB pages are not used for it
-	Node  int          // NUMA node of the UMEM, that of the NIC; -1: any
+	Pages pool.Pages // of the UMEM; 1 GiB pages are not used for it
+	Node  int        // NUMA node of the UMEM, that of the NIC; -1: any
 
 	// Touched is called while the UMEM is touched, by several threads. Its error is that of
 	// Open. May be nil.

@@ -10,7 +10,7 @@ import (
 	"io"
 	"slices"
 
-	"github.com/speadx/speadx/internal/pages"
+	"github.com/speadx/speadx/pool"
 )
 
 // Attacher is the XDP program that steers packets into sockets, with its map of
@@ -65,7 +65,7 @@ type InterfaceConfig struct {
 	Frames   int
 	MaxChain int
 	Wait     Wait
-	Pages    pages.Choice
+	Pages    pool.Pages
 	Node     int
 	Touched  func(bytes, of int) error
 }

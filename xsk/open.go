@@ -9,8 +9,9 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/speadx/speadx/internal/pages"
 	"golang.org/x/sys/unix"
+
+	"github.com/speadx/speadx/internal/pages"
 )
 
 const (
@@ -57,7 +58,7 @@ func (q *Queue) setUp() error {
 		return e
 	}
 	q.umem, err = sys.mapUMEM(c.Frames*chunkBytes, pages.Options{
-		Choice:  c.Pages,
+		Choice:  pages.Choice(c.Pages),
 		No1G:    true,
 		Node:    c.Node,
 		Lock:    false, // registering pins the pages

@@ -6,8 +6,6 @@ package xsk
 
 import (
 	"sync/atomic"
-
-	"github.com/speadx/speadx/internal/pages"
 )
 
 // Stats counts since Open. While packets arrive the fields may be one batch apart.
@@ -124,7 +122,7 @@ type Info struct {
 	ChunkBytes int
 	MaxFrame   int // longest Ethernet frame that is received, bytes; 0: MaxChain frames' worth
 	UMEMBytes  int
-	Pages      pages.Kind
+	Pages      string
 	PageBytes  int
 	Node       int      // NUMA node of the UMEM; -1: any
 	Notes      []string // why the UMEM has no better pages, and the like
@@ -149,7 +147,7 @@ func (q *Queue) Info() Info {
 		Frames:      q.config.Frames,
 		ChunkBytes:  chunkBytes,
 		UMEMBytes:   q.config.Frames * chunkBytes,
-		Pages:       q.umem.Kind,
+		Pages:       q.umem.Kind.String(),
 		PageBytes:   q.umem.PageBytes,
 		Node:        q.umem.Node,
 		Notes:       q.umem.Notes,

@@ -20,10 +20,12 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/link"
-	"github.com/speadx/speadx/internal/pages"
-	"github.com/speadx/speadx/internal/testnet"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/speadx/speadx/internal/pages"
+	"github.com/speadx/speadx/internal/testnet"
+	"github.com/speadx/speadx/pool"
 )
 
 // These tests need root. Each has a veth pair of its own; what is sent is UDP, what
@@ -86,7 +88,7 @@ func (a *redirectAll) ClearSocket(queue int) error {
 
 // vethConfig is the receiving end of the pair.
 func vethConfig(n *testnet.Net, want Want) InterfaceConfig {
-	return InterfaceConfig{Ifindex: n.B.Index, Ifname: n.B.Name, Queues: []int{0}, MTU: 9000, Want: want, Frames: 256, Pages: pages.Off, Node: -1}
+	return InterfaceConfig{Ifindex: n.B.Index, Ifname: n.B.Name, Queues: []int{0}, MTU: 9000, Want: want, Frames: 256, Pages: pool.PagesOff, Node: -1}
 }
 
 // openVeth opens and enables it.
@@ -150,12 +152,12 @@ func TestVethPackets(t *testing.T) {
 	eachMode(t, func(t *testing.T, want Want) {
 		n := testnet.New(t, testnet.Options{})
 		c := vethConfig(n, want)
-		c.Pages = pages.Auto
+		c.Pages = pool.PagesAuto
 		if want == WantGeneric {
 			c.Wait = WaitSpin
 		}
 		i, q := openVeth(t, n, c)
-		t.Logf("UMEM on %v pages", q.Info().Pages)
+		t.Logf("UMEM on %s pages", q.Info().Pages)
 		if got := q.Info(); got.Mode.String() != want.String() || !got.MultiBuffer || i.Mode() != got.Mode || got.Frames != 256 || got.ChunkBytes != 4096 {
 			t.Errorf("info %+v", got)
 		}
@@ -465,7 +467,7 @@ func openOnce(n *testnet.Net, c InterfaceConfig, sys *system) (openErr, closeErr
 func TestVethBusy(t *testing.T) {
 	n := testnet.New(t, testnet.Options{})
 	_, q := openVeth(t, n, vethConfig(n, WantNative))
-	c := Config{Ifindex: n.B.Index, Ifname: n.B.Name, Frames: 64, Mode: ModeNative, MultiBuffer: true, Pages: pages.Off, Node: -1}
+	c := Config{Ifindex: n.B.Index, Ifname: n.B.Name, Frames: 64, Mode: ModeNative, MultiBuffer: true, Pages: pool.PagesOff, Node: -1}
 	start := time.Now()
 	_, err := Open(c)
 	if !errors.Is(err, unix.EBUSY) || !strings.Contains(err.Error(), "ss --xdp") || !strings.Contains(err.Error(), "sx-b queue 0") {
@@ -631,7 +633,7 @@ func TestLoopback(t *testing.T) {
 		t.Fatal(err)
 	}
 	index := lo.Attrs().Index
-	c := InterfaceConfig{Ifindex: index, Ifname: "lo", Queues: []int{0}, MTU: 65536, Frames: 64, Pages: pages.Off, Node: -1}
+	c := InterfaceConfig{Ifindex: index, Ifname: "lo", Queues: []int{0}, MTU: 65536, Frames: 64, Pages: pool.PagesOff, Node: -1}
 	i, err := OpenInterface(c, &redirectAll{ifindex: index})
 	testnet.NeedPrivilege(t, err)
 	defer i.Close()

@@ -68,7 +68,7 @@ func printDevice(w io.Writer, d *speadx.DeviceInfo) {
 		umem += q.UMEMBytes
 		n := strconv.Itoa(q.Queue)
 		queues = append(queues, n)
-		p := pagesOf(q.Pages.String()) + onNode(q.Node)
+		p := pagesOf(q.Pages) + onNode(q.Node)
 		byPages[p] = append(byPages[p], n)
 		for _, note := range q.Notes {
 			if !slices.Contains(notes, note) {
@@ -100,7 +100,7 @@ func printDevice(w io.Writer, d *speadx.DeviceInfo) {
 func pagesByQueue(byPages map[string][]string, queues []xsk.Info) string {
 	var out []string
 	for _, q := range queues {
-		p := pagesOf(q.Pages.String()) + onNode(q.Node)
+		p := pagesOf(q.Pages) + onNode(q.Node)
 		list := byPages[p]
 		if list == nil {
 			continue
@@ -160,7 +160,7 @@ func missingHugePages(in *speadx.Info) int {
 	}
 	for _, d := range in.Devices {
 		for _, q := range d.Queues {
-			add(q.Pages.String(), q.UMEMBytes)
+			add(q.Pages, q.UMEMBytes)
 		}
 	}
 	add(in.PoolPages, in.PoolBytes)

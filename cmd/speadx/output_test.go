@@ -25,7 +25,7 @@ import (
 func TestPrintInfo(t *testing.T) {
 	var queues []xsk.Info
 	for i := range 6 {
-		q := xsk.Info{Queue: i, Mode: xsk.ModeNative, MultiBuffer: true, Frames: 8192, ChunkBytes: 4096, UMEMBytes: 32 << 20, Pages: pages.Kind2M, Node: 0}
+		q := xsk.Info{Queue: i, Mode: xsk.ModeNative, MultiBuffer: true, Frames: 8192, ChunkBytes: 4096, UMEMBytes: 32 << 20, Pages: "2M", Node: 0}
 		if i >= 4 {
 			q.Pages, q.Notes = pages.KindTHP, []string{"2M pages: 16 needed, 3 free (echo 77 > …)"}
 		}

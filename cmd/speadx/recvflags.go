@@ -17,8 +17,8 @@ import (
 	"github.com/speadx/speadx/heap"
 	"github.com/speadx/speadx/internal/flagname"
 	"github.com/speadx/speadx/internal/netif"
-	"github.com/speadx/speadx/internal/pages"
 	"github.com/speadx/speadx/internal/units"
+	"github.com/speadx/speadx/pool"
 	"github.com/speadx/speadx/xsk"
 )
 
@@ -223,7 +223,7 @@ func (f *recvFlags) config(fs *pflag.FlagSet, sources []string) (c speadx.Config
 	if c.Repeats, err = heap.ParseRepeats(f.repeats); err != nil {
 		wrong.flag("repeats", " %v", err)
 	}
-	if c.Hugepages, err = pages.ParseChoice(f.hugepages); err != nil {
+	if c.Hugepages, err = pool.ParsePages(f.hugepages); err != nil {
 		wrong.flag("hugepages", ": %v", err)
 	}
 	if f.queues != "all" {

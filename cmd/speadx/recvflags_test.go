@@ -16,7 +16,7 @@ import (
 
 	"github.com/speadx/speadx"
 	"github.com/speadx/speadx/heap"
-	"github.com/speadx/speadx/internal/pages"
+	"github.com/speadx/speadx/pool"
 	"github.com/speadx/speadx/xsk"
 )
 
@@ -86,10 +86,10 @@ func TestRecvConfig(t *testing.T) {
 		{"--consumer-heaps 1", func(c *speadx.Config) { c.ConsumerHeaps = 1 }},
 		{"--pool-min 8Ki", func(c *speadx.Config) { c.PoolMin = 8 << 10 }},
 		{"--pool-min 0", func(c *speadx.Config) { c.PoolMin = -1 }},
-		{"--hugepages 2M", func(c *speadx.Config) { c.Hugepages = pages.Page2M }},
-		{"--hugepages 1G", func(c *speadx.Config) { c.Hugepages = pages.Page1G }},
-		{"--hugepages thp", func(c *speadx.Config) { c.Hugepages = pages.THP }},
-		{"--hugepages off", func(c *speadx.Config) { c.Hugepages = pages.Off }},
+		{"--hugepages 2M", func(c *speadx.Config) { c.Hugepages = pool.Pages2M }},
+		{"--hugepages 1G", func(c *speadx.Config) { c.Hugepages = pool.Pages1G }},
+		{"--hugepages thp", func(c *speadx.Config) { c.Hugepages = pool.PagesTHP }},
+		{"--hugepages off", func(c *speadx.Config) { c.Hugepages = pool.PagesOff }},
 		{"--frames 4096", func(c *speadx.Config) { c.Frames = 4096 }},
 		{"--cpus 2,4-5", func(c *speadx.Config) { c.CPUs = []int{2, 4, 5} }},
 		{"--gro=false", func(c *speadx.Config) { c.NoGRO = true }},

@@ -475,7 +475,7 @@ func (m *memoryRig) results(single *memoryRig) []Result {
 	ratio.To = "copy"
 	ours.Ratio = &ratio
 	ours.Allocs = &m.allocs
-	ours.Machine = &Machine{Pages: m.pool.Mapping().Kind.String()}
+	ours.Machine = &Machine{Pages: m.pool.Memory().Pages}
 	if single != nil && single != m {
 		ours.Gain, plain.Gain = RatioOf(m.ours, single.ours).Value, RatioOf(m.plain, single.plain).Value
 		scaling := RatioOf(products(m.ours, single.plain), products(m.plain, single.ours))

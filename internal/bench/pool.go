@@ -102,7 +102,7 @@ func poolOfSize(ctx context.Context, size int, o PoolOptions, emit func(Result))
 			err = e
 		}
 	}()
-	pages := slots.pool.Mapping().Kind.String()
+	pages := slots.pool.Memory().Pages
 	source := make([]byte, fillSource)
 	for i := range source {
 		source[i] = byte(i)
