@@ -14,7 +14,6 @@ import (
 	"github.com/speadx/speadx"
 	"github.com/speadx/speadx/heap"
 	"github.com/speadx/speadx/internal/flagname"
-	"github.com/speadx/speadx/internal/pages"
 	"github.com/speadx/speadx/internal/report"
 	"github.com/speadx/speadx/ledger"
 	"github.com/speadx/speadx/pool"
@@ -27,7 +26,7 @@ func TestPrintInfo(t *testing.T) {
 	for i := range 6 {
 		q := xsk.Info{Queue: i, Mode: xsk.ModeNative, MultiBuffer: true, Frames: 8192, ChunkBytes: 4096, UMEMBytes: 32 << 20, Pages: "2M", Node: 0}
 		if i >= 4 {
-			q.Pages, q.Notes = pages.KindTHP, []string{"2M pages: 16 needed, 3 free (echo 77 > …)"}
+			q.Pages, q.Notes = "thp", []string{"2M pages: 16 needed, 3 free (echo 77 > …)"}
 		}
 		queues = append(queues, q)
 	}
