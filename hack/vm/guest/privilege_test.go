@@ -95,7 +95,7 @@ func TestHugePages(t *testing.T) {
 				if in.PoolPages != tt.pool {
 					t.Errorf("the pool is on pages of %s, want %s: %q", in.PoolPages, tt.pool, in.PoolNotes)
 				}
-				if q := in.Devices[0].Queues[0]; q.Pages.String() != "2M" {
+				if q := in.Devices[0].Queues[0]; q.Pages != "2M" {
 					t.Errorf("the packet buffers are on pages of %v: %q", q.Pages, q.Notes)
 				}
 				w.last(t, r, 0, 5)
