@@ -4,9 +4,9 @@
 // the items of a heap, descriptors, and the making of packets. It knows no
 // sockets and starts no goroutines.
 //
-// SPEAD carries heaps. A heap is a set of items sent as a unit, cut into
-// packets that each say which heap they belong to and where in its payload
-// their own payload goes:
+// SPEAD carries heaps. A heap is a set of items that is sent as a unit, cut into
+// packets. Each packet says which heap it belongs to, and where in the heap's
+// payload its own payload goes:
 //
 //	byte 0    header, 8 bytes: magic 0x53, version 4, flavour, number of pointers n
 //	byte 8    n item pointers of 8 bytes
@@ -15,15 +15,14 @@
 //	item pointer   | mode 1 bit | id 63-H bits | value or offset, H bits |
 //
 // H, the number of heap address bits, is the [Flavour]: SPEAD-64-48 has
-// H = 48. An immediate pointer (mode 1) holds the item's value itself, an
-// addressed one (mode 0) the offset of the item in the payload of the heap,
-// where it ends at the next addressed pointer's offset or at the end of the
+// H = 48. An immediate pointer (mode 1) holds the item's value itself. An
+// addressed one (mode 0) holds the offset of the item in the payload of the heap.
+// The item ends at the next addressed pointer's offset, or at the end of the
 // heap. All integers are big-endian.
 //
-// Four immediate items make a packet part of a heap: its count
-// ([IDHeapCnt]), the length of the heap's payload ([IDHeapLength], which may
-// be absent) and this packet's part of it ([IDPayloadOffset],
-// [IDPayloadLength]).
+// Four immediate items make a packet part of a heap. [IDHeapCnt] is the heap's
+// count. [IDHeapLength] is the length of its payload, and may be absent.
+// [IDPayloadOffset] and [IDPayloadLength] are this packet's part of it.
 //
 // On the way in, [Packet.Decode] checks one packet and [AppendItems] turns
 // the pointers of a finished heap into items. On the way out a [Packetiser]

@@ -26,16 +26,16 @@ type RawItem struct {
 	Data []byte
 }
 
-// AppendItems appends to dst the items that the pointers ptrs of one heap
-// stand for, and returns the extended slice. ptrs are those of all its
-// packets, none of them twice, in the order of the packets' places in the heap;
-// they are sorted in place and some may be lost.
+// AppendItems appends to dst the items that the pointers ptrs of one heap stand for,
+// and returns the extended slice. ptrs are those of all its packets, none of them
+// twice, in the order of the packets' places in the heap. They are sorted in place,
+// and some may be lost.
 //
-// The addressed items come first, by offset, then the immediate ones, by
-// value; those that compare equal keep their order. An addressed item reaches
-// to the next addressed pointer, the last to the end of the payload. Left out are
-// NULLs, the items 1 to 4, and items that are empty or lie beyond the end. This is
-// spead2's rule, so both receivers give the same items in the same order.
+// The addressed items come first, by offset, then the immediate ones, by value.
+// Items that compare equal keep their order. An addressed item reaches to the next
+// addressed pointer, the last to the end of the payload. NULLs, the items 1 to 4, and
+// items that are empty or lie beyond the end are left out. This is spead2's rule, so
+// both receivers give the same items in the same order.
 //
 // Nothing is allocated if dst has room for len(ptrs) items.
 func AppendItems(dst []RawItem, f Flavour, ptrs []Pointer, payload []byte) []RawItem {

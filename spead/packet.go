@@ -134,11 +134,11 @@ func (p *Packet) Decode(first []byte, size int) Reason {
 	return OK
 }
 
-// DecodeNext is Decode for a packet that continues prev, as most packets continue
-// the one before them: of the same heap, with a payload of the same length that begins
-// where prev's ends, and in both no pointers but the four that place a packet, in
-// the order in which spead2 sends them. It reports whether that is so; if not, p
-// means nothing. It costs a fraction of what Decode does.
+// DecodeNext is Decode for a packet that continues prev, as most packets continue the one
+// before them. Such a packet is of the same heap. Its payload has the same length, and
+// begins where prev's ends. Both have no pointers but the four that place a packet, in the
+// order in which spead2 sends them. DecodeNext reports whether that is so; if not, p means
+// nothing. It costs a fraction of what Decode does.
 func (p *Packet) DecodeNext(prev *Packet, first []byte, size int) bool {
 	if !prev.plain || size != prev.Size() || len(first) < headerSize+4*pointerSize {
 		return false

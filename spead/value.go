@@ -101,10 +101,11 @@ func (v Value) field(f *Field) Value {
 	return one
 }
 
-// At is element i as a Go value: bool, int64, uint64, float32 or float64 (which
-// also holds one of 16 bits), complex64 or complex128; string of KindChar,
-// KindBytes and KindText; []byte of KindRaw, a view; and of a struct []any, with
-// an array among its fields as Any gives it. It panics if i is out of range.
+// At is element i as a Go value. A number or bool is a bool, int64, uint64, float32,
+// float64 (which also holds one of 16 bits), complex64 or complex128. KindChar,
+// KindBytes and KindText give a string, KindRaw a []byte, which is a view. A struct
+// gives a []any, with an array among its fields as Any gives it. At panics if i is out
+// of range.
 func (v Value) At(i int) any {
 	if uint(i) >= uint(v.Len()) {
 		panic(fmt.Sprintf("spead: element %d of %d", i, v.Len()))

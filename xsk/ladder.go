@@ -102,21 +102,21 @@ func (e *CauseError) Error() string {
 // ZeroCopyFault reports whether the zero-copy of a driver has a fault for which WantAuto
 // does not take it.
 //
-// igb, since its zero-copy came with Linux 6.14 and in 7.3 too: when the fill ring runs
-// empty near the end of the NIC's ring, igb_alloc_rx_buffers_zc leaves without clearing
-// the length of the next descriptor, which is how igb_clean_rx_irq_zc knows where to stop.
-// So it goes on through old descriptors, and hands out frames that were handed out before,
-// a whole ring of them: the driver counts that many packets more than the NIC does. A frame
-// is then in two places, and the NIC writes into it while it is read. ice, i40e and ixgbe
+// igb has one since its zero-copy came with Linux 6.14, and in 7.3 too. The fill ring may run
+// empty near the end of the NIC's ring. Then igb_alloc_rx_buffers_zc leaves without clearing
+// the length of the next descriptor. By that length igb_clean_rx_irq_zc knows where to stop.
+// So it goes on through old descriptors, and hands out a whole ring of frames that were
+// handed out before. The driver counts that many packets more than the NIC does. A frame is
+// then in two places, and the NIC writes into it while it is read. ice, i40e and ixgbe
 // compare indices instead. hack/vm shows the fault (TestIgbStaleDescriptors).
 func ZeroCopyFault(driver string) bool { return driver == "igb" }
 
 // ladder is the wanted modes, best first. A rung that cannot work comes with its
 // error. Native and generic mode use multi-buffer wherever the kernel has it: it
-// changes nothing for packets of one frame. Where the kernel does not have it, packets
-// that are longer than a frame are dropped. [WantAuto] does not take such a mode at an
-// MTU that allows such packets; a mode that was asked for is taken, since the packets
-// may be shorter than the MTU.
+// changes nothing for packets of one frame. A kernel without it drops packets that are
+// longer than a frame. [WantAuto] does not take such a mode at an MTU that allows such
+// packets. A mode that was asked for is taken, since the packets may be shorter than
+// the MTU.
 func (c *InterfaceConfig) ladder(multiBuffer bool) []Rung {
 	f := c.Features
 	if f == nil { // nothing is known: all is tried

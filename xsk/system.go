@@ -89,11 +89,11 @@ var linux = &system{
 	nap:         sched.Nap,
 }
 
-// multiBuffer asks whether the kernel lets packets span frames. Linux 6.6 brought it, and
-// some distributions have it in older kernels, so the release does not tell. bind looks at
-// its flags first, and then for the interface, whose index here is none: so a kernel that
-// knows the flag answers ENODEV, and one that does not EINVAL (xsk_bind). Without the
-// privilege for a socket the answer is yes, and opening one says what is missing.
+// multiBuffer asks whether the kernel lets packets span frames. Linux 6.6 brought it. Some
+// distributions have it in older kernels, so the release does not tell. bind looks at its
+// flags first, and then for the interface, whose index here is none. So a kernel that knows
+// the flag answers ENODEV, and another one EINVAL (xsk_bind). Without the privilege for a
+// socket the answer is yes, and opening one says what is missing.
 func multiBuffer() bool {
 	fd, err := unix.Socket(unix.AF_XDP, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

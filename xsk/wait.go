@@ -22,14 +22,14 @@ const linkInterval = 250 * time.Millisecond
 // some microseconds.
 const spinRounds = 512
 
-// A thread naps between two looks at the ring while packets come. To be woken by the
-// kernel for each few of them costs the processor that brings them more than the packets
-// do, and a nap costs it nothing; and it lets enough of them come together that taking
-// them is worth the while. How long a nap is follows what is found after it: between a
-// sixteenth and an eighth of the frames, so that the rest outlasts a thread that is held
-// up. That is aimed at: when many more come of a sudden, they come in one nap of the
-// old length. A nap is no longer than in which the frames would be full at a packet each
-// napFrame, which is what packets of 1250 bytes at 200 Gb/s take.
+// A thread naps between two looks at the ring while packets come. If the kernel woke it for
+// every few packets, that would cost the processor that brings them more than the packets
+// do. A nap costs that processor nothing, and the packets of one nap are enough to be worth
+// taking. A nap is as long as it takes for a sixteenth to an eighth of the frames to come, by
+// what was found after the last one. The rest of the frames outlasts a thread that is held
+// up. When many more packets come of a sudden, they come in one nap of the old length.
+// A nap is no longer than the frames would last at a packet each napFrame. Packets of 1250
+// bytes at 200 Gb/s come at that pace.
 const napFrame = 50 * time.Nanosecond
 
 // longestNap is that of a queue with so many frames; less than the shortest: it never
@@ -42,10 +42,9 @@ func longestNap(frames int) time.Duration {
 // called. It returns nil for all of these. A negative timeout means no end. A Wake may
 // take half a millisecond to be heard while packets come.
 //
-// With WaitSpin and WaitBusy it keeps its core busy all that time. If the
-// interface was set down or is gone the error is, or contains, [ErrDown]; that
-// takes up to a quarter of a second to notice, and what arrived before is still
-// there to be received.
+// With WaitSpin and WaitBusy it keeps its core busy all that time. If the interface was
+// set down or is gone, the error is, or contains, [ErrDown]. Wait takes up to a quarter of a
+// second to notice that. What arrived before is still there to be received.
 func (q *Queue) Wait(timeout time.Duration) error {
 	if !q.opened {
 		return ErrClosed

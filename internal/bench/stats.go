@@ -11,15 +11,14 @@ import (
 const confidence = 0.95
 
 // Median returns the median of xs, and the interval in which the median of the
-// distribution they come from lies with 95 % confidence. It supposes nothing of
-// that distribution, but that its values are independent: of n values in order the
-// k-th and the k-th from the end enclose the median unless fewer than k fall on one
-// side of it, which is as likely as fewer than k heads in n tosses of a coin (David
-// and Nagaraja, Order Statistics, section 7.1). The interval is the narrowest such.
+// distribution they come from lies with 95 % confidence. It supposes only that the values
+// are independent. Of n values in order, the k-th and the k-th from the end enclose the
+// median unless fewer than k fall on one side of it. That is as likely as fewer than k
+// heads in n tosses of a coin (David and Nagaraja, Order Statistics, section 7.1). The
+// interval is the narrowest such.
 //
-// Fewer than 6 values have no such interval, and least and greatest stand for it: of
-// 5 with a confidence of 94 %, of 3 with one of 75 %. Of none all is 0. xs is not
-// changed.
+// Fewer than 6 values have no such interval. Then least and greatest stand for it: of 5
+// with a confidence of 94 %, of 3 with one of 75 %. Of none all is 0. xs is not changed.
 func Median(xs []float64) (median, low, high float64) {
 	n := len(xs)
 	if n == 0 {

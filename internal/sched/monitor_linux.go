@@ -10,20 +10,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Go's monitor thread (sysmon in runtime/proc.go) looks every 20 µs whether a goroutine
-// is in a system call and keeps a processor of Go's from others, or has run for 10 ms.
-// While it finds no system call it looks ever less often, down to every 10 ms. A
-// receiving thread and a consumer that wait in system calls thousands of times a second,
-// and never call Go's scheduler, are found each time: the monitor then takes 5 to 12 % of
-// a core (measured at 12 Gb/s), takes their processors away, and has to be woken by them
-// when they come back. [Nap] and [Yielder] let it sleep; that it makes a receiving thread
-// call the scheduler each 10 ms remains.
+// Go's monitor thread (sysmon in runtime/proc.go) looks every 20 µs for goroutines that are
+// in a system call and keep one of Go's processors from others, or that have run for 10 ms.
+// While it finds no system call it looks ever less often, down to every 10 ms.
+//
+// A receiving thread and a consumer wait in system calls thousands of times a second, and
+// never call Go's scheduler. The monitor finds them each time. It then takes 5 to 12 % of a
+// core (measured at 12 Gb/s), and takes their processors away. They have to wake it when
+// they come back. [Nap] and [Yielder] let it sleep. One thing remains: it makes a receiving
+// thread call the scheduler each 10 ms.
 
 const (
 	// ShortestNap is what a nap has to last to save more than it costs.
 	ShortestNap = 50 * time.Microsecond
-	// LongestNap bounds for how long a thread is not to be found: for who waits for its
-	// packets, for the collector of garbage, and for who wants to wake it.
+	// LongestNap bounds for how long a thread cannot be reached: by the reader of its packets,
+	// by the garbage collector, and by a goroutine that wants to wake it.
 	LongestNap = 400 * time.Microsecond
 )
 
@@ -54,9 +55,9 @@ func look() { keep.Store(spare(runtime.GOMAXPROCS(0), int(receiving.Load()))) }
 // that receives keeps one: one for who takes the heaps, and one for all else.
 func spare(processors, threads int) bool { return processors >= threads+2 }
 
-// Nap sleeps for d at most: a signal ends it, as Go's scheduler sends one to who is to
-// make room. Meanwhile the goroutine keeps its processor of Go's, if two more of them
-// (GOMAXPROCS) are left than threads receive; else it gives it up, as in any system call.
+// Nap sleeps for d at most. A signal ends it: Go's scheduler sends one to a thread that has to
+// make room. Meanwhile the goroutine keeps its processor of Go's, if at least two more of them
+// (GOMAXPROCS) are left than threads receive. Else it gives it up, as in any system call.
 func Nap(d time.Duration) {
 	if naps.Add(1)%napsPerLook == 0 {
 		look()

@@ -33,14 +33,14 @@ const (
 // in copy mode, which every driver has. The socket is that of asavie/xdp, an
 // implementation other than our receiver's. It needs care:
 //
-//   - Transmit panics on errors it does not know: see transmit.
+//   - Transmit panics on errors it does not know. See transmit.
 //   - Transmit cuts off descriptors for which the ring has no room, in the
-//     middle of a packet too: there is always room when it is called.
-//   - One system call sends 32 descriptors: it is repeated until the ring is
-//     empty (Transmit of none is that call alone).
-//   - Its rings have no memory barriers, which only amd64 can do without.
-//   - Close leaves ring mappings behind that keep the kernel's socket alive, so
-//     that a queue can be opened only once in the life of a process.
+//     middle of a packet too. There is always room when it is called.
+//   - One system call sends 32 descriptors. It is repeated until the ring is
+//     empty. Transmit of none is that call alone.
+//   - Its rings have no memory barriers. Only amd64 can do without.
+//   - Close leaves ring mappings behind that keep the kernel's socket alive. So
+//     a queue can be opened only once in the life of a process.
 //
 // A packet that is larger than a frame is a chain of them (XDP_PKT_CONTD).
 type afxdpEngine struct {

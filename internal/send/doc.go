@@ -1,29 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package send is a SPEAD sender for tests and measurements: it sends heaps
-// like spead2_send, as fast as the network takes them or at a chosen rate,
-// with faults injected on purpose if asked.
+// Package send is a SPEAD sender for tests and measurements. It sends heaps like
+// spead2_send, as fast as the network takes them or at a chosen rate. It injects
+// faults on request.
 //
 //	heaps ──► packetiser ──► faults ──► batch ──► pacer ──► engine: UDP sockets
 //	payload     headers      drop,      of packets                  or AF_XDP,
 //	blocks                   reorder,                               or TCP
 //	                         duplicate                              connections
 //
-// One goroutine does all of this; a second one writes the verification pattern
-// into the next block of payload while this block is being sent. Packets are
-// never put together in user space for the UDP and TCP engines: header and payload
-// are gathered by the kernel. Only TCP makes a sender wait for its receivers.
+// One goroutine does all of this. A second one writes the verification pattern into the
+// next block of payload while this block is being sent. The UDP and TCP engines never
+// put packets together in user space: the kernel gathers header and payload. Only TCP
+// makes a sender wait for its receivers.
 //
-// The engine Blast is another way: the kernel makes the packets of the data heaps
-// from a template, faster than any socket takes them. What differs from packet to
-// packet by more than the heap count and the payload offset, the descriptors and
-// the stop heaps, goes through UDP sockets.
+// With the engine Blast the kernel makes the packets of the data heaps from a template,
+// faster than any socket takes them. These packets differ only in the heap count and the
+// payload offset. Descriptors and stop heaps differ in more, and go through UDP sockets.
 //
-// What is sent is that of spead2_send: heaps counted from 1 and dealt out to the
-// destinations in turn, each with the items 0x1000, 0x1001, … of equal size;
-// the first heap of each destination also describes them; after the last data
-// heap each destination gets one with the stop item. Two things differ: the
-// flavour is SPEAD-64-48 unless another is asked for, as instruments send it,
-// and an item of one word stays an addressed item, so that it can be verified
-// like the others.
+// The heaps are those of spead2_send. They are counted from 1 and dealt out to the
+// destinations in turn. Each has the items 0x1000, 0x1001, … of equal size. The first
+// heap of each destination also describes them. After the last data heap each
+// destination gets one with the stop item. Two things differ. The flavour is SPEAD-64-48
+// unless another is asked for, as instruments send it. An item of one word stays an
+// addressed item, so that it can be verified like the others.
 package send
