@@ -105,9 +105,9 @@ func newAttachError(ifindex int, ifname string, mode AttachMode, frags bool, err
 	return &AttachError{Iface: ifname, Mode: mode, Err: err, Other: is.other, Hint: is.hint(err)}
 }
 
-// pageMTU is the largest MTU at which a packet fits a page of 4096 bytes beside what the
-// kernel needs of it: 256 bytes of headroom, 320 for struct skb_shared_info, and the
-// Ethernet header with two VLAN tags. A driver's buffers are no larger, mostly.
+// pageMTU is the largest MTU at which a packet fits a page of 4096 bytes. The kernel needs
+// some of the page: 256 bytes of headroom, 320 for struct skb_shared_info, and the Ethernet
+// header with two VLAN tags. A driver's buffers are no larger, mostly.
 const pageMTU = 4096 - 256 - 320 - 22
 
 // hint is the remedy for what the kernel answered, where the state of the interface shows

@@ -19,9 +19,9 @@ const (
 
 // account is one sequence of heaps, and which of them are missing.
 //
-// At first the values of some heaps are kept. If what is between the least and the greatest is
-// at least half full, their common divisor is the step, and each value has a position from then
-// on. Positions are a window, as that of a replay check: a bit for each says whether its heap
+// At first the values of some heaps are kept. If the range from the least to the greatest is at
+// least half full, their common divisor is the step. Each value has a position from then on.
+// Positions are a window, as that of a replay check: a bit for each says whether its heap
 // came. One that falls out of the reach of reordering without its bit is missing. If its heap
 // comes yet, one less is missing later.
 //
@@ -232,8 +232,8 @@ func (c *account) isSet(p uint64) bool {
 	return *w&b != 0
 }
 
-// plausible says whether a jump of d positions is a gap: whether so many heaps can have been
-// sent since some seconds ago, at four times the rate until then.
+// plausible says whether a jump of d positions is a gap. It is one if so many heaps can have
+// been sent since some seconds ago, at four times the rate until then.
 func (c *account) plausible(d uint64, now int64, timeless bool) bool {
 	const few, many = 64, ringPositions / 2
 	if d <= few {

@@ -57,9 +57,9 @@ const (
 	DefaultMaxRanges = 1024 // likewise
 )
 
-// Config says what an assembler is to do. Share must be set; the window, the
-// depth of the ring and the number of feeding threads are those of its sum, and the
-// tables are in its Tables: see TableBytes.
+// Config says what an assembler is to do. Share must be set. Its sum gives the window, the
+// depth of the ring and the number of feeding threads. The assembler's tables are in the
+// share's Tables: see TableBytes.
 type Config struct {
 	Name       string      // of the stream, for the consumer
 	Share      *pool.Share // where heaps go
@@ -84,10 +84,11 @@ type Config struct {
 	Recorded bool
 
 	// MaxItems is how many item pointers a heap may have, and MaxRanges in how
-	// many separate pieces it may be. Both take memory for each slot, so that by
-	// default small slots have less: a pointer for each 64 bytes, at least 128
-	// and at most DefaultMaxItems; a piece for each 256, at least 64 and at most
-	// DefaultMaxRanges. A pointer counts once, however many packets repeat it.
+	// many separate pieces it may be. Both take memory for each slot, so by
+	// default small slots have less. There is a pointer for each 64 bytes, at least
+	// 128 and at most DefaultMaxItems. There is a piece for each 256 bytes, at least
+	// 64 and at most DefaultMaxRanges. A pointer counts once, however many packets
+	// repeat it.
 	MaxItems, MaxRanges int
 
 	// BySender makes heaps of different senders different heaps, also where their

@@ -8,10 +8,10 @@ import (
 	"github.com/speadx/speadx/internal/histogram"
 )
 
-// consumerTime measures how long the consumer takes for a heap. While heaps wait in the ring
-// that is the time from one take to the next, which is the time that counts, also where
-// several goroutines take heaps or several heaps are held. With nothing to take the consumer
-// waits too: then it is the time from the take to the heap's Release.
+// consumerTime measures how long the consumer takes for a heap. While heaps wait in the ring,
+// that is the time from one take to the next. This is what counts, also where several
+// goroutines take heaps or several heaps are held. With nothing to take the consumer waits
+// too. Then it is the time from the take to the heap's Release.
 //
 // The fields are guarded by Assembler.consumed.mu; the histogram may be read at any time.
 type consumerTime struct {

@@ -214,9 +214,9 @@ func (f *Feeder) admit(h *spead.Packet, end, now int64) ledger.Fate {
 	return placed
 }
 
-// extend tells the heap of a packet that finds no room in it, if its length is
-// not known, that it reaches as far as end: so that it is not taken for complete.
-// A packet that is refused starts no heap; one that starts later is told by beyond.
+// extend is for a packet that finds no room in a heap whose length is not known. It notes that
+// the heap reaches as far as end, so that it is not taken for complete. A packet that is
+// refused starts no heap. A heap that starts later learns it from beyond.
 func (f *Feeder) extend(h *spead.Packet, end, now int64) {
 	key := f.beyondKey(h)
 	f.a.beyond.note(key, now) // before looking: see beyond
@@ -282,9 +282,9 @@ func (f *Feeder) stopHeap(h *spead.Packet, now int64) ledger.Fate {
 	return ledger.StreamControl
 }
 
-// whole places a packet that is a heap by itself. Such a heap takes no place in
-// the window of live heaps and is never visible to other threads half-made: it
-// is copied first and then started and finished at once.
+// whole places a packet that is a heap by itself. Such a heap takes no place in the window
+// of live heaps. Other threads never see it half-made: it is copied first, and then started
+// and finished at once.
 func (f *Feeder) whole(p *Packet, h *spead.Packet, now int64) ledger.Fate {
 	a := f.a
 	f.release(now)
@@ -633,9 +633,8 @@ const memoryNs = int64(2 * time.Second)
 // maxStep is the largest step that a sender's counts are taken to have.
 const maxStep = 64
 
-// remembered says whether a heap that stands in the history, and is not live,
-// still counts: h is then a packet too many of it, and not the first of a new
-// heap with the same count.
+// remembered says whether a heap that is in the history, and not live, still counts. Then h
+// is one packet too many of it. Otherwise h is the first of a new heap with the same count.
 func (f *Feeder) remembered(hist *history, e entry, next uint64, h *spead.Packet, now int64) bool {
 	if e.left == 0 {
 		return true // closed just now

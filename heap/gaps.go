@@ -20,8 +20,8 @@ import (
 // and one for each sender. It never waits for the lock. If a thread is stopped while it holds the lock,
 // the logs fill up, heaps pass unseen, and the accounts begin anew behind them.
 //
-// What is counted as missing is of the stream's account where the heaps of all senders
-// together make one sequence, and of the senders' accounts where they do not.
+// The stream's account gives what is missing where the heaps of all senders together make one
+// sequence. Otherwise the senders' accounts do.
 type gaps struct {
 	mu      sync.Mutex // never waited for while packets are fed
 	all     account

@@ -151,9 +151,9 @@ func (h *history) at(s uint64) (entry, bool) {
 	return e, cell.Load() == w
 }
 
-// find looks for the newest heap with the given count, of that sender if senders
-// are told apart. next is the number that a new heap would have; start fails if
-// another heap has started since.
+// find looks for the newest heap with the given count, of that sender if senders are told
+// apart. next is the number that a new heap would have. start fails if another heap has
+// started since.
 func (h *history) find(cnt uint64, from uint32) (e entry, found bool, next uint64) {
 again:
 	next = h.next()

@@ -136,8 +136,8 @@ func (f *Feeder) owe(r *record, h *spead.Packet, p *Packet) {
 	f.pinned.owed++
 }
 
-// copyOwed makes the copies, fetching meanwhile what is copied next, and the headers
-// of the next batch. after are the packets that follow the last copy, if it is known.
+// copyOwed makes the copies. Meanwhile it fetches what is copied next, and the headers of the
+// next batch. after are the packets that follow the last copy, if they are known.
 func (f *Feeder) copyOwed(after []Packet) {
 	copies := f.pinned.copies[:f.pinned.owed]
 	f.pinned.owed = 0

@@ -56,10 +56,10 @@ const (
 
 // senders are the senders that a stream has heard, by numbers from 1.
 //
-// A feeder that meets a new one writes it into an entry of its own, and publishes
-// that by one compare-and-swap of an empty place of the index, on which open
-// addressing finds it. Who loses looks again: two feeders that bring one sender meet
-// at one place, so no sender has two numbers. Entries never change afterwards.
+// A feeder that meets a new sender writes it into an entry of its own. It publishes the
+// entry by one compare-and-swap of an empty place of the index. Open addressing finds it
+// there. The feeder that loses looks again. Two feeders that bring one sender meet at one
+// place, so no sender has two numbers. Entries never change afterwards.
 type senders struct {
 	index  []atomic.Uint32 // number of the sender whose hash leads here; 0: none
 	list   []senderEntry   // by number

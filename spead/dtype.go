@@ -16,8 +16,8 @@ import (
 // maxDType is the longest numpy header that is read, in bytes.
 const maxDType = 1 << 16
 
-// parseHeader reads a numpy array header: a Python dict of the type of an element
-// ('descr'), the order of the elements, and the shape. descr is the type as the
+// parseHeader reads a numpy array header. It is a Python dict of the type of an element
+// ('descr'), the order of the elements, and the shape. The result descr is the type as the
 // header has it, and as Python would write it.
 func parseHeader(s string) (t Type, fortran bool, shape []int64, descr string, err error) {
 	if len(s) > maxDType {

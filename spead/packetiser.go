@@ -66,12 +66,12 @@ type PacketiserConfig struct {
 //
 //	for each heap: Start, then Next (or AppendNext) until it reports false
 //
-// The packets are those of spead2's sender. Each has the four pointers that
-// make it part of the heap, the first ones then have the items' pointers, and
-// all have payload, so that no two packets of a heap have the same offset and a
-// lost one leaves a hole. A heap with too little payload for that, in the
-// extreme none, is padded with zeros, which a NULL pointer keeps out of the
-// last item. Every packet but the last of a heap holds a multiple of 8 bytes.
+// The packets are those of spead2's sender. Each has the four pointers that make it
+// part of the heap. The first ones then have the items' pointers. All have payload, so
+// no two packets of a heap have the same offset, and a lost one leaves a hole. A heap
+// with too little payload for that, or with none, is padded with zeros. A NULL pointer
+// keeps them out of the last item. Every packet but the last of a heap holds a multiple
+// of 8 bytes.
 //
 // A Packetiser belongs to one goroutine. After its construction it allocates
 // nothing.
@@ -165,10 +165,10 @@ func (p *Packetiser) immediate(it *OutItem) bool {
 	return it.Immediate || it.Fixed && len(it.Data) <= p.immediateMax
 }
 
-// Next makes the next packet of the heap. It appends the header and the item
-// pointers to hdr and the payload to segs, as slices of the items' data and,
-// where it is padded, of constant zeros, which must not be written to. It
-// reports false, and appends nothing, when the heap has no more packets.
+// Next makes the next packet of the heap. It appends the header and the item pointers to
+// hdr and the payload to segs. The payload is slices of the items' data and, where it is
+// padded, of constant zeros. Nobody may write to these. Next reports false, and appends
+// nothing, when the heap has no more packets.
 func (p *Packetiser) Next(hdr []byte, segs [][]byte) ([]byte, [][]byte, bool) {
 	if p.sent == p.length {
 		return hdr, segs, false

@@ -225,10 +225,9 @@ func (v Value) contiguous() bool {
 	return v.arr.axes == nil && (v.arr.n <= 1 || v.arr.step == v.typ.Bits) && v.base%8 == 0 && v.typ.Bits%8 == 0
 }
 
-// Any is the whole value as Go values: what Text gives where there is text, one
-// element as At gives it, or else slices of slices []any, nested by the indices in
-// their order; an array without elements is an empty slice. It costs far more memory
-// than the value itself.
+// Any is the whole value as Go values. Text is what Text gives, and one element is what At
+// gives. An array is slices of slices []any, nested by the indices in their order. An array
+// without elements is an empty slice. Any costs far more memory than the value itself.
 func (v Value) Any() any {
 	if !v.Valid() {
 		return nil

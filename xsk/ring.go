@@ -14,9 +14,9 @@ import (
 // indices run freely and wrap at 2^32: producer-consumer is the fill level and
 // index&mask the slot. The number of slots is a power of two.
 //
-// Each side keeps a private copy of both indices. Its own copy is authoritative;
-// that of the other side is refreshed only when it seems that there is nothing
-// left to do, so that a batch costs one load and one store of shared memory.
+// Each side keeps a private copy of both indices. Its own copy is authoritative. It
+// refreshes the copy of the other side's index only when it seems that there is nothing
+// left to do. So a batch costs one load and one store of shared memory.
 //
 // Ordering, with the labels of the kernel's net/xdp/xsk_queue.h:
 //

@@ -166,9 +166,9 @@ func (q *Queue) waitPoll(d time.Duration) (bool, error) {
 	}
 }
 
-// checkLink asks the kernel whether the socket can still receive, by a call that
-// does nothing else: recvfrom fails with ENETDOWN while the interface is down, and
-// with ENXIO once it is gone, has moved to another namespace or lost this queue.
+// checkLink asks the kernel whether the socket can still receive, by a call that does
+// nothing else. recvfrom fails with ENETDOWN while the interface is down. It fails with
+// ENXIO once the interface is gone, has moved to another namespace or lost this queue.
 func (q *Queue) checkLink() error { return q.linkError(q.kick()) }
 
 func (q *Queue) linkError(errno unix.Errno) error {

@@ -112,11 +112,11 @@ const runtimeAllocs = 8
 // allocated while packets flow.
 //
 // With one thread nothing else runs, and the fewest allocations of any turn have to
-// be 0. Several wait for each other, for which the runtime may allocate by itself: a
-// sudog for the one that waits, an m for the thread that is woken. That goes with the
-// number of threads and not with the length of the turn: of single turns of two threads
-// (Go 1.26) most had 0 or 1, and some up to 8; the best of three hardly ever 1. An
-// allocation on the path of the packets comes at least once for each heap; in a turn of
+// be 0. Several threads wait for each other. For that the runtime may allocate by itself:
+// a sudog for the goroutine that waits, an m for the thread that is woken. These grow with
+// the number of threads, not with the length of the turn. Of single turns of two threads
+// (Go 1.26) most had 0 or 1, and some up to 8. The best of three hardly ever had 1. An
+// allocation on the path of the packets comes at least once for each heap. In a turn of
 // few heaps only the measurement with one thread finds it.
 func (r *Result) Allocates() bool {
 	own := uint64(0)
@@ -343,8 +343,8 @@ type memoryRig struct {
 	places    [][]byte // by heap: where the assembler put it
 	targets   [][]byte // by heap: where copy puts it
 
-	// lead holds the place of the piece that each thread is at, so that none is further ahead of
-	// another than the window allows: on a NIC they would be fed at one pace.
+	// lead holds the place of the piece that each thread is at. So none is further ahead of
+	// another than the window allows. A NIC would feed them at one pace.
 	lead     []progress
 	mostLead int64
 	turns    uint64       // of feed

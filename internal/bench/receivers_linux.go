@@ -239,9 +239,9 @@ const mostFrame = 10000
 
 // openDrain opens our AF_XDP queue with nobody behind it: frames are taken and given
 // back. It sleeps in poll when there are none, as the loop of every example does, or
-// waits as our receiver does. What is in the frames is not looked at, or it is copied
-// once, to memory of the size of a heap for each sender: the least that anybody does who
-// puts heaps together.
+// waits as our receiver does. What is in the frames is not looked at, or it is copied once,
+// to memory of the size of a heap for each sender. That is the least that an assembler of
+// heaps can do.
 func openDrain(frames int, asReceiver, copies bool) func(w *wire) (receiver, error) {
 	return func(w *wire) (receiver, error) {
 		s := &steered{w: w}

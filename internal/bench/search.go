@@ -48,11 +48,11 @@ var (
 	errNothing = errors.New("the generator sent nothing")
 )
 
-// search finds the highest rate without loss, beginning at a guess. Whether a rate
-// loses packets is a matter of chance near the limit, on a machine that does other
-// things as well: so the limit is enclosed by single trials, and then the rate is
-// lowered until several in a row lose nothing. A search is one sample; many of them,
-// in turns with those of others, give the median and its interval.
+// search finds the highest rate without loss, beginning at a guess. Near the limit it is a
+// matter of chance whether a rate loses packets, on a machine that does other things as
+// well. So single trials enclose the limit, and then the rate is lowered until several
+// trials in a row lose nothing. A search is one sample. Many of them, in turns with those of
+// others, give the median and its interval.
 func search(t trial, guess float64) (c critical, err error) {
 	try := func(pps float64) (outcome, error) {
 		o, err := t(pps)

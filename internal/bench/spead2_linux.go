@@ -29,9 +29,9 @@ type spead2Receiver struct {
 	used    time.Duration
 }
 
-// openSpead2 runs it with its defaults but for the socket buffer or, tuned, with what its
-// documentation advises: a memory pool of buffers for its heaps, and besides the priority
-// that our threads have. net.core.rmem_max bounds the buffer.
+// openSpead2 runs it with its defaults but for the socket buffer. Tuned, it runs with what its
+// documentation advises, a memory pool of buffers for its heaps, and with the priority that
+// our threads have. net.core.rmem_max bounds the buffer.
 func openSpead2(program string, buffer int, tuned bool) func(w *wire) (receiver, error) {
 	return func(w *wire) (receiver, error) {
 		return &spead2Receiver{program: program, buffer: buffer, tuned: tuned, wire: w}, nil
@@ -45,9 +45,9 @@ const (
 	tunedBuffer = 64 << 20
 )
 
-// begin starts it and waits until its socket is there. A pool of many buffers has been
-// used by then, since memory costs most when it is written for the first time, and a
-// receiver that runs for long is not to be judged by that.
+// begin starts it and waits until its socket is there. A pool of many buffers has been used
+// by then. Memory costs most when it is written for the first time, and a receiver that runs
+// for long is not to be judged by that.
 func (s *spead2Receiver) begin() (err error) {
 	if err := s.start(); err != nil {
 		return err

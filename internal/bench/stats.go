@@ -58,10 +58,10 @@ func logChoose(n, k int) float64 {
 	return a - b - c
 }
 
-// RatioOf returns the median of a[i]/b[i], with its interval: a[i] and b[i] are rates
-// measured one right after the other, so that what slows the whole machine slows both,
-// and does not show. Pairs whose b is not above 0 are left out, and so is what one has
-// more than the other. Who is divided by whom is the caller's to say, in To.
+// RatioOf returns the median of a[i]/b[i], with its interval. a[i] and b[i] are rates that
+// were measured one right after the other. What slows the whole machine slows both, and does
+// not show. Pairs whose b is not above 0 are left out, and so is what one list has more than
+// the other. The caller says in To which contestant is divided by which.
 func RatioOf(a, b []float64) Ratio {
 	var quotients []float64
 	for i := range min(len(a), len(b)) {

@@ -5,9 +5,9 @@ package send
 import "github.com/speadx/speadx/spead"
 
 const (
-	// A batch goes to the engine when it has this many packets or bytes:
-	// enough that system calls do not count, little enough to stay in the
-	// cache and to react to a signal.
+	// A batch goes to the engine when it has this many packets or bytes. That is
+	// enough for system calls not to count. It is little enough to stay in the
+	// cache, and to react to a signal.
 	batchPackets = 512
 	batchBytes   = 1 << 20
 

@@ -38,12 +38,14 @@ func ParseEngine(name string) (Engine, error) {
 	return 0, fmt.Errorf("engine %q is neither udp, afxdp nor blast", name)
 }
 
-// Faults are injected into the data heaps, never into the stop heaps. Each
-// fraction is the probability, 0 to 1, with which a packet suffers it; the
-// same seed gives the same faults for the same heaps. With [Blast] it is every n-th
-// packet, n being 1/fraction rounded, that is dropped, sent twice, or sent after its
-// successor, and a first heap of a destination that has descriptors is spared; fractions
-// that 1/n does not meet within 5 % are refused, and to reorder so are those above 1/2.
+// Faults are injected into the data heaps, never into the stop heaps. Each fraction is the
+// probability, 0 to 1, with which a packet suffers it. The same seed gives the same faults
+// for the same heaps.
+//
+// [Blast] is different. It drops, sends twice, or sends after its successor every n-th
+// packet, n being 1/fraction rounded. It spares a first heap of a destination that has
+// descriptors. Fractions that 1/n does not meet within 5 % are refused, and so are those
+// above 1/2 to reorder.
 type Faults struct {
 	Drop      float64 // not sent
 	Reorder   float64 // sent after up to 8 of the packets that follow it

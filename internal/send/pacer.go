@@ -19,9 +19,9 @@ const (
 // pacer holds bursts apart so that the rate is kept on average and never much
 // exceeded. Two clocks say when the next burst is due. One runs at the rate from
 // the first burst on: what was sent until now never exceeds it. The other runs a
-// little faster, but from no earlier than a burst's time ago: a sleep that ended
-// late is made good at once, a sender that was held up for longer comes closer
-// to the rate by a twentieth at a time.
+// little faster, but from no earlier than a burst's time ago. So a sleep that ended
+// late is made good at once. A sender that was held up for longer comes closer to the
+// rate by a twentieth at a time.
 type pacer struct {
 	perByte float64 // nanoseconds at the rate; 0: no limit
 	start   time.Time

@@ -12,9 +12,9 @@ import (
 // countTo is where the values of described items begin again.
 const countTo = 100
 
-// counting is the payload of an item of n elements that count from first to 99 and
-// then from 0 to 99, again and again: a receiver that prints them shows at once what
-// it took for what.
+// counting is the payload of an item of n elements. They count from first to 99 and then
+// from 0 to 99, again and again. A receiver that prints them shows at once how it reads
+// them.
 func counting(t *spead.Type, first, n int) ([]byte, error) {
 	round := make([]any, min(n, countTo))
 	for i := range round {
@@ -36,9 +36,9 @@ func counting(t *spead.Type, first, n int) ([]byte, error) {
 	return payload, nil
 }
 
-// countValue is the number k as a value of a type: of a bool whether it is odd, of
-// text its digits, as many as there is room for, and of a struct, or an array within
-// one, that number in each field.
+// countValue is the number k as a value of a type. A bool says whether it is odd. Text has
+// its digits, as many as there is room for. A struct, or an array within one, has the
+// number in each field.
 func countValue(t *spead.Type, k int) any {
 	room := t.Bits / 8
 	switch t.Kind {

@@ -137,11 +137,11 @@ func (f *framer) end() {
 	f.from, f.to, f.pass, f.need = 0, 0, 0, headerSize
 }
 
-// bareBytes says, by the bytes of an address in the header's flavour, how many of
-// the next bytes were searched and hold no item of payload length. Where sync is
-// lost, headers of many item pointers may begin 8 bytes apart: without it each
-// would have the same pointers searched again, and a sender of such headers would
-// keep the thread for minutes. Below 8 it says nothing.
+// bareBytes says, by the bytes of an address in the header's flavour, how many of the next
+// bytes were searched and hold no item of payload length. Where sync is lost, headers of
+// many item pointers may begin 8 bytes apart. Without bareBytes the same pointers would be
+// searched again for each of them. A sender of such headers would keep the thread for
+// minutes. Below 8 it says nothing.
 type bareBytes [8]int
 
 // What measure finds at the beginning of some bytes, and what it measures.

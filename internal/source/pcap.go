@@ -30,8 +30,8 @@ const (
 	batchRecords = 4096
 
 	// fileLookahead is how many packets after the one that stops a stream are
-	// still read, as if they had waited in a ring: in a network packets overtake
-	// each other, and the last ones of a stream may stand behind its stop.
+	// still read, as if they had waited in a ring. In a network packets overtake
+	// each other, so the last ones of a stream may stand behind its stop.
 	fileLookahead = 1024
 )
 

@@ -14,9 +14,9 @@ import (
 // [PCAP] what is particular to each.
 type Source interface {
 	// Receive empties b and fills it with as many packets as there are, up to
-	// its capacity, waiting for the first at most timeout. It may return 0
+	// its capacity. It waits for the first at most timeout. It may return 0
 	// early: after Wake, or when all that came was not ours. io.EOF is the end
-	// of a file or of a connection, any other error the end of the source; with
+	// of a file or of a connection, any other error the end of the source. With
 	// an error there are no packets.
 	Receive(b *Batch, timeout time.Duration) (n int, err error)
 

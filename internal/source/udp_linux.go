@@ -227,10 +227,10 @@ func (u *UDP) Receive(b *Batch, timeout time.Duration) (int, error) {
 	return len(b.Packets), nil
 }
 
-// napTime is how long to nap between two looks at sockets whose receive buffers have so
-// many bytes, while packets come: it saves the kernel waking us for each few of them. No
-// longer than in which 32 bytes a ns fill the buffer: it counts the memory that packets
-// take, at least 2304 bytes each, so that is 160 Gb/s of packets of 1472 bytes, and
+// napTime is how long to nap between two looks at sockets while packets come, where the
+// receive buffers have so many bytes. So the kernel need not wake us for every few packets.
+// A nap is no longer than 32 bytes a ns take to fill the buffer. The buffer counts the memory
+// of packets, at least 2304 bytes each. So that is 160 Gb/s of packets of 1472 bytes, and
 // sockets receive a third of that and less. 0: it is not worth while.
 func napTime(buffer int) time.Duration {
 	d := min(time.Duration(buffer/32), sched.LongestNap)

@@ -310,9 +310,9 @@ func (i *Iface) setOffload(name string, on bool) (err error) {
 	return nil
 }
 
-// awaitUp waits for what the kernel puts off: until its link watch has seen the
-// carrier, the interface has no real transmit queue and frames vanish without an
-// error; until its IPv6 work has run, the address takes no packets.
+// awaitUp waits for what the kernel puts off. Until its link watch has seen the carrier, the
+// interface has no real transmit queue, and frames vanish without an error. Until its IPv6
+// work has run, the address takes no packets.
 func (i *Iface) awaitUp(limit time.Duration) error {
 	return i.netlink(func(h *netlink.Handle) error {
 		for deadline := time.Now().Add(limit); ; time.Sleep(time.Millisecond) {
