@@ -211,8 +211,8 @@ type StreamEndpoints struct {
 func (r *Receiver) SpareStreams() int { return len(r.streams) - int(r.changes.used.Load()) }
 
 // Add receives one more source, in the network namespace of the calling thread, while
-// packets of the others flow: groups are joined, the XDP program is told, or UDP sockets
-// are opened. The source is as in [ParseSource]: one or more UDP endpoints. They become
+// packets of the others flow: groups are joined, and the XDP program gets the endpoints or
+// UDP sockets are opened. The source is as in [ParseSource]: one or more UDP endpoints. They become
 // endpoints of the stream with that name. If there is none, they become a new stream, for
 // which a spare one is needed: see [Config.SpareStreams]. If stream is "", it has the name
 // of the source.

@@ -123,7 +123,8 @@ type Config struct {
 	// BySender tells heaps of different senders apart, by address and port, also
 	// where their counts are the same. They share the concurrent heaps. A stream
 	// then ends when each sender it has heard has sent its stop item, and at least
-	// Stops of them have. 1024 senders are told apart; all after them are one.
+	// Stops of them have. The first 1024 senders are kept apart. All after them
+	// count as one.
 	BySender bool
 	// Incomplete hands over incomplete heaps too.
 	Incomplete bool
@@ -145,11 +146,11 @@ type Config struct {
 
 	// Progress is called while Open works: at the begin of each stage, and ten times a second
 	// while memory is touched, which takes seconds if there is much. It is called by several
-	// goroutines, but never by two at once, and it must not wait. Default: nobody is told.
+	// goroutines, but never by two at once, and it must not wait. Default: none.
 	Progress func(Progress) `json:"-"`
 
-	// Logger is told what somebody ought to know while packets flow, at most
-	// once a second of each kind. Default: nobody is.
+	// Logger gets what an operator should know while packets flow, at most once
+	// a second of each kind. Default: nothing is logged.
 	Logger *slog.Logger
 }
 

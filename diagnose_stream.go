@@ -185,7 +185,7 @@ func (m *streamMore) sinceFirst() time.Duration {
 	return max(m.at.Sub(first), 0)
 }
 
-// replaced says whether a sender has come back with another port.
+// replaced reports whether a sender has come back with another port.
 func (m *streamMore) replaced(s *heap.Source) bool {
 	for i := range m.sources {
 		if o := &m.sources[i]; o != s && o.Sender.Addr() == s.Sender.Addr() && o.First.After(s.Last) {

@@ -36,9 +36,9 @@
 //
 // # Ways to receive
 //
-// AF_XDP runs zero-copy where the driver can, else native or generic; without
-// the privileges or the interface for it the receiver uses UDP sockets. Which of
-// them, and why not a better one, is in [Receiver.Info]. Capture files go the
+// AF_XDP runs zero-copy where the driver can, otherwise native or generic. Without
+// the privileges or the interface for it the receiver uses UDP sockets. [Receiver.Info]
+// says which mode it took, and why not a better one. Capture files go the
 // same way as packets from a network, and so does what comes over a TCP connection,
 // in which a full ring holds the sender up instead of losing its packets.
 //

@@ -14,7 +14,7 @@ import (
 	"github.com/speadx/speadx/spead"
 )
 
-// faults says whether f touches memory that must not be touched.
+// faults reports whether f touches memory that must not be touched.
 func faults(f func()) (fault bool) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {

@@ -158,7 +158,7 @@ func (s *stream) socketInfo(name string) SocketInfo {
 	return SocketInfo{Stream: name, Buffer: u.Buffer, GRO: u.GRO, Notes: u.Notes}
 }
 
-// sharesThreads says whether a thread that feeds the stream feeds others too.
+// sharesThreads reports whether a thread that feeds the stream feeds others too.
 func (r *Receiver) sharesThreads(s *stream) bool {
 	for _, other := range r.streams {
 		if other != s && slices.ContainsFunc(other.plan.devices, func(d *planDevice) bool { return slices.Contains(s.plan.devices, d) }) {

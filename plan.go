@@ -61,7 +61,7 @@ type planFile struct {
 	vlan      int              // -1: any
 }
 
-// live says whether packets come from a network that does not wait for us. A file
+// live reports whether packets come from a network that does not wait for us. A file
 // waits, and so does the sender of a TCP connection.
 func (s *planStream) live() bool { return s.hasSockets() || len(s.devices) > 0 }
 
@@ -83,7 +83,7 @@ func (s *planStream) threads() int {
 	return n
 }
 
-// hasSockets says whether a source of UDP sockets feeds the stream. A spare stream has one
+// hasSockets reports whether a source of UDP sockets feeds the stream. A spare stream has one
 // where nothing comes over AF_XDP.
 func (s *planStream) hasSockets() bool {
 	return len(s.udp) > 0 || s.spare && len(s.devices) == 0

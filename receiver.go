@@ -140,7 +140,7 @@ func (r *Receiver) Next(ctx context.Context) (*heap.Heap, error) {
 	return h, err
 }
 
-// tryNext takes a heap, or finds that there will be none; ok says whether it
+// tryNext takes a heap, or finds that there will be none; ok reports whether it
 // was one of these.
 func (r *Receiver) tryNext() (h *heap.Heap, err error, ok bool) {
 	if r.closed.Load() {
@@ -310,7 +310,7 @@ func (r *Receiver) shutdown(alive int, threadDone <-chan *thread, failed error) 
 	r.ready.Signal()
 }
 
-// drained says whether every packet that was redirected to a socket has been
+// drained reports whether every packet that was redirected to a socket has been
 // read or dropped by the kernel.
 func (r *Receiver) drained() bool {
 	for _, d := range r.devices {

@@ -40,7 +40,7 @@ type stop struct {
 	waited   bool      // a Receive has begun since
 }
 
-// over says whether the source is worked off since the stop was seen, which is
+// over reports whether the source is worked off since the stop was seen, which is
 // now at the latest; empty that the last Receive found nothing.
 func (s *stop) over(src source.Source, empty bool) bool {
 	if !s.seen {

@@ -178,7 +178,7 @@ func (s *Steer) Queues() int { return s.config.Queues }
 // AllVLANs reports whether the program overlooks VLAN tags.
 func (s *Steer) AllVLANs() bool { return s.config.AllVLANs }
 
-// Frags says whether the program accepts packets in several buffers.
+// Frags reports whether the program accepts packets in several buffers.
 func (s *Steer) Frags() bool { return s.config.Frags }
 
 // SetSocket sends the packets of a queue to the AF_XDP socket fd from now on. The

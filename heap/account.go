@@ -21,7 +21,7 @@ const (
 //
 // At first the values of some heaps are kept. If the range from the least to the greatest is at
 // least half full, their common divisor is the step. Each value has a position from then on.
-// Positions are a window, as that of a replay check: a bit for each says whether its heap
+// Positions are a window, as that of a replay check: a bit for each reports whether its heap
 // came. One that falls out of the reach of reordering without its bit is missing. If its heap
 // comes yet, one less is missing later.
 //
@@ -232,7 +232,7 @@ func (c *account) isSet(p uint64) bool {
 	return *w&b != 0
 }
 
-// plausible says whether a jump of d positions is a gap. It is one if so many heaps can have
+// plausible reports whether a jump of d positions is a gap. It is one if so many heaps can have
 // been sent since some seconds ago, at four times the rate until then.
 func (c *account) plausible(d uint64, now int64, timeless bool) bool {
 	const few, many = 64, ringPositions / 2

@@ -462,7 +462,7 @@ func (a *Assembler) takeBack(h *Heap, v *view) {
 	a.consumed.views = append(a.consumed.views, v)
 }
 
-// Stopping says whether a stop item was seen, so that each thread has to
+// Stopping reports whether a stop item was seen, so that each thread has to
 // finish when it has worked off what its source holds now.
 func (a *Assembler) Stopping() bool { return a.stopping.Load() }
 

@@ -24,7 +24,7 @@ func (c *concurrency) see(started uint64) {
 	*c = max(concurrency(min(started, maxRecords))<<8, *c-*c>>7)
 }
 
-// past says whether a heap, which begins with h, is written past a cache of limit bytes.
+// past reports whether a heap, which begins with h, is written past a cache of limit bytes.
 func (c concurrency) past(h *spead.Packet, limit int64) bool {
 	size := max(h.HeapLength, h.PayloadOffset)
 	return size >= limit || size*int64(c)>>8 >= limit

@@ -21,7 +21,7 @@ type consumerTime struct {
 	spans histogram.Histogram
 }
 
-// take notes that a heap is taken; waits says whether there are more.
+// take notes that a heap is taken; waits reports whether there are more.
 func (c *consumerTime) take(h *Heap, waits bool) {
 	now := sinceStart()
 	if c.last != nil && c.waits {

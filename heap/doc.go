@@ -41,7 +41,7 @@
 //   - history.go: the heaps started lately, by count. One compare-and-swap decides which
 //     thread starts a heap. Heaps that have left are remembered, so that a late packet does
 //     not start its heap again.
-//   - record.go: one heap being filled. Its state word says whether it is open, and how many
+//   - record.go: one heap being filled. Its state word reports whether it is open, and how many
 //     threads have pinned it.
 //   - pinned.go: the heaps that a thread has pinned, and the copies that it owes them.
 //   - coverage.go and pointers.go: which bytes are claimed, and the item pointers seen.

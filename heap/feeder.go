@@ -154,7 +154,7 @@ func (f *Feeder) decode(packets []Packet, headers []spead.Packet) {
 	f.count.stream[ledger.BytesFed] += uint64(bytes)
 }
 
-// continues says whether h belongs to the run that begins with first and ends,
+// continues reports whether h belongs to the run that begins with first and ends,
 // so far, with last.
 func continues(first, last, h *spead.Packet) bool {
 	return h.HeaderLen != 0 && last.HeaderLen != 0 && h.Cnt == first.Cnt && h.HeapLength == first.HeapLength && h.Flavour == first.Flavour &&
@@ -558,7 +558,7 @@ func (f *Feeder) acquire(h *spead.Packet, now int64) ledger.Fate {
 	}
 }
 
-// windowFull says whether a heap still has to leave the window before heap next can
+// windowFull reports whether a heap still has to leave the window before heap next can
 // start.
 func (f *Feeder) windowFull(hist *history, next uint64) bool {
 	w := f.a.window.live()
@@ -569,7 +569,7 @@ func (f *Feeder) windowFull(hist *history, next uint64) bool {
 	return ok && f.isOpen(e)
 }
 
-// isOpen says whether the heap of an entry is live.
+// isOpen reports whether the heap of an entry is live.
 func (f *Feeder) isOpen(e entry) bool {
 	s := f.a.records[e.ref&recordMask].state.Load()
 	return s>>genShift == e.ref>>recordBits && howOf(s) == open
@@ -633,7 +633,7 @@ const memoryNs = int64(2 * time.Second)
 // maxStep is the largest step that a sender's counts are taken to have.
 const maxStep = 64
 
-// remembered says whether a heap that is in the history, and not live, still counts. Then h
+// remembered reports whether a heap that is in the history, and not live, still counts. Then h
 // is one packet too many of it. Otherwise h is the first of a new heap with the same count.
 func (f *Feeder) remembered(hist *history, e entry, next uint64, h *spead.Packet, now int64) bool {
 	if e.left == 0 {
@@ -739,7 +739,7 @@ func (f *Feeder) who() uint64 {
 	return uint64(f.a.senders.list[f.from].epoch.Load())<<32 | uint64(f.from)
 }
 
-// behind says whether a count lies further behind all those remembered than heaps are
+// behind reports whether a count lies further behind all those remembered than heaps are
 // reordered: of our sender, if senders are told apart.
 func (f *Feeder) behind(hist *history, cnt, next uint64) bool {
 	depth := uint64(len(hist.cells))
@@ -750,7 +750,7 @@ func (f *Feeder) behind(hist *history, cnt, next uint64) bool {
 	return hist.behind(cnt, next, depth)
 }
 
-// begins says whether heaps behind this packet may count from anywhere: after a start,
+// begins reports whether heaps behind this packet may count from anywhere: after a start,
 // and after a stop where the stream can go on.
 func (f *Feeder) begins(h *spead.Packet) bool {
 	c := &f.a.cfg
@@ -775,7 +775,7 @@ func (f *Feeder) evictAged(now int64) {
 // heaps have become no older in that time.
 func (f *Feeder) Stalled(d time.Duration) { atLeast(&f.a.held, f.held+int64(d)) }
 
-// SawStop says whether a stop item came through this feeder.
+// SawStop reports whether a stop item came through this feeder.
 func (f *Feeder) SawStop() bool { return f.sawStop }
 
 // eachLive closes the live heaps for which the condition holds, oldest first.
@@ -811,5 +811,5 @@ func (f *Feeder) Finish() {
 	}
 }
 
-// Finished says whether Finish was called.
+// Finished reports whether Finish was called.
 func (f *Feeder) Finished() bool { return f.finished }

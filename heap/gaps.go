@@ -189,7 +189,7 @@ func (f *Feeder) missing(g *gaps, acc *account, n uint64, stream bool) {
 	f.count.stream[ledger.MissingHeapBytes] += n * acc.meanLength()
 }
 
-// counts says whether the stream's account counts, and not those of its senders. It cannot where
+// counts reports whether the stream's account counts, and not those of its senders. It cannot where
 // the heaps of all senders make no sequence. If packets of several senders make one heap, those of
 // the senders cannot.
 func (g *gaps) counts(a *Assembler) bool {

@@ -130,7 +130,7 @@ func (h *Heap) Cnt() uint64 { return h.cnt }
 // Flavour is the SPEAD flavour of all the heap's packets.
 func (h *Heap) Flavour() spead.Flavour { return h.flavour }
 
-// Complete says whether every byte of the heap came.
+// Complete reports whether every byte of the heap came.
 func (h *Heap) Complete() bool { return h.complete }
 
 // Length is the heap's payload in bytes, as its packets say; -1 if none did.
@@ -147,7 +147,7 @@ func (h *Heap) Packets() int64 { return h.packets }
 // valid if the source does not know, or if the stream has more than 1024 senders.
 func (h *Heap) Sender() netip.AddrPort { return h.sender.AddrPort() }
 
-// HasControl says whether one of the heap's items is the stream control item with
+// HasControl reports whether one of the heap's items is the stream control item with
 // this value: [spead.CtrlStart] and so on.
 func (h *Heap) HasControl(code uint64) bool {
 	for _, it := range h.view.items {

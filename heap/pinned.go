@@ -58,7 +58,7 @@ func (f *Feeder) pinOf(h *spead.Packet) int {
 	return int(key % maxPins)
 }
 
-// has says whether the heap that h belongs to is pinned, and takes it in hand.
+// has reports whether the heap that h belongs to is pinned, and takes it in hand.
 func (f *Feeder) has(h *spead.Packet) bool {
 	p := &f.pinned.list[f.pinOf(h)]
 	r := p.r

@@ -143,7 +143,7 @@ func (l *pointerLog) reset() {
 // empty reports whether there are no pointers.
 func (l *pointerLog) empty() bool { return l.n.Load() == 0 }
 
-// kept says whether a heap keeps the pointer: all but the immediates that
+// kept reports whether a heap keeps the pointer: all but the immediates that
 // describe the packet.
 func kept(f spead.Flavour, p spead.Pointer) bool {
 	id := f.ID(p)

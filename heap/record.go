@@ -144,7 +144,7 @@ func (r *record) close(ref uint64, why how) (closed, finisher bool) {
 	}
 }
 
-// isComplete says whether every byte up to the length is there. It is final
+// isComplete reports whether every byte up to the length is there. It is final
 // when nobody has pinned the record, and while it is pinned once true.
 func (r *record) isComplete() bool {
 	n, reach := r.length.Load(), r.reach.Load()

@@ -106,10 +106,10 @@ func (r *ring) pop() int {
 	}
 }
 
-// waiting says whether there is something to take, as far as the indices tell.
+// waiting reports whether there is something to take, as far as the indices tell.
 func (r *ring) waiting() bool { return r.tail.Load() > r.head.Load() }
 
-// full says whether a push would have found no room.
+// full reports whether a push would have found no room.
 func (r *ring) full() bool {
 	n := uint64(len(r.cells))
 	for {

@@ -89,7 +89,7 @@ type stopNote struct {
 	at      atomic.Int64  // ns; 0: there was none
 }
 
-// stopAgain says whether a stop heap repeats the sender's last: it has its count, and comes no
+// stopAgain reports whether a stop heap repeats the sender's last: it has its count, and comes no
 // further behind it than heaps are reordered and remembered. It is the last from now on.
 func (e *senderEntry) stopAgain(a *Assembler, cnt uint64, now int64) bool {
 	l, started := &e.last, a.started()

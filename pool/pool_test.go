@@ -469,7 +469,7 @@ func TestDoubleFreeRace(t *testing.T) {
 	}
 }
 
-// mapped says whether a mapping of this process begins at or covers b's first byte.
+// mapped reports whether a mapping of this process begins at or covers b's first byte.
 func mapped(t *testing.T, first string) bool {
 	t.Helper()
 	var want uint64

@@ -335,7 +335,7 @@ func (l *Layout) known() (n, variable int, ok bool) {
 	return n, variable, ok
 }
 
-// canBeImmediate says whether a sender may put a value of few bytes into an item
+// canBeImmediate reports whether a sender may put a value of few bytes into an item
 // pointer. A variable shape could not be told then, and the place of padding
 // bits is not agreed on.
 func (l *Layout) canBeImmediate() bool {

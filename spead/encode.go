@@ -396,7 +396,7 @@ func isList(v reflect.Value) bool {
 	return v.IsValid() && (v.Kind() == reflect.Slice || v.Kind() == reflect.Array)
 }
 
-// mayBeList says whether values of a type are lists, or can hold one.
+// mayBeList reports whether values of a type are lists, or can hold one.
 func mayBeList(t reflect.Type) bool {
 	return t.Kind() == reflect.Slice || t.Kind() == reflect.Array || t.Kind() == reflect.Interface
 }
@@ -442,7 +442,7 @@ func float(v reflect.Value) (float64, bool) {
 	return 0, false
 }
 
-// tooLarge says whether a finite number would become infinite in so many bits.
+// tooLarge reports whether a finite number would become infinite in so many bits.
 func tooLarge(f float64, width int) bool {
 	return !math.IsInf(f, 0) && math.IsInf(floatOf(floatBits(f, width), width), 0)
 }

@@ -166,7 +166,7 @@ func (it *Item) Layout() *Layout { return &it.layout }
 // Version rises by one with each value, and when the item is described anew.
 func (it *Item) Version() uint64 { return it.version }
 
-// HasValue says whether a value has come since the item was described, the last one
+// HasValue reports whether a value has come since the item was described, the last one
 // made sense, and it can still be used.
 func (it *Item) HasValue() bool { return it.value.Valid() && !it.stale() }
 
@@ -184,7 +184,7 @@ func (it *Item) Raw() []byte {
 	return it.raw
 }
 
-// stale says whether the memory of the value holds something else by now.
+// stale reports whether the memory of the value holds something else by now.
 func (it *Item) stale() bool { return it.heap != nil && it.heap.Lease() != it.lease }
 
 func (it *Item) checkLease() {
@@ -360,7 +360,7 @@ func (g *ItemGroup) descriptor(r *RawItem) *Item {
 	return it
 }
 
-// same says whether two items are described alike.
+// same reports whether two items are described alike.
 func (it *Item) same(o *Item) bool {
 	a, b := it.desc, o.desc
 	return a.Name == b.Name && a.Description == b.Description && a.DType == b.DType &&

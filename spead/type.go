@@ -153,7 +153,7 @@ func (t Type) swapped() Type {
 	return t
 }
 
-// hasOrder says whether byte order means something for the type.
+// hasOrder reports whether byte order means something for the type.
 func (t *Type) hasOrder() bool {
 	switch t.Kind {
 	case KindInt, KindUint, KindFloat:

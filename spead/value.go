@@ -26,7 +26,7 @@ type Value struct {
 	outer int // dimensions of the item itself; those behind are of fields
 }
 
-// Valid says whether there is a value.
+// Valid reports whether there is a value.
 func (v Value) Valid() bool { return v.arr != nil }
 
 // Type is the type of the elements.
@@ -206,7 +206,7 @@ func (v Value) Text() (s string, ok bool) {
 	return string(b), true
 }
 
-// IsText says whether Text has it.
+// IsText reports whether Text has it.
 func (v Value) IsText() bool {
 	if v.arr == nil {
 		return false
@@ -220,7 +220,7 @@ func (v Value) IsText() bool {
 	return false
 }
 
-// contiguous says whether the elements lie side by side, on whole bytes.
+// contiguous reports whether the elements lie side by side, on whole bytes.
 func (v Value) contiguous() bool {
 	return v.arr.axes == nil && (v.arr.n <= 1 || v.arr.step == v.typ.Bits) && v.base%8 == 0 && v.typ.Bits%8 == 0
 }
@@ -304,7 +304,7 @@ func (t *Type) checkElement(data []byte, bit int) error {
 	return nil
 }
 
-// mayLackValue says whether some bytes of the type stand for nothing.
+// mayLackValue reports whether some bytes of the type stand for nothing.
 func (t *Type) mayLackValue() bool {
 	if t.Kind == KindStruct {
 		for i := range t.Fields {

@@ -187,7 +187,7 @@ func Unpack[T Number](dst []T, v Value) ([]T, error) {
 	return dst, nil
 }
 
-// holds says whether numbers of a kind and so many bits have every value that
+// holds reports whether numbers of a kind and so many bits have every value that
 // elements of t can have.
 func holds(kind Kind, width int, t *Type) bool {
 	mantissa := map[int]int{32: 24, 64: 53}[width]

@@ -12,7 +12,7 @@ import (
 const unalignedAccess = runtime.GOARCH == "amd64" || runtime.GOARCH == "arm64" || runtime.GOARCH == "386" ||
 	runtime.GOARCH == "ppc64le" || runtime.GOARCH == "s390x"
 
-// aligned says whether a []T may begin with b, as far as its address goes.
+// aligned reports whether a []T may begin with b, as far as its address goes.
 func aligned[T Number](b []byte) bool {
 	var x T
 	return unalignedAccess || uintptr(unsafe.Pointer(unsafe.SliceData(b)))%unsafe.Alignof(x) == 0

@@ -188,7 +188,7 @@ func newFake(t testing.TB) *fake {
 	return f
 }
 
-// call notes a call and says whether it shall fail.
+// call notes a call and reports whether it shall fail.
 func (f *fake) call(name string) error {
 	f.calls = append(f.calls, name)
 	if len(f.calls)-1 == f.failAt {

@@ -242,7 +242,7 @@ func (i *Interface) Rungs() []Rung { return slices.Clone(i.rungs) }
 // Mode is the mode of all queues.
 func (i *Interface) Mode() Mode { return i.rungs[len(i.rungs)-1].Mode }
 
-// MultiBuffer says whether packets may span frames.
+// MultiBuffer reports whether packets may span frames.
 func (i *Interface) MultiBuffer() bool { return i.rungs[len(i.rungs)-1].MultiBuffer }
 
 // Queues are the open queues, in the order of the configuration, or by number.

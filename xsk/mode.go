@@ -63,7 +63,7 @@ func ParseWant(s string) (Want, error) {
 	return 0, fmt.Errorf("xsk: unknown mode %q (auto, zerocopy, native or generic)", s)
 }
 
-// allows says whether the mode may be tried.
+// allows reports whether the mode may be tried.
 func (w Want) allows(m Mode) bool {
 	return w == WantAuto || w == Want(m)+WantZeroCopy
 }

@@ -77,13 +77,13 @@ func (q *Queue) Wait(timeout time.Duration) error {
 	}
 }
 
-// ready says whether Wait has an end: something on the ring, or a Wake, which is
+// ready reports whether Wait has an end: something on the ring, or a Wake, which is
 // thereby answered.
 func (q *Queue) ready() bool {
 	return q.rx.available(1) > 0 || q.answerWake()
 }
 
-// nap sleeps a little, if packets have come since the last Wait, and says whether that
+// nap sleeps a little, if packets have come since the last Wait, and reports whether that
 // was enough for more to come. One that waits in zero-copy for the driver to be woken
 // has to do that, which poll does.
 func (q *Queue) nap(timeout time.Duration) bool {
@@ -107,7 +107,7 @@ func (q *Queue) nap(timeout time.Duration) bool {
 	return q.ready()
 }
 
-// waitOnce waits for at most d and says whether it is ready.
+// waitOnce waits for at most d and reports whether it is ready.
 func (q *Queue) waitOnce(d time.Duration) (bool, error) {
 	if q.config.Wait == WaitPoll {
 		return q.waitPoll(d)
@@ -194,7 +194,7 @@ func (q *Queue) Wake() {
 	_, _ = q.sys.write(q.wakeFD, one[:])
 }
 
-// answerWake says whether there was a Wake.
+// answerWake reports whether there was a Wake.
 func (q *Queue) answerWake() bool {
 	if !q.pub.wake.Load() {
 		return false

@@ -60,7 +60,7 @@ func inside(t *testing.T, end *vnet.Iface, f func() error) {
 	}
 }
 
-// attached says whether an XDP program is on the interface.
+// attached reports whether an XDP program is on the interface.
 func attached(t *testing.T, end *vnet.Iface) (on bool) {
 	t.Helper()
 	inside(t, end, func() error {

@@ -115,7 +115,7 @@ type valueWriter struct {
 	end     int // length of b that is enough
 }
 
-// dimension writes what lies behind the first k indices, and says whether that was
+// dimension writes what lies behind the first k indices, and reports whether that was
 // all of it.
 func (w *valueWriter) dimension(k int) bool {
 	if k == len(w.indices) {

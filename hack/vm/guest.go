@@ -112,7 +112,7 @@ func nonEmpty(s string) error {
 	return nil
 }
 
-// report reads what the guest prints and adds its tests to t; done says whether the
+// report reads what the guest prints and adds its tests to t; done reports whether the
 // guest has run them all.
 func (g *guest) report(t *tally.Tally, out io.Reader) (done bool, err error) {
 	lines := bufio.NewReader(out)

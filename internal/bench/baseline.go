@@ -142,7 +142,7 @@ func (c *Comparison) regression() bool { return c.Decides && c.worse() }
 
 func (c *Comparison) worse() bool { return c.Verdict == Slower || c.Verdict == Gone }
 
-// ours says whether a contestant is a receiver or a pool of ours: those are called
+// ours reports whether a contestant is a receiver or a pool of ours: those are called
 // speadx, with what distinguishes them.
 func ours(contestant string) bool {
 	return contestant == "speadx" || strings.HasPrefix(contestant, "speadx ")
@@ -255,7 +255,7 @@ func judge(a, b estimate, tolerance float64) (Verdict, float64) {
 	}
 }
 
-// alike says whether rates on a and b can be compared.
+// alike reports whether rates on a and b can be compared.
 func alike(a, b *Machine) bool {
 	return a != nil && b != nil && a.CPU != "" && a.Kernel != "" && a.CPUs > 0 &&
 		a.CPU == b.CPU && a.CPUs == b.CPUs && a.Kernel == b.Kernel

@@ -59,7 +59,7 @@ type name struct {
 
 func (r *Result) name() name { return name{r.Bench, r.Contestant, r.Conditions} }
 
-// SameAs says whether r and o are results of the same thing, under the same conditions.
+// SameAs reports whether r and o are results of the same thing, under the same conditions.
 func (r *Result) SameAs(o *Result) bool { return r.name() == o.name() }
 
 // String returns what r is the result of: bench, contestant and conditions.

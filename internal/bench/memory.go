@@ -108,7 +108,7 @@ func twice[T cmp.Ordered](values []T) bool {
 // threads: twice what was seen.
 const runtimeAllocs = 8
 
-// Allocates says whether r, a result of [Memory] or [Pool], shows that memory is
+// Allocates reports whether r, a result of [Memory] or [Pool], shows that memory is
 // allocated while packets flow.
 //
 // With one thread nothing else runs, and the fewest allocations of any turn have to
@@ -280,7 +280,7 @@ func newMemorySource(size int64, packet int, total int64) (_ *memorySource, err 
 // heapBytes are the packets of heap i.
 func (s *memorySource) heapBytes(i int) []byte { return s.arena.Bytes[i*s.heapLen : (i+1)*s.heapLen] }
 
-// holds says whether a heap's payload is what was sent.
+// holds reports whether a heap's payload is what was sent.
 func (s *memorySource) holds(h *heap.Heap) bool {
 	return pattern.Check(h.Payload(), (h.Cnt()-1)*uint64(s.size)) < 0
 }

@@ -100,7 +100,7 @@ func (p *process) awaitSocket(port int, protocols ...string) error {
 	}
 }
 
-// hasSocket says whether a socket of the thread's namespace has the port.
+// hasSocket reports whether a socket of the thread's namespace has the port.
 func hasSocket(protocol string, port int) (bool, error) {
 	f, err := os.Open("/proc/thread-self/net/" + protocol)
 	if errors.Is(err, os.ErrNotExist) {

@@ -16,7 +16,7 @@ import (
 	"github.com/speadx/speadx"
 )
 
-// wants says whether a contestant is to be measured.
+// wants reports whether a contestant is to be measured.
 func (o *VethOptions) wants(name string) bool { return o.Only == nil || slices.Contains(o.Only, name) }
 
 func (o *VethOptions) contestants() []contestant {

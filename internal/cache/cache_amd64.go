@@ -4,7 +4,7 @@ package cache
 
 import "golang.org/x/sys/cpu"
 
-// Past says whether this machine can copy past its cache.
+// Past reports whether this machine can copy past its cache.
 var Past = cpu.X86.HasAVX2
 
 var hasAVX512 = cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasBMI2

@@ -4,7 +4,7 @@
 
 package cache
 
-// Past says whether this machine can copy past its cache.
+// Past reports whether this machine can copy past its cache.
 const Past = false
 
 func copyLong(dst, src, _ []byte) { copy(dst, src) }

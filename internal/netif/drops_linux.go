@@ -294,7 +294,7 @@ func (c *DropCounts) addEthtool(rules []dropRule, stats map[string]uint64) {
 	c.Missed = max(c.Missed, missed)
 }
 
-// matchQueue says whether a name is of that pattern, and the number of the queue in it, -1 if
+// matchQueue reports whether a name is of that pattern, and the number of the queue in it, -1 if
 // the pattern has none.
 func matchQueue(pattern, name string) (queue int, ok bool) {
 	before, after, has := strings.Cut(pattern, "#")

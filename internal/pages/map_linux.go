@@ -223,7 +223,7 @@ func (k *kernel) settle(m *Mapping, b []byte, unit int, tryTHP bool, o Options) 
 	return nil
 }
 
-// wasteful says whether size leaves more than half of its only page empty, and
+// wasteful reports whether size leaves more than half of its only page empty, and
 // the page is one of those worth sparing.
 func wasteful(size, page int) bool { return page > size2M && size < page/2 }
 

@@ -60,7 +60,7 @@ func (m *Mapping) Unmap() error {
 	return nil
 }
 
-// Allow says whether b, whole pages of Bytes, may be read and written: an access is a
+// Allow reports whether b, whole pages of Bytes, may be read and written: an access is a
 // fault otherwise. It is for single pages only, not for huge ones.
 func (m *Mapping) Allow(b []byte, yes bool) error {
 	if m.allow == nil || m.Kind != Kind4K {

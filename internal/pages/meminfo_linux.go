@@ -66,7 +66,7 @@ func (k *kernel) roomFor(need int) error {
 	return nil
 }
 
-// nodeShort says whether node is known to have less than need bytes of memory
+// nodeShort reports whether node is known to have less than need bytes of memory
 // that is free or could be made free at once.
 func (k *kernel) nodeShort(node, need int) bool {
 	file := path.Join(nodeDir(node), "meminfo")

@@ -268,10 +268,10 @@ func (p *parser) number() (Value, error) {
 	return Value{Kind: Int, Int: i}, nil
 }
 
-// hasBase says whether digits begin with 0x, 0o or 0b.
+// hasBase reports whether digits begin with 0x, 0o or 0b.
 func hasBase(s string) bool { return len(s) > 1 && s[0] == '0' && isLetter(s[1]) && (s[1]|0x20) != 'e' }
 
-// oldOctal says whether digits are an octal number as C and Go still write it
+// oldOctal reports whether digits are an octal number as C and Go still write it
 // and Python 3 does not: 007.
 func oldOctal(s string) bool {
 	return len(s) > 1 && s[0] == '0' && !hasBase(s) && strings.Trim(s, "0_") != ""

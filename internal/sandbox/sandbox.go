@@ -37,7 +37,7 @@ type Evidence struct {
 	Seccomp       bool   // a filter is on it
 	UserNamespace bool   // it is not in the first one
 	Lockdown      string // "integrity" or "confidentiality"; "" is none, or unknown
-	// XDPSockets says whether the kernel has AF_XDP; XDPKnown whether that is known.
+	// XDPSockets reports whether the kernel has AF_XDP; XDPKnown whether that is known.
 	XDPSockets, XDPKnown bool
 }
 

@@ -51,7 +51,7 @@ func Receive() (done func()) {
 
 func look() { keep.Store(spare(runtime.GOMAXPROCS(0), int(receiving.Load()))) }
 
-// spare says whether of so many processors of Go's enough are left where each thread
+// spare reports whether of so many processors of Go's enough are left where each thread
 // that receives keeps one: one for who takes the heaps, and one for all else.
 func spare(processors, threads int) bool { return processors >= threads+2 }
 

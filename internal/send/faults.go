@@ -121,7 +121,7 @@ func every(fraction float64) uint64 {
 // distances.
 const regularity = 0.05
 
-// regular says whether one of n packets, n from least on, is about the fraction.
+// regular reports whether one of n packets, n from least on, is about the fraction.
 func regular(fraction, least float64) bool {
 	n := max(float64(every(fraction)), least)
 	return fraction == 0 || math.Abs(min(1/fraction, maxEvery)/n-1) <= regularity

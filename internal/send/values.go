@@ -36,7 +36,7 @@ func counting(t *spead.Type, first, n int) ([]byte, error) {
 	return payload, nil
 }
 
-// countValue is the number k as a value of a type. A bool says whether it is odd. Text has
+// countValue is the number k as a value of a type. A bool reports whether it is odd. Text has
 // its digits, as many as there is room for. A struct, or an array within one, has the
 // number in each field.
 func countValue(t *spead.Type, k int) any {
